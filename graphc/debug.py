@@ -1,0 +1,65 @@
+"""The GRAPHC_* settings, stage timing and dumps.
+
+GRAPHC_DEBUG=1..4     times; loops; the graph after each pass; LLVM and assembly (on stderr)
+GRAPHC_DUMP=dir       numbered files, one a stage, that diff
+GRAPHC_SKIP=fuse,...  leave passes out, to bisect
+GRAPHC_REFERENCE=1    run the numpy oracle instead of native code
+GRAPHC_TARGET=avx2    generate for less than the host: avx512, avx2, sse2, neon
+GRAPHC_CACHE_DIR=dir  where compiled objects are kept ("off": nowhere)
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+def level() -> int:
+    """GRAPHC_DEBUG as a number, 0 where it is unset or no number."""
+    text = os.environ.get("GRAPHC_DEBUG", "0")
+    return int(text) if text.isdigit() else 0
+
+
+def skipped() -> frozenset[str]:
+    """The passes named in GRAPHC_SKIP."""
+    return frozenset(filter(None, os.environ.get("GRAPHC_SKIP", "").split(",")))
+
+
+def reference() -> bool:
+    """Whether GRAPHC_REFERENCE asks for the numpy oracle."""
+    return os.environ.get("GRAPHC_REFERENCE", "") not in ("", "0")
+
+
+@dataclass
+class Log:
+    """What one compilation did: seconds by stage, and dumps where they are asked for."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the time inside to a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - start
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
+            if level() >= 1:
+                print(f"graphc: {stage:<12} {spent * 1e3:8.2f} ms", file=sys.stderr)
+
+    def dump(self, stage: str, needed: int, text: Callable[[], str]) -> None:
+        """Print a stage's text at GRAPHC_DEBUG >= needed; write it to GRAPHC_DUMP."""
+        if level() >= needed:
+            print(f"--- {stage}\n{text()}", file=sys.stderr)
+        folder = os.environ.get("GRAPHC_DUMP")
+        if folder:
+            path = Path(folder)
+            path.mkdir(parents=True, exist_ok=True)
+            number = len(list(path.iterdir()))
+            (path / f"{number:03d}-{stage}.txt").write_text(text() + "\n")

@@ -1,0 +1,37 @@
+"""The exceptions that graphc raises: one root and its kinds."""
+
+from __future__ import annotations
+
+import builtins
+
+
+class GraphcError(Exception):
+    """Root of every error that graphc raises on purpose."""
+
+
+class ShapeError(GraphcError, ValueError):
+    """The extents of the operands do not fit the operation."""
+
+
+class DTypeError(GraphcError, TypeError):
+    """The element types of the operands do not fit the operation."""
+
+
+class UnsupportedOpError(GraphcError, NotImplementedError):
+    """The operation, or this use of it, is outside what graphc can express."""
+
+
+class CompileError(GraphcError, RuntimeError):
+    """A stage of the compiler broke one of its own invariants, or LLVM refused its text."""
+
+
+class NumericsError(GraphcError, ArithmeticError):
+    """A value is NaN or infinite where a finite one is required."""
+
+
+class InputError(GraphcError, ValueError):
+    """An argument of a call is missing, unknown, or cannot be converted without loss."""
+
+
+class IndexError(GraphcError, builtins.IndexError):
+    """A label or index lies outside its bound. No memory outside the operand was touched."""

@@ -1,0 +1,78 @@
+"""A graph: the outputs that are wanted, the updates to make, and the nodes below them in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from graphc.graph.leaf import Variable
+from graphc.graph.node import Node
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Named outputs and variable updates, as one value to be compiled together."""
+
+    outputs: tuple[Node, ...]
+    names: tuple[str, ...] = ()
+    updates: tuple[tuple[Node, Node], ...] = ()
+    nodes: tuple[Node, ...] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.names:
+            object.__setattr__(self, "names", tuple(f"out{i}" for i in range(len(self.outputs))))
+        object.__setattr__(self, "nodes", tuple(postorder(self.roots)))
+
+    @property
+    def roots(self) -> tuple[Node, ...]:
+        """Every node that must be computed: outputs, then the updates' new values."""
+        return (*self.outputs, *(value for _, value in self.updates))
+
+    def replaced(self, change: Callable[[Node], Node]) -> Graph:
+        """The graph with every root passed through `change`."""
+        return Graph(
+            tuple(change(n) for n in self.outputs),
+            self.names,
+            tuple((variable, change(value)) for variable, value in self.updates),
+        )
+
+    def users(self) -> dict[Node, list[Node]]:
+        """For each node the nodes that read it, in order."""
+        users: dict[Node, list[Node]] = {node: [] for node in self.nodes}
+        for node in self.nodes:
+            for operand in dict.fromkeys(node.inputs):
+                users[operand].append(node)
+        return users
+
+    def variables(self) -> tuple[Node, ...]:
+        """Variables that are read or written, in order of appearance."""
+        found = [n for n in self.nodes if isinstance(n.op, Variable)]
+        return tuple(dict.fromkeys([*found, *(v for v, _ in self.updates)]))
+
+
+def postorder(roots: Iterable[Node]) -> Iterator[Node]:
+    """Every node below the roots, operands before users, each once, in a deterministic order."""
+    seen: set[Node] = set()
+    for root in roots:
+        stack: list[tuple[Node, bool]] = [(root, False)]
+        while stack:
+            node, expanded = stack.pop()
+            if expanded:
+                yield node
+            elif node not in seen:
+                seen.add(node)
+                stack.append((node, True))
+                stack.extend((operand, False) for operand in reversed(node.inputs))
+
+
+def make_graph(
+    outputs: Node | Iterable[Node] | Mapping[str, Node],
+    updates: Mapping[Node, Node] | None = None,
+) -> Graph:
+    """A Graph of outputs (one, several, or named) and updates (variable -> its next value)."""
+    pairs = tuple((updates or {}).items())
+    if isinstance(outputs, Node):
+        return Graph((outputs,), (), pairs)
+    if isinstance(outputs, Mapping):
+        return Graph(tuple(outputs.values()), tuple(outputs), pairs)
+    return Graph(tuple(outputs), (), pairs)

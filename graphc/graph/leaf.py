@@ -1,0 +1,157 @@
+"""The leaves of a graph: inputs, variables with their storage, constants and run-time extents."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from graphc.errors import InputError, ShapeError
+from graphc.graph.node import Node, make
+from graphc.types import Shape, TensorType, dtype_name
+
+_serial = itertools.count()
+Array = NDArray[Any]
+
+
+@dataclass(eq=False, slots=True)
+class Cell:
+    """Where a variable's value lives between calls: one aligned, C-contiguous array."""
+
+    name: str
+    value: Array
+    trainable: bool = True
+    serial: int = field(default_factory=lambda: next(_serial))
+
+    def assign(self, value: ArrayLike) -> None:
+        """Overwrite the value in place. Raises InputError if shape does not fit."""
+        array = np.asarray(value)
+        if array.shape != self.value.shape:
+            raise InputError(
+                f"variable {self.name!r} has shape {self.value.shape}, the new value {array.shape}"
+            )
+        self.value[...] = array
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """Common to all leaves: they have no operands, so no cotangent flows through them."""
+
+    name: str
+
+    def vjp(self, position: int, cotangent: Node, node: Node) -> Node | None:
+        """A leaf has no operands."""
+        return None
+
+    def describe(self) -> str:
+        """Nothing beyond the name."""
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Input(Leaf):
+    """A value given at each call, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variable(Leaf):
+    """A value that lives in a cell between calls and that `updates` may overwrite."""
+
+    cell: Cell = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Extent(Leaf):
+    """The run-time number behind a named extent, as an int64 scalar."""
+
+
+@dataclass(frozen=True, slots=True)
+class Constant(Leaf):
+    """A fixed array. Two constants with the same bits are one node."""
+
+    data: bytes = field(repr=False)
+    dtype: str = ""
+    shape: tuple[int, ...] = ()
+
+    @property
+    def array(self) -> Array:
+        """The value, read-only."""
+        return np.frombuffer(self.data, np.dtype(self.dtype)).reshape(self.shape)
+
+    def describe(self) -> str:
+        """The value where it is short."""
+        array = self.array
+        return f"= {array.item()!r}" if array.size == 1 else ""
+
+
+def input(name: str, shape: Shape, dtype: object = "float32") -> Node:
+    """A value given at each call. A str in `shape` names an extent known at run time.
+
+    Only the leading axis may be named: its extent then changes from call to call at no cost.
+    """
+    shape = tuple(shape)
+    for axis, extent in enumerate(shape):
+        if axis and isinstance(extent, str):
+            raise ShapeError(
+                f"input {name!r}: axis {axis} of shape {shape} is named {extent!r}; only the "
+                "leading axis may have a run-time extent. Give this one as a number"
+            )
+    return make(Input(name), (), TensorType(dtype_name(dtype), shape))
+
+
+def parameter(
+    name: str,
+    shape: Shape | None = None,
+    dtype: object = "float32",
+    *,
+    value: ArrayLike | None = None,
+    trainable: bool = True,
+) -> Node:
+    """A variable: storage that outlives calls. `value` defaults to zeros of `shape`."""
+    if value is None and shape is None:
+        raise InputError(f"parameter {name!r} needs a shape or a value")
+    if value is None:
+        assert shape is not None
+        if any(isinstance(e, str) for e in shape):
+            raise ShapeError(f"parameter {name!r}: shape {shape} must be numbers")
+        value = np.zeros([int(e) for e in shape], dtype_name(dtype))
+    elif shape is None:
+        dtype = np.asarray(value).dtype if dtype == "float32" else dtype
+    array = aligned(np.asarray(value, dtype=dtype_name(dtype)))
+    if shape is not None and array.shape != tuple(shape):
+        raise ShapeError(f"parameter {name!r}: shape {tuple(shape)}, but its value {array.shape}")
+    return variable(Cell(name, array, trainable))
+
+
+def variable(cell: Cell) -> Node:
+    """The node that reads a cell."""
+    type = TensorType(dtype_name(cell.value.dtype), tuple(cell.value.shape))
+    return make(Variable(cell.name, cell), (), type)
+
+
+def constant(value: ArrayLike, dtype: object | None = None) -> Node:
+    """A fixed array. A Python float is float32, an int int64, unless `dtype` says otherwise."""
+    if dtype is None and isinstance(value, float):
+        dtype = "float32"
+    array = np.ascontiguousarray(np.asarray(value, dtype=None if dtype is None else dtype_name(dtype)))
+    shape = np.shape(value)
+    name = dtype_name(array.dtype)
+    op = Constant("constant", array.astype(name).tobytes(), name, shape)
+    return make(op, (), TensorType(name, shape))
+
+
+def extent(name: str) -> Node:
+    """The run-time extent of a named axis, an int64 scalar."""
+    return make(Extent(name), (), TensorType("int64", ()))
+
+
+def aligned(array: Array, boundary: int = 64) -> Array:
+    """A C-contiguous writable copy whose first element lies on a `boundary`-byte address."""
+    raw = np.empty(array.nbytes + boundary, np.uint8)
+    start = -raw.ctypes.data % boundary
+    copy = raw[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy

@@ -1,0 +1,64 @@
+"""Where a node comes from: the user's file and line, and the path of the layer being traced."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+_path: ContextVar[str] = ContextVar("graphc_layer_path", default="")
+_pinned: ContextVar[Site | None] = ContextVar("graphc_site", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A place in the user's code: file, line, and the layer's path ("" outside layers)."""
+
+    file: str
+    line: int
+    path: str = ""
+
+    def __str__(self) -> str:
+        where = f"{os.path.basename(self.file)}:{self.line}"
+        return f"{where} ({self.path})" if self.path else where
+
+
+def current_site() -> Site:
+    """The nearest caller outside graphc, with the layer being traced."""
+    pinned = _pinned.get()
+    if pinned is not None:
+        return pinned
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        frame = frame.f_back
+    return Site(frame.f_code.co_filename, frame.f_lineno, _path.get())
+
+
+def current_path() -> str:
+    """The path of the layer being traced, e.g. "encoder.0.linear"."""
+    return _path.get()
+
+
+@contextmanager
+def layer(path: str) -> Iterator[None]:
+    """Nodes made inside belong to the layer with this path."""
+    token = _path.set(path)
+    try:
+        yield
+    finally:
+        _path.reset(token)
+
+
+@contextmanager
+def made_for(site: Site) -> Iterator[None]:
+    """Nodes made inside carry this site: derived nodes point at the line they derive from."""
+    token = _pinned.set(site)
+    try:
+        yield
+    finally:
+        _pinned.reset(token)

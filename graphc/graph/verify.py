@@ -1,0 +1,42 @@
+"""Invariants of every graph: names are unique, updates fit their variables, types are well formed."""
+
+from __future__ import annotations
+
+from graphc.errors import CompileError, DTypeError, InputError, ShapeError
+from graphc.graph import leaf
+from graphc.graph.graph import Graph
+from graphc.graph.node import Node, Operation
+
+
+def verify(graph: Graph) -> None:
+    """Raise if the graph breaks an invariant; InputError and kin where the user can mend it."""
+    named: dict[str, Node] = {}
+    for node in graph.nodes:
+        if not isinstance(node.op, Operation):
+            raise CompileError(f"{node.op!r} is no operation")
+        if sum(isinstance(e, str) for e in node.shape) > 1:
+            raise CompileError(f"{node!r} has several run-time extents")
+        if isinstance(node.op, leaf.Input):
+            other = named.setdefault(node.op.name, node)
+            if other is not node:
+                raise InputError(
+                    f"two inputs are called {node.op.name!r}: {other.type} at {other.site}, "
+                    f"{node.type} at {node.site}"
+                )
+    if len(set(graph.names)) != len(graph.names) or len(graph.names) != len(graph.outputs):
+        raise InputError(f"output names {graph.names} must be distinct, one for each output")
+    seen: set[Node] = set()
+    for variable, value in graph.updates:
+        if not isinstance(variable.op, leaf.Variable):
+            raise InputError(f"only a parameter can be updated, not {variable!r}")
+        if variable in seen:
+            raise InputError(f"{variable.op.name!r} is updated twice")
+        seen.add(variable)
+        if variable.shape != value.shape:
+            raise ShapeError(
+                f"the update of {variable.op.name!r} : {variable.type} has type {value.type}"
+            )
+        if variable.dtype != value.dtype:
+            raise DTypeError(
+                f"the update of {variable.op.name!r} : {variable.type} has type {value.type}"
+            )

@@ -1,0 +1,68 @@
+"""The cache of object code on disk: owner-only, written atomically, checked before use."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+MAGIC = b"graphc1\n"
+
+
+def folder() -> Path | None:
+    """Where objects are kept: GRAPHC_CACHE_DIR, else the user's cache; None where it is "off"."""
+    named = os.environ.get("GRAPHC_CACHE_DIR")
+    if named == "off":
+        return None
+    if named:
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(base) / "graphc"
+
+
+def trusted(path: Path) -> bool:
+    """Whether a folder is ours alone: code is loaded from it."""
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return not hasattr(os, "getuid") or (status.st_uid == os.getuid() and not status.st_mode & 0o022)
+
+
+def read(key: str) -> bytes | None:
+    """The object kept under a key; None where there is none, or where it is damaged."""
+    root = folder()
+    if root is None or not trusted(root):
+        return None
+    path = root / f"{key}.o"
+    try:
+        raw = path.read_bytes()
+    except OSError:
+        return None
+    head, data = raw[: len(MAGIC) + 32], raw[len(MAGIC) + 32 :]
+    if head[: len(MAGIC)] != MAGIC or hashlib.sha256(key.encode() + data).digest() != head[len(MAGIC) :]:
+        path.unlink(missing_ok=True)
+        return None
+    return data
+
+
+def write(key: str, data: bytes) -> None:
+    """Keep an object; a folder that cannot be written is passed over."""
+    root = folder()
+    if root is None:
+        return
+    try:
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not trusted(root):
+            return
+        handle, name = tempfile.mkstemp(dir=root, prefix=".new-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(MAGIC + hashlib.sha256(key.encode() + data).digest() + data)
+            os.replace(name, root / f"{key}.o")
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError:
+        return

@@ -1,0 +1,185 @@
+"""LLVM text to running code: the host's features, code generation, linking, assembly text."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import llvmlite
+import llvmlite.binding as llvm
+
+from graphc.errors import CompileError
+from graphc.llvm import cache
+
+LEVELS: dict[str, tuple[str, ...]] = {
+    "sse2": (),
+    "avx2": ("sse3", "ssse3", "sse4.1", "sse4.2", "popcnt", "avx", "avx2", "fma", "bmi", "bmi2", "f16c", "lzcnt"),
+}
+LEVELS["avx512"] = (
+    *LEVELS["avx2"], "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "evex512",
+)
+TRIPLES = {"neon": "aarch64-unknown-linux-gnu"}
+WIDTHS = {"avx512": 64, "avx2": 32, "sse2": 16, "neon": 16}
+
+
+@dataclass(frozen=True)
+class Target:
+    """What code is generated for: a level, its vector bytes, and LLVM's names of it."""
+
+    name: str
+    vector_bytes: int
+    registers: int
+    triple: str
+    cpu: str
+    features: str
+    native: bool
+
+    def lanes(self, dtype_bytes: int) -> int:
+        """Elements in one vector register."""
+        return self.vector_bytes // dtype_bytes
+
+
+@lru_cache(maxsize=None)
+def start() -> None:
+    """Make LLVM's back ends available, once."""
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    llvm.initialize_native_asmparser()
+
+
+@lru_cache(maxsize=None)
+def host_features() -> dict[str, bool]:
+    """The host's features by LLVM's names."""
+    start()
+    return dict(llvm.get_host_cpu_features())
+
+
+def host_level() -> str:
+    """The highest level that the host runs."""
+    if platform.machine().lower() in ("aarch64", "arm64"):
+        return "neon"
+    features = host_features()
+    if features.get("avx512f") and features.get("avx512vl") and features.get("avx512dq"):
+        return "avx512"
+    return "avx2" if features.get("avx2") and features.get("fma") else "sse2"
+
+
+@lru_cache(maxsize=None)
+def target(name: str | None = None) -> Target:
+    """A target by level: avx512, avx2, sse2, neon, or the host's best for None.
+
+    Raises CompileError for an unknown name. A level above the host's can be compiled and looked
+    at, not run.
+    """
+    start()
+    name = name or os.environ.get("GRAPHC_TARGET") or host_level()
+    if name not in WIDTHS:
+        raise CompileError(f"unknown target {name!r}; graphc has {', '.join(WIDTHS)}")
+    best = host_level()
+    registers = 32 if name in ("avx512", "neon") else 16
+    order = ["sse2", "avx2", "avx512"]
+    if name == best:
+        features = llvm.get_host_cpu_features().flatten()
+        return Target(
+            name, WIDTHS[name], registers, llvm.get_process_triple(),
+            llvm.get_host_cpu_name(), features, True,
+        )
+    if name == "neon":
+        return Target(name, 16, registers, TRIPLES[name], "generic", "+neon", False)
+    triple = llvm.get_process_triple() if best != "neon" else "x86_64-unknown-linux-gnu"
+    wanted = ",".join(f"+{f}" for f in LEVELS[name])
+    native = best != "neon" and order.index(name) <= order.index(best)
+    return Target(name, WIDTHS[name], registers, triple, "x86-64", wanted, native)
+
+
+def machine(target: Target, *, jit: bool) -> Any:
+    """A fresh LLVM target machine; it must not be used again once an engine has it."""
+    start()
+    return llvm.Target.from_triple(target.triple).create_target_machine(
+        cpu=target.cpu, features=target.features, opt=2, jit=jit,
+        reloc="default" if jit else "pic", codemodel="jitdefault" if jit else "default",
+    )
+
+
+def parse(text: str) -> Any:
+    """The module of an IR text. Raises CompileError with LLVM's words and the line."""
+    try:
+        return llvm.parse_assembly(text)
+    except RuntimeError as error:
+        raise CompileError(f"LLVM refused generated code: {error}") from None
+
+
+def header(target: Target) -> str:
+    """The module's first lines."""
+    return f'target triple = "{target.triple}"\n'
+
+
+def assembly(text: str, target: Target) -> str:
+    """The module as the target's assembly, Intel syntax on x86."""
+    module = parse(text)
+    module.triple = target.triple
+    if target.name != "neon":
+        llvm.set_option("graphc", "--x86-asm-syntax=intel")
+    return str(machine(target, jit=True).emit_assembly(module))
+
+
+@dataclass
+class Loaded:
+    """Native code in memory. It stays while this object lives."""
+
+    tracker: Any
+    addresses: dict[str, int]
+    from_cache: bool
+    object_bytes: int = 0
+    functions: dict[str, Any] = field(default_factory=dict)
+
+
+@lru_cache(maxsize=None)
+def jit() -> Any:
+    """The one linker of the process."""
+    return llvm.create_lljit_compiler(machine(target(host_level()), jit=True))
+
+
+_serial = 0
+
+
+def load(text: str, names: tuple[str, ...], target: Target) -> Loaded:
+    """Compile IR text (or take its object from the cache), link it, and find functions.
+
+    `@entry` names in the text are unique to the module through the key, so that many programs can
+    live side by side.
+    """
+    global _serial
+    if not target.native:
+        raise CompileError(f"this machine cannot run code for {target.name}; it can be inspected")
+    key = digest(text, target)
+    data = cache.read(key)
+    cached = data is not None
+    if data is None:
+        module = parse(text)
+        module.verify()
+        data = bytes(machine(target, jit=True).emit_object(module))
+        cache.write(key, data)
+    _serial += 1
+    builder = llvm.JITLibraryBuilder().add_object_img(data).add_current_process()
+    for name in names:
+        builder.export_symbol(name)
+    tracker = builder.link(jit(), f"program{_serial}")
+    return Loaded(tracker, {name: int(tracker[name]) for name in names}, cached, len(data))
+
+
+def digest(text: str, target: Target) -> str:
+    """The cache key: all that the object code depends on."""
+    parts = (
+        "graphc-object-1", llvmlite.__version__, str(llvm.llvm_version_info), target.triple,
+        target.cpu, target.features, text,
+    )
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+ENTRY = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)

@@ -1,0 +1,92 @@
+"""The dictionary of elementary functions: each name, its vector code and its stated error.
+
+A function takes the builder and its operands, values of equal lanes (any number, one included) of
+float32 or float64, and appends straight-line code: no branch, no fast-math flag, no call, so the
+result of a lane depends on nothing but its operands. Subnormals, infinities and NaN are right.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+from graphc.llvm import exponential, random, rounding, trigonometric
+from graphc.llvm.builder import Builder, Value
+from graphc.llvm.lanes import Lanes
+
+
+def sqrt(x: Lanes) -> Lanes:
+    """Square root within 0.5 ULP: the instruction."""
+    return x.intrinsic("llvm.sqrt")
+
+
+def rsqrt(x: Lanes) -> Lanes:
+    """1/sqrt(x) within 1.5 ULP: the two instructions, each rounded."""
+    return 1.0 / sqrt(x)
+
+
+def exposed(function: Callable[..., Lanes]) -> Callable[..., Value]:
+    """The function over values of a builder."""
+
+    @functools.wraps(function)
+    def call(builder: Builder, *operands: Value) -> Value:
+        return function(*(Lanes(builder, operand) for operand in operands)).value
+
+    return call
+
+
+METHODS: dict[str, Callable[..., Lanes]] = {
+    "exp": exponential.exp,
+    "expm1": exponential.expm1,
+    "log": exponential.log,
+    "log1p": exponential.log1p,
+    "pow": exponential.power,
+    "tanh": exponential.tanh,
+    "sinh": exponential.sinh,
+    "cosh": exponential.cosh,
+    "sin": trigonometric.sin,
+    "cos": trigonometric.cos,
+    "tan": trigonometric.tan,
+    "atan": trigonometric.atan,
+    "erf": trigonometric.erf,
+    "sqrt": sqrt,
+    "rsqrt": rsqrt,
+    "floor": rounding.floor,
+    "ceil": rounding.ceil,
+    "rint": rounding.rint,
+    "trunc": rounding.trunc,
+    "abs": rounding.absolute,
+    "sign": rounding.sign,
+    "maximum": rounding.maximum,
+    "minimum": rounding.minimum,
+    "floor_divide": rounding.floor_divide,
+    "remainder": rounding.remainder,
+    "is_nan": rounding.is_nan,
+    "uniform": random.uniform,
+    "normal": random.normal,
+    "uniform64": random.uniform64,
+    "normal64": random.normal64,
+}
+
+FUNCTIONS: dict[str, Callable[..., Value]] = {
+    name: exposed(method) for name, method in METHODS.items()
+}
+
+# The float32 bounds, in units in the last place of the exact result. What is not here is exact.
+ULP: dict[str, float] = {
+    "exp": 1.0,
+    "expm1": 2.0,
+    "log": 1.0,
+    "log1p": 2.0,
+    "pow": 1.0,
+    "tanh": 2.0,
+    "sinh": 2.5,
+    "cosh": 2.0,
+    "sin": 1.0,
+    "cos": 1.0,
+    "tan": 1.0,
+    "atan": 2.0,
+    "erf": 2.0,
+    "sqrt": 0.5,
+    "rsqrt": 1.5,
+}

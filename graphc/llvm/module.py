@@ -1,0 +1,83 @@
+"""A whole program as one LLVM module: its kernels, and the entry that calls them in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from graphc.llvm.emit import Function
+from graphc.llvm.engine import Target, header
+from graphc.loops.ir import Kernel
+
+ATTRIBUTES = (
+    'attributes #0 = {{ nounwind "no-trapping-math"="true" "target-cpu"="{cpu}" '
+    '"target-features"="{features}" "prefer-vector-width"="{bits}" }}'
+)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One kernel of the program and the table slot of each of its buffers."""
+
+    kernel: Kernel
+    slots: tuple[int, ...]
+    commits: bool = False
+
+
+@dataclass(frozen=True)
+class Module:
+    """The module's text, and each kernel's part of it."""
+
+    text: str
+    entry: str
+    functions: dict[str, str]
+
+
+def emit(calls: Sequence[Call], extents: tuple[str, ...], target: Target, entry: str) -> Module:
+    """The program's module. The entry takes the pointer table, the extents and the context.
+
+    Kernels that write state follow all that check indices: where a check failed, the entry returns
+    before the first of them, and no state has changed.
+    """
+    functions: dict[str, str] = {}
+    declarations: set[str] = set()
+    bodies: dict[str, str] = {}
+    for call in calls:
+        writer = Function(call.kernel)
+        text = writer.text(call.kernel.name, extents)
+        declarations |= writer.b.declarations
+        functions[call.kernel.name] = text
+    lines = [f"define i64 @{entry}(ptr %table, ptr %extents, ptr %context) #0 {{", "entry:"]
+    for number, name in enumerate(extents):
+        lines.append(f"  %at.{name} = getelementptr i64, ptr %extents, i64 {number}")
+        lines.append(f"  %size.{name} = load i64, ptr %at.{name}, align 8")
+    guarded = False
+    for number, call in enumerate(calls):
+        if call.commits and not guarded:
+            guarded = True
+            lines += [
+                "  %failed = load i64, ptr %context, align 8",
+                "  %stop = icmp ne i64 %failed, 0",
+                "  br i1 %stop, label %refused, label %commit",
+                "commit:",
+            ]
+        arguments = []
+        for place, slot in enumerate(call.slots):
+            name = f"%p{number}.{place}"
+            lines.append(f"  {name}.at = getelementptr ptr, ptr %table, i64 {slot}")
+            lines.append(f"  {name} = load ptr, ptr {name}.at, align 8")
+            arguments.append(f"ptr {name}")
+        arguments += [f"i64 %size.{e}" for e in extents] + ["ptr %context"]
+        lines.append(f"  call void @{call.kernel.name}({', '.join(arguments)})")
+    lines += ["  %code = load i64, ptr %context, align 8", "  ret i64 %code"]
+    if guarded:
+        lines += ["refused:", "  ret i64 %failed"]
+    lines.append("}")
+    bodies = {**functions, entry: "\n".join(lines)}
+    attributes = ATTRIBUTES.format(
+        cpu=target.cpu, features=target.features, bits=target.vector_bytes * 8
+    )
+    text = "\n\n".join(
+        [header(target), "\n".join(sorted(declarations)), *bodies.values(), attributes]
+    )
+    return Module(text + "\n", entry, functions)

@@ -1,0 +1,48 @@
+"""Loop nests as text."""
+
+from __future__ import annotations
+
+from graphc.loops.ir import Alloc, Args, Check, For, Guard, Kernel, Let, Load, Stmt, Update
+
+SIGNS = {"=": "=", "sum": "+=", "prod": "*=", "max": "max=", "min": "min=", "any": "or="}
+SIGNS |= {"all": "and=", "argmax": "argmax=", "argmin": "argmin="}
+
+
+def show(kernel: Kernel) -> str:
+    """The kernel's signature, reasons and statements."""
+    buffers = ", ".join(f"{b.name}: {b.dtype}[{b.size}]" for b in kernel.buffers)
+    lines = [f"kernel {kernel.name}({buffers})"]
+    lines += [f"  # {note}" for note in kernel.notes]
+    lines += [f"  # from {site}" for site in kernel.sites]
+    for stmt in kernel.body:
+        _show(stmt, 1, lines)
+    return "\n".join(lines)
+
+
+def _args(pairs: Args) -> str:
+    shown = [f"{s} = {a}" for s, a in pairs if str(s) != str(a)]
+    return f"  where {', '.join(shown)}" if shown else ""
+
+
+def _guards(guards: tuple[Guard, ...]) -> str:
+    return f"  if {' and '.join(map(str, guards))}" if guards else ""
+
+
+def _show(stmt: Stmt, depth: int, lines: list[str]) -> None:
+    indent = "  " * depth
+    match stmt:
+        case For(index, start, stop, step, kind, body):
+            span = f"{start}..{stop}" + (f" by {step}" if step != 1 else "")
+            lines.append(f"{indent}for {index} in {span}:  # {kind}")
+            for inner in body:
+                _show(inner, depth + 1, lines)
+        case Load(name, access, guards):
+            lines.append(f"{indent}{name} = {access}{_guards(guards)}")
+        case Let(name, expr, args, dtype):
+            lines.append(f"{indent}{name}: {dtype} = {expr}{_args(args)}")
+        case Update(target, expr, args, how, guards):
+            lines.append(f"{indent}{target} {SIGNS[how]} {expr}{_args(args)}{_guards(guards)}")
+        case Check(name, bound, _):
+            lines.append(f"{indent}check 0 <= {name} < {bound}")
+        case Alloc(buffer):
+            lines.append(f"{indent}{buffer.space} {buffer.name}: {buffer.dtype}[{buffer.size}]")

@@ -1,0 +1,132 @@
+"""Losses: from (prediction, target) nodes to a scalar node, by name and as modules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from graphc import ops
+from graphc.errors import InputError
+from graphc.graph.node import Node
+from graphc.nn.module import Module
+
+LossFunction = Callable[[Node, Node], Node]
+
+
+class Loss(Module):
+    """What the losses share: an op of (prediction, target), and the options it is called with."""
+
+    function: ClassVar[Callable[..., Node]]
+    integer_target: ClassVar[bool] = False
+
+    def __init__(self, *, reduction: str = "mean", **options: Any) -> None:
+        self.options = {"reduction": reduction, **options}
+
+    def forward(self, prediction: Node, target: Node) -> Node:
+        """A scalar; of the element's shape with reduction="none"."""
+        return type(self).function(prediction, target, **self.options)
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+
+
+class MSELoss(Loss):
+    """The mean of (prediction - target)**2."""
+
+    function = staticmethod(ops.mse_loss)
+
+
+class L1Loss(Loss):
+    """The mean of |prediction - target|."""
+
+    function = staticmethod(ops.l1_loss)
+
+
+class HuberLoss(Loss):
+    """Quadratic within delta, linear beyond."""
+
+    function = staticmethod(ops.huber_loss)
+
+    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
+        super().__init__(reduction=reduction, delta=delta)
+
+
+class BCEWithLogitsLoss(Loss):
+    """Binary cross-entropy of logits and probabilities (0 and 1), without overflow."""
+
+    function = staticmethod(ops.bce_with_logits)
+
+
+class CrossEntropyLoss(Loss):
+    """Cross-entropy of logits [n, k] and labels int [n], or probabilities [n, k]."""
+
+    function = staticmethod(ops.cross_entropy)
+    integer_target = True
+
+    def __init__(
+        self,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__(
+            reduction=reduction, ignore_index=ignore_index, label_smoothing=label_smoothing
+        )
+
+
+class NLLLoss(Loss):
+    """The mean of -log-probability of the label: [n, k] and int [n]."""
+
+    function = staticmethod(ops.nll_loss)
+    integer_target = True
+
+
+class HingeLoss(Loss):
+    """The mean of max(0, 1 - target * prediction), target -1 or 1."""
+
+    function = staticmethod(ops.hinge_loss)
+
+
+class MultiMarginLoss(Loss):
+    """Multi-class hinge of scores [n, k] and labels int [n]."""
+
+    function = staticmethod(ops.multi_margin_loss)
+    integer_target = True
+
+
+class KLDivLoss(Loss):
+    """target * (log target - prediction), prediction as log-probabilities."""
+
+    function = staticmethod(ops.kl_div)
+
+
+LOSSES: dict[str, type[Loss]] = {
+    "mse": MSELoss,
+    "l1": L1Loss,
+    "huber": HuberLoss,
+    "bce_with_logits": BCEWithLogitsLoss,
+    "cross_entropy": CrossEntropyLoss,
+    "nll": NLLLoss,
+    "hinge": HingeLoss,
+    "multi_margin": MultiMarginLoss,
+    "kl_div": KLDivLoss,
+}
+
+
+def loss_of(loss: str | LossFunction) -> LossFunction:
+    """The loss of a name, or the function as it is. Raises InputError with the names there are."""
+    if callable(loss):
+        return loss
+    if loss not in LOSSES:
+        raise InputError(f"unknown loss {loss!r}; known: {', '.join(LOSSES)}, or give a function")
+    return LOSSES[loss]()
+
+
+def integer_target(loss: LossFunction) -> bool:
+    """Whether the loss takes labels: int64 targets unless the user says otherwise."""
+    return bool(getattr(loss, "integer_target", False)) or loss in (
+        ops.cross_entropy,
+        ops.nll_loss,
+        ops.multi_margin_loss,
+    )

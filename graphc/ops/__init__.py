@@ -1,0 +1,1 @@
+"""The dictionary: index signatures, scalar formulas, and the ops that are made of them."""

@@ -1,0 +1,373 @@
+"""Index expressions and signatures: which elements an op reads and writes.
+
+    signature = operand ("," operand)* "->" result
+    operand   = dim*                      (dims separated by blanks; none for a scalar)
+    dim       = "..." | term (("+" | "-") term)*
+    term      = factor ("*" factor)*
+    factor    = number | index | attribute | EXTENT
+
+An index is a name in lower case; the same name in capitals is its extent; a name that is an
+attribute of the op is that number. `...` stands for any leading axes, broadcast as numpy does.
+An expression that leaves its operand contributes nothing: padding needs no other notion.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from graphc.errors import ShapeError
+from graphc.types import Extent, Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """sum(coefficient * index) + constant. Terms are sorted by name, without zeros."""
+
+    terms: tuple[tuple[str, int], ...] = ()
+    constant: int = 0
+
+    @property
+    def plain(self) -> str | None:
+        """The index this expression is, if it is just that."""
+        if self.constant == 0 and len(self.terms) == 1 and self.terms[0][1] == 1:
+            return self.terms[0][0]
+        return None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The indices that occur."""
+        return tuple(name for name, _ in self.terms)
+
+    def coefficient(self, index: str) -> int:
+        """The factor of an index, 0 where it does not occur."""
+        for name, factor in self.terms:
+            if name == index:
+                return factor
+        return 0
+
+    def __add__(self, other: Affine | int) -> Affine:
+        if isinstance(other, int):
+            return Affine(self.terms, self.constant + other)
+        return affine([*self.terms, *other.terms], self.constant + other.constant)
+
+    def __sub__(self, other: Affine | int) -> Affine:
+        return self + (other * -1 if isinstance(other, Affine) else -other)
+
+    def __mul__(self, factor: int) -> Affine:
+        return affine([(n, c * factor) for n, c in self.terms], self.constant * factor)
+
+    def substitute(self, values: Mapping[str, Affine]) -> Affine:
+        """Replace indices by expressions."""
+        total = Affine((), self.constant)
+        for name, factor in self.terms:
+            total = total + values.get(name, index(name)) * factor
+        return total
+
+    def without(self, indices: set[str]) -> Affine:
+        """The expression where some indices are 0."""
+        return Affine(tuple(t for t in self.terms if t[0] not in indices), self.constant)
+
+    def range(self, extents: Mapping[str, Extent]) -> tuple[int, int]:
+        """Smallest and largest value over number-sized extents (none may be zero)."""
+        low = high = self.constant
+        for name, factor in self.terms:
+            extent = extents[name]
+            assert isinstance(extent, int)
+            reach = factor * (extent - 1)
+            low, high = low + min(reach, 0), high + max(reach, 0)
+        return low, high
+
+    def __str__(self) -> str:
+        text = ""
+        for name, factor in self.terms:
+            sign = "-" if factor < 0 else "+" if text else ""
+            amount = name if abs(factor) == 1 else f"{abs(factor)}*{name}"
+            text += f" {sign} {amount}" if text else f"{sign}{amount}"
+        if self.constant or not text:
+            sign = " - " if self.constant < 0 and text else " + " if text else ""
+            text += f"{sign}{abs(self.constant) if text else self.constant}"
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """An index that is data: the value of operand `operand` at its own index."""
+
+    operand: int
+
+    def __str__(self) -> str:
+        return f"@{self.operand}"
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """scale * (a named extent), rounded down to a multiple: known when the program runs."""
+
+    name: str
+    scale: int = 1
+    multiple: int = 1
+
+    def __str__(self) -> str:
+        text = self.name if self.scale == 1 else f"{self.scale}*{self.name}"
+        return text if self.multiple == 1 else f"{text} // {self.multiple} * {self.multiple}"
+
+
+Bound = int | Runtime
+Dim = Affine | Lookup
+Index = tuple[Dim, ...]
+Domain = tuple[tuple[str, Extent], ...]
+
+
+@lru_cache(maxsize=None)
+def index(name: str) -> Affine:
+    """The expression that is one index."""
+    return Affine(((name, 1),))
+
+
+def affine(terms: Iterable[tuple[str, int]], constant: int = 0) -> Affine:
+    """An Affine from terms in any order, possibly repeated."""
+    total: dict[str, int] = {}
+    for name, factor in terms:
+        total[name] = total.get(name, 0) + factor
+    return Affine(tuple(sorted((n, c) for n, c in total.items() if c)), constant)
+
+
+def show(position: Index) -> str:
+    """An index tuple as text, e.g. `n, 2*h + r`."""
+    return ", ".join(map(str, position))
+
+
+# --- signatures -----------------------------------------------------------------------------
+
+Factor = int | str
+Term = tuple[int, tuple[Factor, ...]]
+Expression = tuple[Term, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A parsed signature. A dim is None for `...`, else its terms before attributes are known."""
+
+    reads: tuple[tuple[Expression | None, ...], ...]
+    writes: tuple[Expression | None, ...]
+    text: str
+
+
+@lru_cache(maxsize=None)
+def parse(text: str) -> Signature:
+    """Parse a signature. Raises ShapeError where the text is not one."""
+    left, arrow, right = text.partition("->")
+    if not arrow:
+        raise ShapeError(f"signature {text!r} has no '->'")
+    reads = tuple(_operand(part, text) for part in left.split(",")) if left.strip() else ()
+    return Signature(reads, _operand(right, text), text)
+
+
+def _operand(text: str, whole: str) -> tuple[Expression | None, ...]:
+    return tuple(None if dim == "..." else _dim(dim, whole) for dim in text.split())
+
+
+def _dim(text: str, whole: str) -> Expression:
+    terms = []
+    for sign, term in re.findall(r"([+-]?)([^+-]+)", text):
+        factors: list[Factor] = []
+        for factor in term.split("*"):
+            if not re.fullmatch(r"\d+|[A-Za-z_]\w*", factor):
+                raise ShapeError(f"cannot read {text!r} in signature {whole!r}")
+            factors.append(int(factor) if factor.isdigit() else factor)
+        terms.append((-1 if sign == "-" else 1, tuple(factors)))
+    return tuple(terms)
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A signature over given operand shapes: where it reads and writes, and its iteration space."""
+
+    reads: tuple[Index, ...]
+    writes: Index
+    domain: Domain
+    shape: Shape
+
+
+def solve(
+    signature: Signature,
+    shapes: tuple[Shape, ...],
+    attributes: Mapping[str, int],
+    *,
+    extents: Mapping[str, Extent] | None = None,
+    shape: Shape | None = None,
+    floor: bool = False,
+) -> Resolved:
+    """Find every index's extent from the operands' shapes; the result's shape follows.
+
+    `extents` gives indices that no operand determines, `shape` the result's shape where it is
+    larger than what is written, `floor` lets a compound index leave a remainder unread. Raises
+    ShapeError with the arithmetic where the shapes do not fit.
+    """
+    if len(shapes) != len(signature.reads):
+        raise ShapeError(f"{len(signature.reads)} operands expected, {len(shapes)} given")
+    known: dict[str, Extent] = dict(extents or {})
+    leading = _broadcast(signature, shapes)
+    names = [f"b{i}" for i in range(len(leading))]
+    known |= dict(zip(names, leading, strict=True))
+    dims = [_align(d, s, names, known) for d, s in zip(signature.reads, shapes, strict=True)]
+    _extents(signature, dims, shapes, attributes, known, floor)
+
+    def read(expression: Expression | Affine) -> Affine:
+        return expression if isinstance(expression, Affine) else _affine(expression, attributes, known)
+
+    reads = tuple(tuple(read(e) for e in operand) for operand in dims)
+    written = [
+        e
+        for dim in signature.writes
+        for e in ([index(n) for n in names] if dim is None else [read(dim)])
+    ]
+    writes = tuple(written)
+    used: dict[str, None] = {}
+    for position in (writes, *reads):
+        for expression in position:
+            used |= dict.fromkeys(n for n in _in_order(expression, known))
+    domain = tuple((name, known[name]) for name in used)
+    return Resolved(reads, writes, domain, shape or tuple(_size(e, known) for e in writes))
+
+
+def _in_order(expression: Affine, known: Mapping[str, Extent]) -> list[str]:
+    return sorted(expression.names, key=lambda n: -abs(expression.coefficient(n)))
+
+
+def _broadcast(signature: Signature, shapes: tuple[Shape, ...]) -> Shape:
+    """The extents that `...` stands for, broadcast over the operands."""
+    leading: list[Extent] = []
+    for dims, shape in zip(signature.reads, shapes, strict=True):
+        fixed = sum(d is not None for d in dims)
+        if None not in dims and len(shape) != fixed:
+            raise ShapeError(f"an operand of {fixed} axes expected, shape {_text(shape)} given")
+        if len(shape) < fixed:
+            raise ShapeError(f"at least {fixed} axes expected, shape {_text(shape)} given")
+        if None in dims:
+            at = dims.index(None)
+            extra = list(shape[at : len(shape) - (fixed - at)])
+            if len(extra) > len(leading):
+                leading = [1] * (len(extra) - len(leading)) + leading
+            for axis, extent in zip(range(-1, -len(extra) - 1, -1), reversed(extra), strict=True):
+                if leading[axis] == 1:
+                    leading[axis] = extent
+                elif extent not in (1, leading[axis]):
+                    raise ShapeError(
+                        f"axis {axis} has extents {leading[axis]} and {extent}, which do not "
+                        "broadcast: they must be equal, or one of them 1"
+                    )
+    return tuple(leading)
+
+
+def _align(
+    dims: tuple[Expression | None, ...], shape: Shape, names: list[str], known: Mapping[str, Extent]
+) -> list[Expression | Affine]:
+    """One expression per axis, `...` spelled out; a broadcast axis is read at 0."""
+    aligned: list[Expression | Affine] = []
+    fixed = sum(d is not None for d in dims)
+    for dim in dims:
+        if dim is not None:
+            aligned.append(dim)
+            continue
+        extra = len(shape) - fixed
+        at = len(aligned)
+        for name, extent in zip(names[len(names) - extra :], shape[at : at + extra], strict=True):
+            stretched = extent == 1 and known[name] != 1
+            aligned.append(Affine() if stretched else index(name))
+    return aligned
+
+
+def _affine(
+    expression: Expression, attributes: Mapping[str, int], known: Mapping[str, Extent]
+) -> Affine:
+    total = Affine()
+    for sign, factors in expression:
+        number, name = sign, None
+        for factor in factors:
+            if isinstance(factor, int):
+                number *= factor
+            elif factor in attributes:
+                number *= int(attributes[factor])
+            elif factor.isupper() or factor[0].isupper():
+                extent = known.get(factor.lower())
+                if not isinstance(extent, int):
+                    raise ShapeError(f"the extent {factor} must be a number here, not {extent!r}")
+                number *= extent
+            else:
+                name = factor
+        total = total + (index(name) * number if name else number)
+    return total
+
+
+def _extents(
+    signature: Signature,
+    dims: list[list[Expression | Affine]],
+    shapes: tuple[Shape, ...],
+    attributes: Mapping[str, int],
+    known: dict[str, Extent],
+    floor: bool,
+) -> None:
+    """Fill `known`: first the axes read at a plain index, then the compound ones."""
+    compound: list[tuple[Expression, Extent]] = []
+    for operand, shape in zip(dims, shapes, strict=True):
+        for axis, (expression, extent) in enumerate(zip(operand, shape, strict=True)):
+            if isinstance(expression, Affine):
+                continue
+            single = len(expression) == 1 and len(expression[0][1]) == 1
+            name = expression[0][1][0] if single else None
+            if not isinstance(name, str) or name in attributes or expression[0][0] != 1:
+                compound.append((expression, extent))
+            elif known.setdefault(name, extent) != extent:
+                raise ShapeError(
+                    f"index {name} has extent {known[name]} in one operand and {extent} in "
+                    f"another (axis {axis} of shape {_text(shape)})"
+                )
+    for expression, extent in compound:
+        names = [
+            f
+            for _, factors in expression
+            for f in factors
+            if isinstance(f, str) and f not in attributes and not f[0].isupper()
+        ]
+        unknown = [n for n in names if n not in known]
+        if not unknown:
+            continue
+        if len(unknown) > 1 or not isinstance(extent, int):
+            raise ShapeError(f"signature {signature.text!r} does not determine {unknown}")
+        known[unknown[0]] = 1
+        form = _affine(expression, attributes, known)
+        known[unknown[0]] = _fit(form, unknown[0], extent, known, floor)
+
+
+def _fit(
+    form: Affine, unknown: str, size: int, known: Mapping[str, Extent], floor: bool
+) -> int:
+    """How often an index fits so that its expression stays within an axis of `size`."""
+    step = abs(form.coefficient(unknown))
+    reach = form.range({**known, unknown: 1})[1] + 1
+    room = size - reach
+    if room < 0:
+        raise ShapeError(f"a window of {reach} does not fit into {size}")
+    if room % step and not floor:
+        raise ShapeError(f"({size} - {reach})/{step} is not a whole number")
+    return room // step + 1
+
+
+def _size(expression: Affine, known: Mapping[str, Extent]) -> Extent:
+    """The extent of an axis written at an expression: its largest value plus one."""
+    if expression.plain is not None:
+        return known[expression.plain]
+    for name in expression.names:
+        if not isinstance(known[name], int):
+            raise ShapeError(f"index {name} of run-time extent {known[name]!r} must stand alone")
+        if known[name] == 0:
+            return 0
+    return expression.range(known)[1] + 1
+
+
+def _text(shape: Shape) -> str:
+    return f"({', '.join(map(str, shape))})"

@@ -1,0 +1,396 @@
+"""The products: matmul and its kin, einsum, convolutions and their transposes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from math import prod
+from typing import Any, TypedDict, Unpack
+
+from graphc.errors import ShapeError, UnsupportedOpError
+from graphc.graph.node import Node, operators
+from graphc.ops.formula import apply, as_node, as_nodes, fail, symbols
+from graphc.ops.shape import reshape
+from graphc.ops.window import (
+    SPACE,
+    TAPS,
+    Window,
+    crop,
+    padding_of,
+    per_axis,
+    slide,
+    spatial,
+    zero_pad,
+)
+
+
+def product(
+    name: str, signature: str, letters: str, operands: Sequence[Node], **options: Any
+) -> Node:
+    """The product of operands under a signature, summed over what the result does not carry."""
+    args = symbols(letters)
+    return apply(name, signature, args, prod(args[1:], start=args[0]), operands, **options)
+
+
+def shift(x: Node, bias: Any, axis: str) -> Node:
+    """x plus one number for each element of its channel axis: the last ("last") or the "second"."""
+    signature = {
+        "last": "... n, n -> ... n",
+        "second": "n f ..., f -> n f ...",
+        "first": "f ..., f -> f ...",
+    }[axis]
+    a, b = symbols("x bias")
+    return apply("bias", signature, (a, b), a + b, [x, as_node(bias, x.dtype)])
+
+
+# --- matrices -------------------------------------------------------------------------------
+
+MATMUL = {
+    (True, True): "k, k ->",
+    (True, False): "k, ... k n -> ... n",
+    (False, True): "... m k, k -> ... m",
+    (False, False): "... m k, ... k n -> ... m n",
+}
+
+
+def matmul(a: Any, b: Any) -> Node:
+    """a @ b: the sum over k of a[..., m, k] * b[..., k, n].
+
+    Leading axes broadcast as in numpy; an operand of one axis is a vector, whose axis the result
+    does not have. Raises ShapeError for scalars, and where the extents of k differ.
+    """
+    a, b = as_nodes([a, b])
+    for operand in (a, b):
+        if not operand.shape:
+            raise fail(ShapeError, "matmul", [a, b], "takes matrices or vectors, not scalars")
+    k, other = a.shape[-1], b.shape[-2 if len(b.shape) > 1 else 0]
+    if k != other:
+        problem = f"rows of {k} (the last axis of a) cannot meet columns of {other} of b"
+        raise fail(ShapeError, "matmul", [a, b], problem)
+    return product("matmul", MATMUL[len(a.shape) == 1, len(b.shape) == 1], "a b", [a, b])
+
+
+def dot(a: Any, b: Any) -> Node:
+    """The sum of a[k] * b[k], a scalar."""
+    return product("dot", "k, k ->", "a b", as_nodes([a, b]))
+
+
+def outer(a: Any, b: Any) -> Node:
+    """result[m, n] = a[m] * b[n]."""
+    return product("outer", "m, n -> m n", "a b", as_nodes([a, b]))
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Node:
+    """x @ weight^T + bias: x is (..., k), weight (n, k), bias (n), the result (..., n)."""
+    x, weight = as_nodes([x, weight])
+    if len(weight.shape) == 2 and x.shape and x.shape[-1] != weight.shape[1]:
+        problem = f"the weight expects {weight.shape[1]} features, the input has {x.shape[-1]}"
+        raise fail(ShapeError, "linear", [x, weight], problem)
+    result = product("linear", "... k, n k -> ... n", "x weight", [x, weight])
+    return result if bias is None else shift(result, bias, "last")
+
+
+def bilinear(a: Any, b: Any, weight: Any, bias: Any = None) -> Node:
+    """result[..., n] = sum of a[..., i] * weight[n, i, j] * b[..., j], plus bias[n]."""
+    a, b, weight = as_nodes([a, b, weight])
+    half = product("bilinear", "... i, n i j -> ... n j", "a weight", [a, weight])
+    result = product("bilinear", "... n j, ... j -> ... n", "a b", [half, b])
+    return result if bias is None else shift(result, bias, "last")
+
+
+# --- einsum ---------------------------------------------------------------------------------
+
+
+def einsum(text: str, *operands: Any) -> Node:
+    """The product of the operands, summed over the letters that the result does not carry.
+
+    As torch.einsum: "ij,jk->ik"; without "->" the result carries, in alphabetical order, the
+    letters that occur once; a letter twice in one operand is its diagonal; "..." stands for
+    leading axes that broadcast, and is summed where the result has none. Several operands are
+    multiplied two at a time from the left. Raises UnsupportedOpError for a text that is none.
+    """
+    nodes = as_nodes(operands)
+    terms, result = _einsum_terms(text, nodes)
+    names, node = terms[0], nodes[0]
+    if len(nodes) == 1:
+        return product("einsum", f"{_spell(names)} -> {_spell(result)}", "a", [node])
+    for position in range(1, len(nodes)):
+        after = {letter for term in [result, *terms[position + 1 :]] for letter in term}
+        both = dict.fromkeys([*names, *terms[position]])
+        kept = result if position == len(nodes) - 1 else [n for n in both if n in after]
+        signature = f"{_spell(names)}, {_spell(terms[position])} -> {_spell(kept)}"
+        node = product("einsum", signature, "a b", [node, nodes[position]])
+        names = kept
+    return node
+
+
+def _einsum_terms(text: str, nodes: list[Node]) -> tuple[list[list[str]], list[str]]:
+    left, arrow, right = text.replace(" ", "").partition("->")
+    terms = [re.findall(r"\.\.\.|.", part) for part in left.split(",")]
+
+    def refuse(problem: str) -> UnsupportedOpError:
+        error = fail(UnsupportedOpError, "einsum", nodes, f"{text!r} {problem}")
+        assert isinstance(error, UnsupportedOpError)
+        return error
+
+    if len(terms) != len(nodes):
+        raise refuse(f"names {len(terms)} operands, {len(nodes)} given")
+    flat = [letter for term in terms for letter in term]
+    if arrow:
+        result = re.findall(r"\.\.\.|.", right)
+    else:
+        once = sorted(n for n in set(flat) if n != "..." and flat.count(n) == 1)
+        result = ["..."] * ("..." in flat) + once
+    for letter in [*flat, *result]:
+        if letter != "..." and not (letter.isascii() and letter.isalpha()):
+            raise refuse(f"has {letter!r}, which is neither a letter nor '...'")
+    for term in [*terms, result]:
+        if term.count("...") > 1:
+            raise refuse("has '...' twice in one operand")
+    for letter in result:
+        if letter not in flat:
+            raise refuse(f"has {letter!r} in the result, but in no operand")
+        if result.count(letter) > 1:
+            raise refuse(f"has {letter!r} twice in the result")
+    return terms, result
+
+
+def _spell(term: list[str]) -> str:
+    """Blank-separated index names; a capital, which would be an extent, gets a prefix."""
+    return " ".join(f"upper_{n.lower()}" if n.isupper() else n for n in term)
+
+
+# --- convolutions ---------------------------------------------------------------------------
+
+Each = int | Sequence[int]
+
+
+class Convolution(TypedDict, total=False):
+    """Options of the convolutions, by keyword."""
+
+    stride: Each
+    padding: Each | Sequence[Sequence[int]] | str
+    dilation: Each
+    groups: int
+    floor: bool
+
+
+class Transposed(TypedDict, total=False):
+    """Options of the transposed convolutions, by keyword."""
+
+    stride: Each
+    padding: Each | Sequence[Sequence[int]]
+    output_padding: Each
+    dilation: Each
+    groups: int
+
+
+def conv1d(
+    x: Any, weight: Any, bias: Any = None, **options: Unpack[Convolution]
+) -> Node:
+    """Cross-correlation of x (n c w) with weight (f c/groups s), as conv2d, over one axis."""
+    return _convolution("conv1d", 1, x, weight, bias, **options)
+
+
+def conv2d(
+    x: Any, weight: Any, bias: Any = None, **options: Unpack[Convolution]
+) -> Node:
+    """Cross-correlation of x (n c h w) with weight (f c/groups r s), plus bias (f).
+
+    result[n, f, h, w] = sum of x[n, c, h*stride + r*dilation - padding, ...] * weight[f, c, r, s].
+
+    Options: `stride` and `dilation`, a number or one for each axis; `padding`, likewise, or a pair
+    (before, after) for each axis, or "valid" (none), or "same", which gives ceil(extent / stride)
+    with the odd element after; `groups`, which cuts the channels into as many separate
+    convolutions; `floor`. x may lack the batch axis. Raises ShapeError where a stride does not
+    divide what is left of the extent, unless floor=True allows that the rest is not read.
+    """
+    return _convolution("conv2d", 2, x, weight, bias, **options)
+
+
+def conv3d(
+    x: Any, weight: Any, bias: Any = None, **options: Unpack[Convolution]
+) -> Node:
+    """Cross-correlation of x (n c d h w) with weight (f c/groups q r s), as conv2d."""
+    return _convolution("conv3d", 3, x, weight, bias, **options)
+
+
+def _convolution(
+    name: str,
+    rank: int,
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    *,
+    stride: Each = 1,
+    padding: Any = 0,
+    dilation: Each = 1,
+    groups: int = 1,
+    floor: bool = False,
+) -> Node:
+    x, weight = as_nodes([x, weight])
+    taps = _filter(name, rank, x, weight)
+    channels, filters = _number(name, x, -rank - 1), _number(name, weight, 0)
+    _divides(name, x, weight, groups, channels, "input's channels")
+    _divides(name, x, weight, groups, filters, "filters")
+    if weight.shape[1] != channels // groups:
+        share = f" in each of {groups} groups" if groups > 1 else ""
+        problem = f"the filters expect {weight.shape[1]} channels{share}, the input has {channels}"
+        raise fail(ShapeError, name, [x, weight], problem)
+    window = slide(
+        name,
+        [x, weight],
+        "filter",
+        taps,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        floor=floor,
+    )
+    x = zero_pad(x, window.padding)
+    batch = "n " * (len(x.shape) == rank + 2)
+    group = "g " * (groups > 1)
+    if groups > 1:
+        # Views, so that the product itself reads and writes every channel at a plain index.
+        x, weight = _split(x, -rank - 1, groups), _split(weight, 0, groups)
+    result = product(
+        name,
+        f"{batch}{group}c {_reach(window)}, {group}f c {' '.join(TAPS[rank])} "
+        f"-> {batch}{group}f {' '.join(SPACE[rank])}",
+        "image kernel",
+        [x, weight],
+        floor=True,
+    )
+    if groups > 1:
+        result = reshape(result, (*result.shape[: -rank - 2], filters, *result.shape[-rank:]))
+    return result if bias is None else shift(result, bias, "second" if batch else "first")
+
+
+def conv_transpose1d(
+    x: Any, weight: Any, bias: Any = None, **options: Unpack[Transposed]
+) -> Node:
+    """The transpose of conv1d: x (n c w), weight (c f/groups s), as conv_transpose2d."""
+    return _transposed("conv_transpose1d", 1, x, weight, bias, **options)
+
+
+def conv_transpose2d(
+    x: Any, weight: Any, bias: Any = None, **options: Unpack[Transposed]
+) -> Node:
+    """The transpose of conv2d: its gradient with respect to the image, taken as a layer.
+
+    result[n, f, h*stride + r*dilation - padding, ...] += x[n, c, h, w] * weight[c, f, r, s], plus
+    bias (f), where x is (n c h w), weight (c f/groups r s).
+
+    Options: `stride`, `dilation` and `padding` (what is cut off on both sides), a number or one
+    for each axis; `output_padding`, elements added at the end, fewer than the stride or the
+    dilation; `groups`. An extent h becomes
+    (h - 1)*stride - 2*padding + dilation*(r - 1) + output_padding + 1.
+    """
+    return _transposed("conv_transpose2d", 2, x, weight, bias, **options)
+
+
+def conv_transpose3d(
+    x: Any, weight: Any, bias: Any = None, **options: Unpack[Transposed]
+) -> Node:
+    """The transpose of conv3d: x (n c d h w), weight (c f/groups q r s), as conv_transpose2d."""
+    return _transposed("conv_transpose3d", 3, x, weight, bias, **options)
+
+
+def _transposed(
+    name: str,
+    rank: int,
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    *,
+    stride: Each = 1,
+    padding: Any = 0,
+    output_padding: Each = 0,
+    dilation: Each = 1,
+    groups: int = 1,
+) -> Node:
+    x, weight = as_nodes([x, weight])
+    taps = _filter(name, rank, x, weight)
+    over = spatial(name, x, rank)
+    channels, inputs = _number(name, x, -rank - 1), _number(name, weight, 0)
+    if inputs != channels:
+        problem = f"the filters expect {inputs} channels, the input has {channels}"
+        raise fail(ShapeError, name, [x, weight], problem)
+    _divides(name, x, weight, groups, channels, "input's channels")
+    steps = per_axis(name, x, "stride", stride, rank, 1)
+    spread = per_axis(name, x, "dilation", dilation, rank, 1)
+    window = Window("filter", over, taps, steps, spread, ((0, 0),) * rank)
+    pairs = ((0, 0),) * rank if padding == "same" else padding_of(name, x, padding, window)
+    extra = per_axis(name, x, "output_padding", output_padding, rank, 0)
+    if padding == "same" or any(
+        e >= max(s, d) for e, s, d in zip(extra, steps, spread, strict=True)
+    ):
+        problem = (
+            f"output_padding={output_padding!r} must be less than the stride or the dilation, "
+            f"and padding={padding!r} a number: here stride={stride!r}, dilation={dilation!r}"
+        )
+        raise fail(ShapeError, name, [x, weight], problem)
+    sides = zip(over, steps, window.reach, extra, strict=True)
+    whole = tuple((n - 1) * step + reach + more for n, step, reach, more in sides)
+    left = tuple(n - low - high for n, (low, high) in zip(whole, pairs, strict=True))
+    if min(left) < 0 or min(over) == 0:
+        problem = f"padding={padding!r} leaves nothing of a result of extents {whole}"
+        raise fail(ShapeError, name, [x, weight], problem)
+    batch = "n " * (len(x.shape) == rank + 2)
+    group = "g " * (groups > 1)
+    lead = x.shape[: -rank - 1]
+    filters = _number(name, weight, 1)
+    if groups > 1:
+        x, weight = _split(x, -rank - 1, groups), _split(weight, 0, groups)
+    result = product(
+        name,
+        f"{batch}{group}c {' '.join(SPACE[rank])}, {group}c f {' '.join(TAPS[rank])} "
+        f"-> {batch}{group}f {_reach(window)}",
+        "image kernel",
+        [x, weight],
+        shape=(*lead, *((groups,) * (groups > 1)), filters, *whole),
+    )
+    if groups > 1:
+        result = reshape(result, (*lead, groups * filters, *whole))
+    result = crop(result, [low for low, _ in pairs], left)
+    return result if bias is None else shift(result, bias, "second" if batch else "first")
+
+
+def _reach(window: Window) -> str:
+    """Where the taps of a window fall: `h*2+r w*2+s`."""
+    rank = len(window.over)
+    parts = zip(SPACE[rank], window.stride, TAPS[rank], window.dilation, strict=True)
+    return " ".join(f"{place}*{step}+{tap}*{spread}" for place, step, tap, spread in parts)
+
+
+def _filter(name: str, rank: int, x: Node, weight: Node) -> tuple[int, ...]:
+    """The filter's spatial extents."""
+    if len(weight.shape) != rank + 2:
+        problem = f"takes filters of {rank + 2} axes, not the {len(weight.shape)} of {weight.type}"
+        raise fail(ShapeError, name, [x, weight], problem)
+    spatial(name, x, rank)
+    return tuple(_number(name, weight, axis) for axis in range(2, rank + 2))
+
+
+def _divides(name: str, x: Node, weight: Node, groups: int, count: int, what: str) -> None:
+    if groups < 1 or count % groups:
+        problem = f"groups={groups} does not divide the {what}, which are {count}"
+        raise fail(ShapeError, name, [x, weight], problem)
+
+
+def _split(x: Node, axis: int, groups: int) -> Node:
+    """x with an axis cut into (groups, the rest)."""
+    axis %= len(x.shape)
+    part = _number("split", x, axis) // groups
+    return reshape(x, (*x.shape[:axis], groups, part, *x.shape[axis + 1 :]))
+
+
+def _number(name: str, x: Node, axis: int) -> int:
+    extent = x.shape[axis]
+    if not isinstance(extent, int):
+        problem = f"axis {axis} has the run-time extent {extent!r}; it must be a number"
+        raise fail(ShapeError, name, [x], problem)
+    return extent
+
+
+operators["__matmul__"] = matmul

@@ -1,0 +1,408 @@
+"""The scalar language of formulas: sympy's functions and a few of our own, with dtypes and values.
+
+A formula may use numbers, + - * /, powers, comparisons, logic, Piecewise, sympy's exp log sin cos
+tan tanh sinh cosh atan erf Abs sign sqrt, and the functions defined here. Each of ours states its
+derivative; `dtype_of` gives the element type of a formula's value, `evaluate` its value in numpy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import lru_cache, reduce
+from typing import Any, TypeAlias
+
+import numpy as np
+import sympy
+from sympy.logic.boolalg import Boolean, BooleanFalse, BooleanTrue
+
+from graphc.errors import DTypeError, UnsupportedOpError
+from graphc.ops import philox
+from graphc.types import is_float, promote
+
+Expr: TypeAlias = sympy.Basic
+Symbol: TypeAlias = sympy.Symbol
+
+
+@lru_cache(maxsize=None)
+def argument(name: str) -> Symbol:
+    """The symbol that stands for an operand's element."""
+    return Symbol(name, real=True)
+
+
+@lru_cache(maxsize=None)
+def position(name: str) -> Symbol:
+    """The symbol that stands for the value of an index."""
+    return Symbol(name, integer=True)
+
+
+class ScalarFunction(sympy.Function):  # type: ignore[misc]  # sympy has no types
+    """Base of graphc's own scalar functions; real-valued."""
+
+    is_real = True
+    is_commutative = True
+
+
+class expm1(ScalarFunction):
+    """e^x - 1, accurate near 0."""
+
+    def fdiff(self, argindex: int = 1) -> Expr:
+        """expm1' = expm1 + 1, so that backward reads only the result."""
+        return self + 1
+
+
+class log1p(ScalarFunction):
+    """log(1 + x), accurate near 0."""
+
+    def fdiff(self, argindex: int = 1) -> Expr:
+        """1/(1 + x)."""
+        return 1 / (1 + self.args[0])
+
+
+class power(ScalarFunction):
+    """x**y with a run-time exponent."""
+
+    def fdiff(self, argindex: int = 1) -> Expr:
+        """y*x^(y-1), 0 where y is 0; x^y*log(x), 0 where x^y is 0 or x is 0 and y >= 0."""
+        x, y = self.args
+        if argindex == 1:
+            return sympy.Piecewise((0, sympy.Eq(y, 0)), (y * power(x, y - 1), True))
+        flat = sympy.Or(sympy.Eq(self, 0), sympy.And(sympy.Eq(x, 0), y >= 0))
+        return sympy.Piecewise((0, flat), (self * sympy.log(x), True))
+
+
+class maximum(ScalarFunction):
+    """The larger of two; NaN if either is. A tie sends half the gradient to each."""
+
+    def fdiff(self, argindex: int = 1) -> Expr:
+        """1, 0, or 1/2 at a tie."""
+        mine, other = self.args if argindex == 1 else reversed(self.args)
+        half = sympy.Rational(1, 2)
+        return sympy.Piecewise((1, mine > other), (0, mine < other), (half, True))
+
+
+class minimum(ScalarFunction):
+    """The smaller of two; NaN if either is. A tie sends half the gradient to each."""
+
+    def fdiff(self, argindex: int = 1) -> Expr:
+        """1, 0, or 1/2 at a tie."""
+        mine, other = self.args if argindex == 1 else reversed(self.args)
+        half = sympy.Rational(1, 2)
+        return sympy.Piecewise((1, mine < other), (0, mine > other), (half, True))
+
+
+class Flat(ScalarFunction):
+    """Base of the functions whose derivative is zero wherever it exists."""
+
+    def fdiff(self, argindex: int = 1) -> Expr:
+        """0."""
+        return sympy.Integer(0)
+
+
+class floor(Flat):
+    """The largest whole number not above x."""
+
+
+class ceil(Flat):
+    """The smallest whole number not below x."""
+
+
+class trunc(Flat):
+    """The whole part of x."""
+
+
+class rint(Flat):
+    """The nearest whole number, ties to even."""
+
+
+class floor_divide(Flat):
+    """floor(x / y); on integers a zero divisor gives 0."""
+
+
+class remainder(ScalarFunction):
+    """x - y*floor(x / y): the sign is the divisor's."""
+
+    def fdiff(self, argindex: int = 1) -> Expr:
+        """1, and -floor(x / y)."""
+        return sympy.Integer(1) if argindex == 1 else -floor_divide(*self.args)
+
+
+class absolute(ScalarFunction):
+    """|x|."""
+
+    def fdiff(self, argindex: int = 1) -> Expr:
+        """The sign of x; 0 at 0."""
+        return signum(self.args[0])
+
+
+class signum(Flat):
+    """-1, 0 or 1; NaN stays NaN."""
+
+
+class is_nan(Flat):
+    """Whether x is NaN, a bool."""
+
+
+class cast(ScalarFunction):
+    """x converted to another element type: cast(x, name)."""
+
+    def fdiff(self, argindex: int = 1) -> Expr:
+        """1 between floats; casts to and from integers carry no cotangent by their dtype."""
+        return sympy.Integer(1)
+
+
+class bounded(Flat):
+    """i if 0 <= i < n, else the program raises IndexError and i reads as 0: bounded(i, n)."""
+
+
+class uniform(Flat):
+    """A float32 in [0, 1): a function of (seed, step, stream, element)."""
+
+
+class normal(Flat):
+    """A float32 from N(0, 1): a function of (seed, step, stream, element)."""
+
+
+class uniform64(Flat):
+    """As uniform, float64."""
+
+
+class normal64(Flat):
+    """As normal, float64."""
+
+
+WEAK_INT, WEAK_FLOAT = "int", "float"
+PREDICATES = {"is_nan"}
+NAMED = {"Abs": "abs", "sign": "sign", "absolute": "abs", "signum": "sign", "power": "pow"}
+
+
+def name_of(function: Expr) -> str:
+    """The name under which a function stands in the tables of every back end."""
+    name = type(function).__name__
+    return NAMED.get(name, name)
+
+
+def _join(kinds: list[str]) -> str:
+    strong = [k for k in kinds if k not in (WEAK_INT, WEAK_FLOAT)]
+    if not strong:
+        return WEAK_FLOAT if WEAK_FLOAT in kinds else WEAK_INT
+    best = promote(*strong)
+    return "float32" if WEAK_FLOAT in kinds and not is_float(best) else best
+
+
+def _kind(expr: Expr, dtypes: Mapping[Symbol, str]) -> str:
+    match expr:
+        case sympy.Symbol():
+            return dtypes.get(expr, "int64")
+        case sympy.Integer():
+            return WEAK_INT
+        case sympy.Number() | sympy.NumberSymbol() | sympy.nan | sympy.zoo:
+            return WEAK_FLOAT
+        case BooleanTrue() | BooleanFalse() | sympy.Rel() | sympy.And() | sympy.Or() | sympy.Not():
+            return "bool"
+        case sympy.Xor() | sympy.ITE():
+            return "bool"
+        case sympy.Piecewise():
+            return _join([_kind(value, dtypes) for value, _ in expr.args])
+        case sympy.Add() | sympy.Mul():
+            joined = _join([_kind(a, dtypes) for a in expr.args])
+            return "int64" if joined == "bool" else joined
+        case sympy.Pow():
+            kinds = [_kind(a, dtypes) for a in expr.args]
+            whole = expr.exp.is_Integer and expr.exp >= 0
+            return _join(kinds if whole else [*kinds, WEAK_FLOAT])
+        case cast():
+            return str(expr.args[1])
+        case bounded():
+            return _kind(expr.args[0], dtypes)
+        case uniform() | normal():
+            return "float32"
+        case uniform64() | normal64():
+            return "float64"
+        case is_nan():
+            return "bool"
+        case maximum() | minimum() | floor_divide() | remainder() | absolute() | signum():
+            return _join([_kind(a, dtypes) for a in expr.args])
+        case sympy.Abs() | sympy.sign() | floor() | ceil() | trunc() | rint():
+            return _join([_kind(a, dtypes) for a in expr.args])
+        case power():
+            return _join([_kind(a, dtypes) for a in expr.args])
+        case sympy.Function():
+            return _join([*(_kind(a, dtypes) for a in expr.args), WEAK_FLOAT])
+    raise UnsupportedOpError(f"{expr} ({type(expr).__name__}) is not part of the scalar language")
+
+
+def dtype_of(expr: Expr, dtypes: Mapping[Symbol, str], default: str = "float32") -> str:
+    """The element type of a formula's value, from those of its symbols."""
+    kind = _kind(expr, dtypes)
+    if kind == WEAK_FLOAT:
+        return default if is_float(default) else "float32"
+    return "int64" if kind == WEAK_INT else kind
+
+
+def common(parts: tuple[Expr, ...], dtypes: Mapping[Symbol, str], default: str = "float32") -> str:
+    """The element type in which several expressions are compared."""
+    kind = _join([_kind(part, dtypes) for part in parts])
+    return {WEAK_INT: "int64", WEAK_FLOAT: default}.get(kind, kind)
+
+
+@lru_cache(maxsize=None)
+def differentiate(expr: Expr, symbol: Symbol) -> Expr:
+    """d expr / d symbol, not simplified: sympy.simplify hides shared subterms."""
+    if isinstance(expr, Boolean) and not isinstance(expr, sympy.Symbol):
+        return sympy.Integer(0)
+    derivative = sympy.diff(expr, symbol)
+    if derivative.has(sympy.DiracDelta, sympy.Derivative, sympy.Subs):
+        raise UnsupportedOpError(f"cannot differentiate {expr} with respect to {symbol}")
+    return derivative
+
+
+# --- values in numpy ------------------------------------------------------------------------
+
+Array = np.ndarray[Any, Any]
+
+_erf = np.vectorize(math.erf, otypes=[float])
+
+
+def _integer_safe(function: Any) -> Any:
+    def safe(x: Array, y: Array) -> Array:
+        with np.errstate(all="ignore"):
+            return np.asarray(function(x, y))
+
+    return safe
+
+
+VALUES: dict[str, Any] = {
+    "exp": np.exp,
+    "log": np.log,
+    "sin": np.sin,
+    "cos": np.cos,
+    "tan": np.tan,
+    "tanh": np.tanh,
+    "sinh": np.sinh,
+    "cosh": np.cosh,
+    "atan": np.arctan,
+    "erf": lambda x: _erf(x).astype(x.dtype),
+    "abs": np.abs,
+    "sign": np.sign,
+    "expm1": np.expm1,
+    "log1p": np.log1p,
+    "pow": np.power,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "floor": np.floor,
+    "ceil": np.ceil,
+    "trunc": np.trunc,
+    "rint": np.rint,
+    "floor_divide": _integer_safe(np.floor_divide),
+    "remainder": _integer_safe(np.remainder),
+    "is_nan": np.isnan,
+}
+RANDOM: dict[str, Any] = {
+    "uniform": philox.uniform,
+    "normal": philox.normal,
+    "uniform64": philox.uniform64,
+    "normal64": philox.normal64,
+}
+KEEPS_INTEGERS = {"abs", "sign", "maximum", "minimum", "floor_divide", "remainder"}
+KEEPS_INTEGERS |= {"floor", "ceil", "trunc", "rint", "pow"}
+RELATIONS: list[tuple[Any, Any]] = [
+    (sympy.StrictLessThan, np.less),
+    (sympy.LessThan, np.less_equal),
+    (sympy.StrictGreaterThan, np.greater),
+    (sympy.GreaterThan, np.greater_equal),
+    (sympy.Equality, np.equal),
+    (sympy.Unequality, np.not_equal),
+]
+
+
+def evaluate(
+    expr: Expr, values: Mapping[Symbol, Array], dtypes: Mapping[Symbol, str], dtype: str
+) -> Array:
+    """The formula's value in numpy, elementwise, in the element type `dtype`."""
+
+    def at(part: Expr, want: str) -> Array:
+        return np.asarray(raw(part, want)).astype(want)
+
+    def own(part: Expr, default: str) -> str:
+        return dtype_of(part, dtypes, default)
+
+    def common(parts: tuple[Expr, ...], default: str) -> str:
+        kind = _join([_kind(p, dtypes) for p in parts])
+        return {WEAK_INT: "int64", WEAK_FLOAT: default}.get(kind, kind)
+
+    def raw(part: Expr, want: str) -> Any:
+        match part:
+            case sympy.Symbol():
+                return values[part]
+            case BooleanTrue() | BooleanFalse():
+                return np.bool_(bool(part))
+            case sympy.Number() | sympy.NumberSymbol() | sympy.nan:
+                return np.dtype(want).type(float(part) if is_float(want) else int(part))
+            case sympy.Add():
+                return reduce(np.add, [at(a, want) for a in part.args])
+            case sympy.Mul():
+                below = [a for a in part.args if a.is_Pow and a.exp.is_Integer and a.exp < 0]
+                above = [at(a, want) for a in part.args if a not in below]
+                top = reduce(np.multiply, above, np.dtype(want).type(1))
+                if not below:
+                    return top
+                return top / reduce(np.multiply, [at(1 / a, want) for a in below])
+            case sympy.Pow():
+                base, exponent = part.args
+                if exponent == sympy.Rational(1, 2):
+                    return np.sqrt(at(base, want))
+                if exponent == sympy.Rational(-1, 2):
+                    return 1 / np.sqrt(at(base, want))
+                if base == sympy.E:
+                    return np.exp(at(exponent, want))
+                if exponent.is_Integer and exponent < 0:
+                    return 1 / np.power(at(base, want), -int(exponent))
+                if exponent.is_Integer:
+                    return np.power(at(base, want), int(exponent))
+                return np.power(at(base, want), at(exponent, want))
+            case sympy.Piecewise():
+                branches = [(at(v, want), at(c, "bool")) for v, c in part.args]
+                return np.select([c for _, c in branches], [v for v, _ in branches], 0)
+            case sympy.And():
+                return reduce(np.logical_and, [at(a, "bool") for a in part.args])
+            case sympy.Or():
+                return reduce(np.logical_or, [at(a, "bool") for a in part.args])
+            case sympy.Xor():
+                return reduce(np.logical_xor, [at(a, "bool") for a in part.args])
+            case sympy.Not():
+                return np.logical_not(at(part.args[0], "bool"))
+            case cast():
+                kind = str(part.args[1])
+                with np.errstate(invalid="ignore"):
+                    return at(part.args[0], own(part.args[0], kind)).astype(kind)
+            case bounded():
+                return at(part.args[0], own(part.args[0], "int64"))
+            case is_nan():
+                return np.isnan(at(part.args[0], own(part.args[0], "float32")))
+        for relation, compare in RELATIONS:
+            if isinstance(part, relation):
+                kind = common(part.args, "float32")
+                return compare(at(part.args[0], kind), at(part.args[1], kind))
+        name = name_of(part)
+        if name in RANDOM:
+            return RANDOM[name](*(at(a, "int64") for a in part.args))
+        if name not in VALUES:
+            raise UnsupportedOpError(f"no value for {name} in {expr}")
+        kind = own(part, want)
+        if not is_float(kind) and name in ("floor", "ceil", "trunc", "rint"):
+            return at(part.args[0], kind)
+        return VALUES[name](*(at(a, kind) for a in part.args))
+
+    with np.errstate(all="ignore"):
+        return at(expr, dtype)
+
+
+def check_language(expr: Expr, name: str) -> None:
+    """Raise UnsupportedOpError if a formula leaves the scalar language."""
+    for part in sympy.preorder_traversal(expr):
+        if isinstance(part, sympy.Function) and name_of(part) not in VALUES | RANDOM:
+            if not isinstance(part, cast | bounded | sympy.Piecewise):
+                raise UnsupportedOpError(f"{name}: the scalar function {name_of(part)} is unknown")
+        if part in (sympy.zoo, sympy.I):
+            raise DTypeError(f"{name}: {part} is not a real number")

@@ -1,0 +1,200 @@
+"""Scatter to gather: make every op write each element of its result exactly once.
+
+An op that writes at a compound index (padding, convolution's input gradient) is turned round:
+iterate over the written index, solve for a loop index. What cannot be solved stays a scatter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import sympy
+
+from graphc.graph.graph import Graph
+from graphc.graph.node import Node
+from graphc.graph.rewrite import rewrite
+from graphc.ops import scalar
+from graphc.ops.formula import Formula
+from graphc.ops.index import Affine, Lookup, index
+from graphc.types import Extent, Shape
+
+Shapes = tuple[Shape, ...]
+
+
+def invert(graph: Graph) -> Graph:
+    """Apply `gathered` everywhere."""
+    return rewrite(graph, [gathered])
+
+
+def gathered(node: Node) -> Node | None:
+    """[s*h + t*r + c] += f(x[h], y[r])   ->   [X] += f(x[(X - t*r - c)/s], y[r])."""
+    op = node.op
+    if not isinstance(op, Formula) or covered(op, node):
+        return None
+    if op.how in ("argmax", "argmin") or any(isinstance(e, Lookup) for e in op.writes):
+        return None
+    taken = set(op.extents)
+    shapes = tuple(operand.shape for operand in node.inputs)
+    for axis, (e, size) in enumerate(zip(op.writes, node.shape, strict=True)):
+        assert isinstance(e, Affine)
+        if complete(e, size, op.extents) or (e.plain and repeated(op, axis)):
+            continue
+        solved = solve(op, shapes, axis, e, size, taken)
+        if solved is None:
+            return None
+        op = solved
+        taken |= set(op.extents)
+    return op.canonical()(node.inputs, node.type)
+
+
+def repeated(op: Formula, axis: int) -> bool:
+    """Whether another axis is written at the same index: a diagonal, which stays a scatter."""
+    return sum(e == op.writes[axis] for e in op.writes) > 1
+
+
+def covered(op: Formula, node: Node) -> bool:
+    """Whether every element of the result is written, at an injective place."""
+    if any(isinstance(e, Lookup) for e in op.writes):
+        return False
+    names = [n for e in op.writes if isinstance(e, Affine) for n in e.names]
+    if len(set(names)) != len(names):
+        return False
+    return all(
+        isinstance(e, Affine) and complete(e, size, op.extents)
+        for e, size in zip(op.writes, node.shape, strict=True)
+    )
+
+
+def complete(e: Affine, size: Extent, extents: Mapping[str, Extent]) -> bool:
+    """Whether an index expression takes every value in [0, size) exactly once, or one beyond."""
+    if e.plain is not None:
+        return extents[e.plain] == size
+    if size == 1 and not e.terms and e.constant == 0:
+        return True
+    if e.constant or not isinstance(size, int):
+        return False
+    reach = 1
+    for name, factor in sorted(e.terms, key=lambda term: term[1]):
+        extent = extents[name]
+        if factor != reach or not isinstance(extent, int):
+            return False
+        reach *= extent
+    return bool(e.terms) and reach >= size
+
+
+def solve(
+    op: Formula, shapes: Shapes, axis: int, e: Affine, size: Extent, taken: set[str]
+) -> Formula | None:
+    """The op with one written axis made a plain (or blocked) index of its own."""
+    if not e.terms or not isinstance(size, int):
+        return None
+    if any(not isinstance(op.extents[n], int) for n in e.names):
+        return None
+    written = fresh("x", taken)
+    ones = [n for n, c in e.terms if abs(c) == 1]
+    rest = [n for n, c in e.terms if abs(c) != 1]
+    strided = len(e.terms) == 2 and len(ones) == 1 and e.coefficient(rest[0]) > 1
+    if strided and e.coefficient(ones[0]) == 1 and _length(op, rest[0]) > 1:
+        return residues(op, shapes, axis, e, size, rest[0], ones[0], taken)
+    if ones:
+        longest = max(ones, key=lambda n: _length(op, n))
+        sign = e.coefficient(longest)
+        others = e - index(longest) * sign
+        values = {longest: (index(written) - others) * sign}
+        return moved(op, shapes, axis, values, index(written), {written: size})
+    if len(e.terms) == 1:
+        name, step = e.terms[0]
+        if step < 0:
+            return None
+        low, shift = e.constant % step, e.constant // step
+        residue = fresh("v", taken | {written})
+        blocks = -(-size // step)
+        values = {name: index(written) + -shift}
+        here = sympy.Eq(scalar.position(residue), low)
+        return moved(
+            op, shapes, axis, values, index(written) * step + index(residue),
+            {written: blocks, residue: step}, here,
+        )
+    return None
+
+
+def residues(
+    op: Formula,
+    shapes: Shapes,
+    axis: int,
+    e: Affine,
+    size: int,
+    long: str,
+    short: str,
+    taken: set[str],
+) -> Formula | None:
+    """s*h + r + c = X: with X = s*u + v, c = s*d + b: r = s*k + (v - b), h = u - d - k."""
+    step = e.coefficient(long)
+    block, residue, part = fresh("x", taken), fresh("v", taken), fresh("k", taken)
+    shift, low = e.constant // step, e.constant % step
+    values = {
+        short: index(part) * step + index(residue) + -low,
+        long: index(block) - index(part) + -shift,
+    }
+    blocks = -(-size // step)
+    parts = (_length(op, short) + low - 1) // step + 1
+    writes = index(block) * step + index(residue)
+    return moved(op, shapes, axis, values, writes, {block: blocks, residue: step, part: parts})
+
+
+def moved(
+    op: Formula,
+    shapes: Shapes,
+    axis: int,
+    values: dict[str, Affine],
+    writes: Affine,
+    extents: dict[str, Extent],
+    here: scalar.Expr | None = None,
+) -> Formula | None:
+    """The op over new indices; an old index that no operand bounds is bounded in the formula."""
+    conditions = [here] if here is not None else []
+    for name, form in values.items():
+        extent = op.extents[name]
+        bounded = any(
+            isinstance(e, Affine) and e.plain == name and size == extent
+            for read, shape in zip(op.reads, shapes, strict=True)
+            for e, size in zip(read, shape, strict=True)
+        )
+        if not bounded:
+            position = expression(form)
+            conditions += [position >= 0, position < extent]
+    expr = op.expr.subs({scalar.position(n): expression(f) for n, f in values.items()})
+    if conditions and op.how != "sum":
+        return None
+    if conditions:
+        expr = sympy.Piecewise((expr, sympy.And(*conditions)), (0, True))
+    reads = tuple(
+        tuple(d.substitute(values) if isinstance(d, Affine) else d for d in read)
+        for read in op.reads
+    )
+    targets = list(op.writes)
+    targets[axis] = writes
+    domain = tuple((n, x) for n, x in op.domain if n not in values) + tuple(extents.items())
+    return Formula(op.name, op.args, expr, reads, tuple(targets), domain, op.how)
+
+
+def expression(form: Affine) -> scalar.Expr:
+    """An index expression as a sympy expression of index symbols."""
+    total: scalar.Expr = sympy.Integer(form.constant)
+    for name, factor in form.terms:
+        total = total + scalar.position(name) * factor
+    return total
+
+
+def fresh(name: str, taken: set[str]) -> str:
+    """A name not yet taken, by numbering."""
+    number = 0
+    while f"{name}{number}" in taken:
+        number += 1
+    return f"{name}{number}"
+
+
+def _length(op: Formula, name: str) -> int:
+    extent = op.extents[name]
+    assert isinstance(extent, int)
+    return extent

@@ -1,0 +1,232 @@
+"""Memory: the order of the kernels, where every value lies, and one arena for what is temporary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from graphc.graph import leaf
+from graphc.graph.node import Node
+from graphc.passes import layout
+from graphc.passes.group import Fused, Group
+from graphc.types import SIZE
+
+ALIGNMENT = 64
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One entry of the pointer table: a value's buffer and what kind of memory holds it."""
+
+    node: Node
+    kind: str  # input, state, constant, output, arena
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Kernels in order, the pointer table, and copies to make at the end.
+
+    `copies` are (from slot, to slot) for updates that could not be made in place.
+    """
+
+    groups: tuple[Group, ...]
+    slots: tuple[Slot, ...]
+    place: dict[Node, int] = field(repr=False)
+    copies: tuple[tuple[int, int], ...]
+    commits: frozenset[int]
+    inplace: tuple[Node, ...]
+
+    def arena(self, extents: Mapping[str, int]) -> tuple[dict[int, int], int]:
+        """Offsets of the arena's slots in bytes, and the arena's size, for given extents.
+
+        First fit, largest first: slots that are never alive together may share memory.
+        """
+        wanted = [
+            (number, slot, padded(layout.elements(slot.node.type, extents) * SIZE[slot.node.dtype]))
+            for number, slot in enumerate(self.slots)
+            if slot.kind == "arena"
+        ]
+        placed: list[tuple[int, int, Slot]] = []
+        offsets: dict[int, int] = {}
+        for number, slot, size in sorted(wanted, key=lambda w: (-w[2], w[0])):
+            busy = sorted(
+                (start, end)
+                for start, end, other in placed
+                if other.first <= slot.last and slot.first <= other.last
+            )
+            at = 0
+            for start, end in busy:
+                if at + size <= start:
+                    break
+                at = max(at, end)
+            offsets[number] = at
+            placed.append((at, at + size, slot))
+        return offsets, max((end for _, end, _ in placed), default=0)
+
+
+def padded(size: int) -> int:
+    """A size rounded up so that the next buffer is aligned."""
+    return -(-max(size, 1) // ALIGNMENT) * ALIGNMENT
+
+
+def plan(fused: Fused) -> Plan:
+    """Order the kernels and give every value a place."""
+    graph = fused.graph
+    variables = {variable for variable, _ in graph.updates}
+    checking = [g for g in fused.groups if any(checks(n) for n in g.nodes)]
+    groups, inplace = order(fused, variables, checking)
+    step = {group: number for number, group in enumerate(groups)}
+    made = {fused.home(root): step[g] for g in groups for root in g.roots}
+    last: dict[Node, int] = {}
+    for group in groups:
+        for operand in operands(group, fused):
+            last[operand] = max(last.get(operand, -1), step[group])
+    end = len(groups)
+    outputs = {fused.home(o) for o in graph.outputs}
+    targets: dict[Node, Node] = {}
+    for variable, value in graph.updates:
+        if variable in inplace:
+            targets[fused.home(value)] = variable
+        else:
+            last[fused.home(value)] = end
+    slots: list[Slot] = []
+    place: dict[Node, int] = {}
+
+    def slot(node: Node, kind: str, first: int, final: int) -> int:
+        place[node] = len(slots)
+        slots.append(Slot(node, kind, first, final))
+        return place[node]
+
+    leaves = {n for n in graph.nodes if isinstance(n.op, leaf.Leaf)} | variables
+    for node in sorted(leaves, key=leaf_order(graph.nodes)):
+        if isinstance(node.op, leaf.Extent):
+            continue
+        slot(node, leaf_kind(node), -1, end)
+    for node in made:
+        if node in targets:
+            place[node] = place[targets[node]]
+        elif node in outputs:
+            slot(node, "output", made[node], end)
+        else:
+            slot(node, "arena", made[node], max(last.get(node, -1), made[node]))
+    copies = tuple(
+        (place[fused.home(value)], place[variable])
+        for variable, value in graph.updates
+        if variable not in inplace and fused.home(value) is not variable
+    )
+    commits = frozenset(made[home] for home in targets)
+    return Plan(tuple(groups), tuple(slots), place, copies, commits, tuple(inplace))
+
+
+def leaf_order(nodes: tuple[Node, ...]) -> object:
+    """Leaves by their place in the graph; those only written come last."""
+    position = {node: number for number, node in enumerate(nodes)}
+    return lambda node: (position.get(node, len(position)), getattr(node.op, "name", ""))
+
+
+def leaf_kind(node: Node) -> str:
+    """What kind of memory a leaf lies in."""
+    match node.op:
+        case leaf.Input():
+            return "input"
+        case leaf.Variable():
+            return "state"
+    return "constant"
+
+
+def operands(group: Group, fused: Fused) -> list[Node]:
+    """The buffers that a group reads."""
+    members = set(group.nodes)
+    found = [fused.home(i) for n in group.nodes for i in n.inputs]
+    return list(dict.fromkeys(n for n in found if n not in members))
+
+
+def checks(node: Node) -> bool:
+    """Whether a node's kernel can refuse an index."""
+    return bool(getattr(node.op, "checks", False))
+
+
+def order(
+    fused: Fused, variables: set[Node], checking: list[Group]
+) -> tuple[list[Group], list[Node]]:
+    """A topological order of the groups, and the variables that can be updated in place in it.
+
+    A kernel that overwrites a variable comes after all that read the old value and after every
+    kernel that checks an index. Where that is impossible, the new value is copied at the end.
+    """
+    graph = fused.graph
+    maker = {fused.home(root): g for g in fused.groups for root in g.roots}
+    needs: dict[Group, list[Group]] = {g: [] for g in fused.groups}
+    readers: dict[Node, list[Group]] = {}
+    for group in fused.groups:
+        for operand in operands(group, fused):
+            readers.setdefault(operand, []).append(group)
+            if operand in maker:
+                needs[group].append(maker[operand])
+    outputs = {fused.home(o) for o in graph.outputs}
+    homes = [fused.home(value) for _, value in graph.updates]
+    inplace: list[Node] = []
+    for variable, value in graph.updates:
+        home = fused.home(value)
+        writer = maker.get(home)
+        if writer is None or home in outputs or homes.count(home) > 1 or variable in outputs:
+            continue
+        if layout.strides(variable.shape) != layout.strides(home.shape):
+            continue
+        before = [g for g in readers.get(variable, []) if g is not writer]
+        before += [g for g in checking if g is not writer]
+        if writer in checking or any(reaches(needs, b, writer) for b in before):
+            continue
+        if variable in operands(writer, fused) and not aligned(writer, variable, home, fused):
+            continue
+        needs[writer] += before
+        inplace.append(variable)
+    return sort(needs), inplace
+
+
+def reaches(needs: Mapping[Group, list[Group]], start: Group, goal: Group) -> bool:
+    """Whether start needs goal, directly or not."""
+    stack, seen = [start], set()
+    while stack:
+        group = stack.pop()
+        if group is goal:
+            return True
+        if group not in seen:
+            seen.add(group)
+            stack.extend(needs[group])
+    return False
+
+
+def sort(needs: Mapping[Group, list[Group]]) -> list[Group]:
+    """Depth first in the given order: what is needed comes first, and just before its use."""
+    done: dict[Group, None] = {}
+    for root in needs:
+        stack = [(root, False)]
+        while stack:
+            group, expanded = stack.pop()
+            if group in done:
+                continue
+            if expanded:
+                done[group] = None
+                continue
+            stack.append((group, True))
+            stack.extend((g, False) for g in reversed(needs[group]))
+    return list(done)
+
+
+def aligned(group: Group, variable: Node, home: Node, fused: Fused) -> bool:
+    """Whether a kernel reads an old value only at the very element it then overwrites."""
+    members = set(group.nodes)
+    for node in group.nodes:
+        op = node.op
+        for operand, read in zip(node.inputs, getattr(op, "reads", ()), strict=False):
+            if fused.home(operand) is not variable:
+                continue
+            writes = getattr(op, "writes", ())
+            if operand.shape != variable.shape or read != writes or node.shape != home.shape:
+                return False
+            if not op.pointwise or fused.home(home) not in members:  # type: ignore[attr-defined]  # has reads, so it is a formula
+                return False
+    return True

@@ -1,0 +1,1 @@
+"""The running program: binding of arrays, the arena, the call."""

@@ -1,0 +1,1 @@
+"""Training loops, and what watches, keeps and shows them."""

@@ -1,0 +1,1 @@
+"""Tests: they mirror graphc/ file for file. tests/benchmarks holds what is timed."""

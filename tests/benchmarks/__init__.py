@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m tests.benchmarks` times the workloads; nothing here is a test."""
