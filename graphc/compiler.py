@@ -15,13 +15,16 @@ from graphc.llvm.module import Call, Module, emit
 from graphc.loops import show as loops
 from graphc.loops.ir import Kernel
 from graphc.loops.lower import lower
+from graphc.loops.machine import Machine
+from graphc.loops.order import order
+from graphc.loops.tile import tile
 from graphc.passes.fuse import fuse
 from graphc.passes.invert import invert
 from graphc.passes.memory import plan as plan_memory
 from graphc.runtime.program import Program, Stages
 
 GRAPH_PASSES: tuple[Callable[[Graph], Graph], ...] = (invert,)
-LOOP_PASSES: tuple[Callable[[Kernel], Kernel], ...] = ()
+LOOP_PASSES: tuple[Callable[[Kernel, Machine], Kernel], ...] = (order, tile)
 
 
 def compile(
@@ -67,7 +70,7 @@ def build(source: Graph, target: str | None = None) -> tuple[Stages, engine.Load
     for kernel in (low.kernel for low in lowered):                  # group  -> loop nest
         for rewrite in LOOP_PASSES:
             if rewrite.__name__ not in debug.skipped():
-                kernel = rewrite(kernel, machine)
+                kernel = rewrite(kernel, machine.model)
         kernels.append(kernel)
     log.dump("loops", 2, lambda: "\n\n".join(map(loops.show, kernels)))
     extents = tuple(dict.fromkeys(s for n in graph.nodes for s in n.type.symbols))

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from graphc.autodiff import vjp
-from graphc.graph.leaf import constant
+from graphc.graph.leaf import Input, constant
 from graphc.graph.node import Node, make
-from graphc.graph.leaf import Input
 from graphc.ops.reference import evaluate
 from graphc.types import TensorType
 
@@ -95,3 +94,59 @@ def same(
 
 def _several(result: Any) -> list[Any]:
     return list(result) if isinstance(result, tuple | list) else [result]
+
+
+def single(
+    torch: Any,
+    ours: Callable[..., Any],
+    theirs: Callable[..., Any],
+    *arrays: Any,
+    tolerance: float = 2e-5,
+) -> None:
+    """Assert that value and gradient equal PyTorch's in float32."""
+    given = [np.asarray(a) for a in arrays]
+    given = [a.astype(np.float32) if a.dtype == np.float64 else a for a in given]
+    inputs = nodes(given)
+    result = ours(*inputs)
+    floats = [i for i, a in enumerate(given) if a.dtype == np.float32]
+    weight = random(*result.shape).astype(np.float32)
+    gradients = vjp([result], [inputs[i] for i in floats], [constant(weight)])
+    tensors = [torch.tensor(a, requires_grad=a.dtype == np.float32) for a in given]
+    other = theirs(*tensors)
+    wanted = [other]
+    if other.requires_grad:
+        wanted += torch.autograd.grad(
+            other, [tensors[i] for i in floats], torch.tensor(weight), allow_unused=True
+        )
+    for value, tensor in zip(values([result, *gradients], given), wanted, strict=False):
+        expected = 0 if tensor is None else tensor.detach().numpy()
+        assert value.dtype == getattr(expected, "dtype", value.dtype)
+        np.testing.assert_allclose(value, expected, rtol=tolerance, atol=tolerance)
+
+
+def central_differences(
+    function: Callable[..., Node], *arrays: Any, order: int = 2, tolerance: float = 1e-6
+) -> None:
+    """Assert that derivatives up to `order` equal the central differences of the one before.
+
+    In float64, along a random direction, each derivative times fixed random numbers.
+    """
+    given = [np.asarray(a, np.float64) for a in arrays]
+    inputs = nodes(given)
+    directions = [random(*a.shape, seed=7) for a in given]
+    step = 1e-5
+    outputs = [function(*inputs)]
+    for level in range(order):
+        weights = [random(*map(int, o.shape), seed=level) for o in outputs]
+        gradients = vjp(outputs, inputs, [constant(w, "float64") for w in weights])
+
+        def along(sign: float, outputs: Any = outputs, weights: Any = weights) -> float:
+            moved = [a + sign * step * d for a, d in zip(given, directions, strict=True)]
+            found = values(outputs, moved)
+            return float(sum((f * w).sum() for f, w in zip(found, weights, strict=True)))
+
+        slope = (along(1) - along(-1)) / (2 * step)
+        found = values(gradients, given)
+        derived = float(sum((g * d).sum() for g, d in zip(found, directions, strict=True)))
+        np.testing.assert_allclose(derived, slope, rtol=tolerance, atol=tolerance)
+        outputs = list(gradients)

@@ -158,6 +158,10 @@ class Builder:
         """a*b + c rounded once."""
         return self.intrinsic("llvm.fma", a, b, c)
 
+    def fmuladd(self, a: Value, b: Value, c: Value) -> Value:
+        """a*b + c, rounded once where the target has the instruction."""
+        return self.intrinsic("llvm.fmuladd", a, b, c)
+
     def call(self, dtype: str, lanes: int, function: str, operands: Iterable[Value]) -> Value:
         """Call a function defined in the same module."""
         arguments = ", ".join(str(o) for o in operands)

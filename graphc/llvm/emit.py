@@ -27,9 +27,8 @@ from graphc.loops.ir import (
     Update,
     walk,
 )
-from graphc.loops.lower import identity
 from graphc.ops.index import Affine, affine
-from graphc.ops.scalar import Symbol
+from graphc.ops.scalar import Symbol, identity
 from graphc.types import SIZE, is_float
 
 COMBINE = {
@@ -127,6 +126,13 @@ class Function:
             count = loop.stop - loop.start
             if count <= 0:
                 return
+            if loop.step > count:
+                on = ", ".join(f"i1 {str(i < count).lower()}" for i in range(loop.step))
+                mask = Value(f"<{on}>", "bool", loop.step)
+                self.lanes = Lanes(loop.index, Affine((), loop.start), loop.step, mask)
+                self.body(loop.body)
+                self.lanes = None
+                return
             if count == 1:
                 self.unrolled(loop)
                 return
@@ -223,15 +229,16 @@ class Function:
 
     def carried(self, body: tuple[Stmt, ...]) -> list[tuple[str, int]]:
         """The registers that live before a loop and that its body updates."""
-        targets = set()
+        targets: set[str] = set()
+        inside: set[str] = set()
         for stmt in walk(body):
             if isinstance(stmt, Update):
                 targets.add(stmt.target.buffer.name)
                 if stmt.companion is not None:
                     targets.add(stmt.companion.buffer.name)
             if isinstance(stmt, Alloc):
-                targets.discard(stmt.buffer.name)
-        return [key for key in self.registers if key[0] in targets]
+                inside.add(stmt.buffer.name)
+        return [key for key in self.registers if key[0] in targets - inside]
 
     def alloc(self, buffer: Buffer) -> None:
         """A register buffer starts empty; a stack buffer is reserved once, on entry."""
@@ -549,7 +556,7 @@ class Function:
                 all(v.lanes == 1 for v in factors)):
             lanes = max(old.lanes, *(v.lanes for v in factors))
             x, y = (self.b.splat(v, lanes) for v in factors)
-            new = self.b.fma(x, y, self.b.splat(old, lanes))
+            new = self.b.fmuladd(x, y, self.b.splat(old, lanes))
         else:
             new = self.reduced(stmt, values, dtype, mask, old, moves, factors)
         if in_register:
@@ -573,7 +580,7 @@ class Function:
         if factors is not None and mask is not None and (moves or self.lanes is None):
             lanes = max(old.lanes, mask.lanes, *(v.lanes for v in factors))
             x, y, z = (b.splat(v, lanes) for v in (*factors, old))
-            return b.select(b.splat(mask, lanes), b.fma(x, y, z), z)
+            return b.select(b.splat(mask, lanes), b.fmuladd(x, y, z), z)
         value = formulas.emit(b, stmt.expr, values, dtype)
         if self.lanes is not None and not moves:
             value = b.splat(value, self.lanes.count)

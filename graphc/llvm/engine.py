@@ -15,6 +15,7 @@ import llvmlite.binding as llvm
 
 from graphc.errors import CompileError
 from graphc.llvm import cache
+from graphc.loops.machine import Machine
 
 LEVELS: dict[str, tuple[str, ...]] = {
     "sse2": (),
@@ -39,9 +40,10 @@ class Target:
     features: str
     native: bool
 
-    def lanes(self, dtype_bytes: int) -> int:
-        """Elements in one vector register."""
-        return self.vector_bytes // dtype_bytes
+    @property
+    def model(self) -> Machine:
+        """What schedules are chosen by."""
+        return Machine(self.vector_bytes, self.registers, masked=self.name == "avx512")
 
 
 @lru_cache(maxsize=None)

@@ -76,7 +76,7 @@ def fraction64(high: Lanes, low: Lanes) -> Lanes:
     return upper * 2.0**-26 + lower * 2.0**-53
 
 
-def uniform(seed: Lanes, step: Lanes, stream: Lanes, position: Lanes) -> Lanes:
+def uniform32(seed: Lanes, step: Lanes, stream: Lanes, position: Lanes) -> Lanes:
     """A float32 in [0, 1): the first 24 bits of word 0; exact."""
     word = philox(seed, step, stream, position)[0]
     top = word.unsigned_shift(8).convert("trunc", "int32")
@@ -88,7 +88,7 @@ def uniform64(seed: Lanes, step: Lanes, stream: Lanes, position: Lanes) -> Lanes
     return fraction64(*philox(seed, step, stream, position)[:2])
 
 
-def normal(seed: Lanes, step: Lanes, stream: Lanes, position: Lanes) -> Lanes:
+def normal32(seed: Lanes, step: Lanes, stream: Lanes, position: Lanes) -> Lanes:
     """A float32 of the standard normal distribution, by Box and Muller (1958).
 
     sqrt(-2*log(u)) * cos(2*pi*v) with u the first 31 bits of word 0, plus a half, and v word 1 as
@@ -102,7 +102,7 @@ def normal(seed: Lanes, step: Lanes, stream: Lanes, position: Lanes) -> Lanes:
 
 
 def normal64(seed: Lanes, step: Lanes, stream: Lanes, position: Lanes) -> Lanes:
-    """A float64 of the standard normal distribution, as normal.
+    """A float64 of the standard normal distribution, as normal32.
 
     u from words 0 and 1, plus a half of its last bit, v from words 2 and 3. At most 8.6 in
     magnitude; within 2**-48 of the exact formula.
@@ -118,8 +118,8 @@ def radius(u: Lanes) -> Lanes:
     """sqrt(-2*log(u)) for u in (0, 1]."""
     high, low = LN2[u.dtype]
     k, f = decompose(u)
-    square = f * f
-    rest = square * f * horner_unfused(f, LOG[u.dtype]) - square * 0.5
+    squared = f * f
+    rest = squared * f * horner_unfused(f, LOG[u.dtype]) - squared * 0.5
     logarithm = k * high + (f + (rest + k * low))
     return (logarithm * -2.0).intrinsic("llvm.sqrt")
 

@@ -57,8 +57,8 @@ def sign(x: Lanes) -> Lanes:
 
 def maximum(a: Lanes, b: Lanes) -> Lanes:
     """The greater; exact. NaN where either is, as numpy.maximum."""
-    greater = where(a > b, a, b)
-    return where(a.compare("uno", a), a, greater) if a.floating else greater
+    larger = where(a > b, a, b)
+    return where(a.compare("uno", a), a, larger) if a.floating else larger
 
 
 def minimum(a: Lanes, b: Lanes) -> Lanes:
@@ -72,7 +72,7 @@ def is_nan(x: Lanes) -> Lanes:
     return x.compare("uno", x) if x.floating else x.constant(False, "bool")
 
 
-def floor_divide(a: Lanes, b: Lanes) -> Lanes:
+def divide_down(a: Lanes, b: Lanes) -> Lanes:
     """floor(a / b) of the exact quotient, rounded once; numpy's cases.
 
     (From 2**21 on numpy's own float32 result can be one less or more: it rounds three times.)

@@ -276,6 +276,6 @@ def erf(x: Lanes) -> Lanes:
     near = multiply_add(x, horner(x * x, ERF[x.dtype]), x)
     end = x.constant(ERF_END[x.dtype])
     root = horner(where(end < magnitude, end, magnitude) - 1.0, ERFC_ROOT[x.dtype])
-    square = root * root
-    far = multiply_add(-square, square, 1.0)
+    squared = root * root
+    far = multiply_add(-squared, squared, 1.0)
     return where(magnitude < 1.0, near, far.signed_as(x))

@@ -9,9 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-import sympy
-
 from graphc.errors import CompileError
 from graphc.graph import leaf
 from graphc.graph.node import Node
@@ -37,7 +34,7 @@ from graphc.ops.index import Affine, Bound, Index, Lookup, Runtime, index
 from graphc.passes import layout
 from graphc.passes.group import Fused, Group
 from graphc.passes.invert import covered
-from graphc.types import Extent, is_float
+from graphc.types import Extent
 
 STACK_LIMIT = 1 << 18
 Position = tuple[Affine, ...]
@@ -188,7 +185,7 @@ class Lowering:
         buffer = self.buffer(node)
         letter = self.fresh("k")
         self.open(letter)
-        empty = identity(op.how, node.dtype)
+        empty = scalar.identity(op.how, node.dtype)
         self.write(Update(Access(buffer, index(letter)), empty, ()))
         self.scopes[-1].loop = letter
         scope = self.scopes.pop()
@@ -234,13 +231,13 @@ class Lowering:
         self.write(Alloc(register))
         kinds = {a: i.dtype for a, i in zip(op.args, node.inputs, strict=True)}
         if op.how not in ("argmax", "argmin"):
-            self.write(Update(access, identity(op.how, node.dtype), ()))
+            self.write(Update(access, scalar.identity(op.how, node.dtype), ()))
             return access, None
-        self.write(Update(access, sympy.Integer(0), ()))
+        self.write(Update(access, scalar.ZERO, ()))
         best = Buffer(self.fresh("r"), scalar.dtype_of(op.expr, kinds), 1, "register")
         self.write(Alloc(best))
         companion = Access(best, Affine())
-        self.write(Update(companion, identity(op.how[3:], best.dtype), ()))
+        self.write(Update(companion, scalar.identity(op.how[3:], best.dtype), ()))
         return access, companion
 
     def accumulate(
@@ -377,11 +374,13 @@ class Lowering:
             for number, guard in enumerate(own):
                 symbol = scalar.position(f"guard{number}")
                 args += ((symbol, guard.position),)
-                limit: scalar.Expr = sympy.sympify(guard.bound) if isinstance(guard.bound, int) else scalar.position(f"bound{number}")
-                if isinstance(guard.bound, Runtime):
+                limit: scalar.Expr | int = scalar.position(f"bound{number}")
+                if isinstance(guard.bound, int):
+                    limit = guard.bound
+                else:
                     args += ((limit, guard.bound),)
-                conditions += [symbol >= 0, symbol < limit]
-            expr = sympy.Piecewise((expr, sympy.And(*conditions)), (0, True))
+                conditions.append(scalar.within(symbol, limit))
+            expr = scalar.only_where(expr, conditions)
         elif copies and node.dtype == node.inputs[0].dtype:
             name = args[0][1]
             assert isinstance(name, str)
@@ -447,7 +446,7 @@ class Lowering:
         self.scopes[depth].body.append(Check(name, limit, self.tag(node)))
         safe = self.fresh("v")
         i, n = scalar.position("i"), scalar.position("n")
-        expr = sympy.Piecewise((i, sympy.And(i >= 0, i < n)), (0, True))
+        expr = scalar.only_where(i, [scalar.within(i, n)])
         count: Affine | Runtime = Affine((), limit) if isinstance(limit, int) else limit
         self.place(Let(safe, expr, ((i, name), (n, count)), "int64"), safe, key)
         return safe
@@ -545,23 +544,6 @@ def leaves(e: Affine, size: Extent, extents: dict[str, Extent]) -> bool:
         return False
     low, high = e.range(extents)
     return low < 0 or high >= size
-
-
-def identity(how: str, dtype: str) -> scalar.Expr:
-    """What a reduction starts from."""
-    if how in ("max", "min"):
-        if is_float(dtype):
-            return sympy.oo if how == "min" else -sympy.oo
-        if dtype == "bool":
-            return sympy.true if how == "min" else sympy.false
-        info = np.iinfo(dtype)
-        return sympy.Integer(int(info.max if how == "min" else info.min))
-    return {
-        "sum": sympy.Integer(0),
-        "prod": sympy.Integer(1),
-        "any": sympy.false,
-        "all": sympy.true,
-    }[how]
 
 
 def sources(group: Sequence[Node]) -> tuple[Node, ...]:

@@ -25,7 +25,9 @@ class Pointwise(Module):
         wrong = [name for name in given if name not in self.options]
         if wrong or len(values) > len(self.options):
             known = ", ".join(self.options) or "none"
-            raise InputError(f"{type(self).__name__} has the options: {known}; given {values} {named}")
+            raise InputError(
+                f"{type(self).__name__} has the options: {known}; given {values} {named}"
+            )
         self.__dict__.update(self.options | given)
 
     def forward(self, x: Node) -> Node:
@@ -50,10 +52,10 @@ class ReLU6(Pointwise):
 
 
 class LeakyReLU(Pointwise):
-    """x where positive, negative_slope * x elsewhere."""
+    """x where positive, slope * x elsewhere."""
 
     function = staticmethod(ops.leaky_relu)
-    options: ClassVar[dict[str, Any]] = {"negative_slope": 0.01}
+    options: ClassVar[dict[str, Any]] = {"slope": 0.01}
 
 
 class SELU(Pointwise):
@@ -101,12 +103,10 @@ class Sigmoid(Pointwise):
     function = staticmethod(ops.sigmoid)
 
 
-class LogSigmoid(Module):
+class LogSigmoid(Pointwise):
     """log(sigmoid(x)), without overflow."""
 
-    def forward(self, x: Node) -> Node:
-        """[...] -> [...], element by element."""
-        return -ops.softplus(-x)
+    function = staticmethod(ops.log_sigmoid)
 
 
 class Tanh(Pointwise):
@@ -116,16 +116,10 @@ class Tanh(Pointwise):
 
 
 class Softplus(Pointwise):
-    """log(1 + e^(beta*x)) / beta."""
+    """log(1 + e^(beta*x)) / beta, and x where beta*x > threshold."""
 
     function = staticmethod(ops.softplus)
-    options: ClassVar[dict[str, Any]] = {"beta": 1.0}
-
-    def forward(self, x: Node) -> Node:
-        """[...] -> [...], element by element."""
-        if self.beta == 1.0:  # type: ignore[attr-defined]  # set from options
-            return ops.softplus(x)
-        return ops.softplus(x * self.beta) / self.beta  # type: ignore[attr-defined]  # as above
+    options: ClassVar[dict[str, Any]] = {"beta": 1.0, "threshold": 20.0}
 
 
 class Softsign(Pointwise):
@@ -135,14 +129,10 @@ class Softsign(Pointwise):
 
 
 class Hardtanh(Pointwise):
-    """x clipped to [min_val, max_val]."""
+    """x clipped to [low, high]."""
 
-    function = staticmethod(ops.clip)
-    options: ClassVar[dict[str, Any]] = {"min_val": -1.0, "max_val": 1.0}
-
-    def forward(self, x: Node) -> Node:
-        """[...] -> [...], element by element."""
-        return ops.clip(x, *(getattr(self, name) for name in self.options))
+    function = staticmethod(ops.hardtanh)
+    options: ClassVar[dict[str, Any]] = {"low": -1.0, "high": 1.0}
 
 
 class Hardsigmoid(Pointwise):
@@ -166,10 +156,7 @@ class PReLU(Module):
 
     def forward(self, x: Node) -> Node:
         """[n, c, ...] -> [n, c, ...]"""
-        weight = self.weight
-        if self.num_parameters > 1:
-            weight = ops.reshape(weight, (self.num_parameters, *[1] * (len(x.shape) - 2)))
-        return ops.prelu(x, weight)
+        return ops.prelu(x, self.weight)
 
     def extra_repr(self) -> str:
         """The number of weights."""

@@ -81,7 +81,9 @@ class MultiheadAttention(Module):
         if not self.batch_first:
             sources = [ops.transpose(x, (1, 0, 2)) for x in sources]
         q, k, v = (self._heads(x, part) for part, x in enumerate(sources))
-        scores = ops.matmul(q * (1 / math.sqrt(self.embed_dim // self.num_heads)), ops.swapaxes(k, -1, -2))
+        scores = ops.matmul(
+            q * (1 / math.sqrt(self.embed_dim // self.num_heads)), ops.swapaxes(k, -1, -2)
+        )
         scores = self._masked(scores, attn_mask, key_padding_mask, is_causal)
         weights = ops.softmax(scores, axis=-1)
         dropped = weights

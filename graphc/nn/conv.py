@@ -152,7 +152,7 @@ class LazyConv2d(Conv2d):
         self.in_channels, self.dtype = 0, dtype
         self.weight = Parameter(None)
         self.register_parameter("bias", Parameter(None) if bias else None)
-        self._rng = init.generator().spawn(1)[0]
+        self._rng = init.generator()
 
     def forward(self, x: Node) -> Node:
         """[n, in, h, w] -> [n, out, h, w]"""

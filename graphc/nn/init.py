@@ -16,8 +16,6 @@ Array = NDArray[Any]
 Target = Parameter | Array
 Generator = np.random.Generator
 
-_state: dict[str, Any] = {"seed": None, "generator": None}
-
 GAINS = {
     "linear": 1.0,
     "identity": 1.0,
@@ -32,13 +30,15 @@ GAINS = {
 
 
 def generator() -> Generator:
-    """The generator that all initial values come from: anew from its seed after graphc.seed."""
-    current = random.seeding()
-    if _state["generator"] is None or _state["seed"] != current:
-        _state["seed"] = current
-        _state["generator"] = np.random.Generator(np.random.Philox(current[0]))
-    found: Generator = _state["generator"]
-    return found
+    """The next of the generators of initial values: all follow from the number of graphc.seed.
+
+    Each is numpy's Philox generator with the key (seed, step) of the default generator of random
+    ops, whose step then goes on by one.
+    """
+    seed, step = random.DEFAULT.seed.value, random.DEFAULT.step.value
+    key = np.array([seed, step], np.int64).astype(np.uint64)
+    step += 1
+    return Generator(np.random.Philox(key=key))
 
 
 def uniform_(target: Target, a: float = 0.0, b: float = 1.0, rng: Generator | None = None) -> None:

@@ -70,7 +70,7 @@ class LazyLinear(Linear):
         self.in_features, self.out_features, self.dtype = 0, out_features, dtype
         self.weight = Parameter(None)
         self.register_parameter("bias", Parameter(None) if bias else None)
-        self._rng = init.generator().spawn(1)[0]
+        self._rng = init.generator()
 
     def forward(self, x: Node) -> Node:
         """[..., in] -> [..., out]"""

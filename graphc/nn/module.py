@@ -13,7 +13,8 @@ from graphc.graph.leaf import Cell, aligned
 from graphc.graph.node import Node
 from graphc.nn import state
 from graphc.nn.parameter import Parameter
-from graphc.nn.trace import apply, current
+from graphc.nn.summary import summary
+from graphc.nn.trace import apply, current, trace
 from graphc.types import dtype_name
 
 Array = NDArray[Any]
@@ -54,6 +55,10 @@ class Module:
         """Apply forward; every node made in it carries the path of this module."""
         return apply(self, inputs, named)
 
+    def trace(self, inputs: Mapping[str, Any]) -> Any:
+        """What forward returns, in evaluation mode, for inputs declared by name -> shape."""
+        return trace(self, inputs)[0]
+
     # --- registration -----------------------------------------------------------------------
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -78,17 +83,17 @@ class Module:
         object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:
-        trace = current()
+        running = current()
         if name in self._parameters:
             parameter = self._parameters[name]
-            if parameter is None or trace is None:
+            if parameter is None or running is None:
                 return parameter
-            return trace.read(parameter.cell)
+            return running.read(parameter.cell)
         if name in self._buffers:
             cell = self._buffers[name]
             if cell is None:
                 return None
-            return cell.value if trace is None else trace.read(cell)
+            return cell.value if running is None else running.read(cell)
         if name in self._modules:
             return self._modules[name]
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
@@ -126,13 +131,13 @@ class Module:
         self._modules[name] = module
 
     def _assign_buffer(self, name: str, value: Any) -> None:
-        cell, trace = self._buffers[name], current()
+        cell, running = self._buffers[name], current()
         if value is None or cell is None:
             self.register_buffer(name, value, persistent=name not in self._transient)
         elif isinstance(value, Node):
-            if trace is None:
+            if running is None:
                 raise InputError(f"a node was assigned to the buffer {name!r} outside of forward")
-            trace.assign(cell, value)
+            running.assign(cell, value)
         else:
             cell.assign(value)
 
@@ -249,6 +254,13 @@ class Module:
     def float(self) -> Self:
         """Convert to float32."""
         return self.to("float32")
+
+    def summary(self, inputs: Any, dtype: str = "float32") -> str:
+        """A table of every layer: path, type, output shape, parameters, FLOPs of a forward pass.
+
+        inputs is the shape of the one input, or a dict of shapes by name; see nn.summary.
+        """
+        return summary(self, inputs, dtype)
 
     # --- text -------------------------------------------------------------------------------
 

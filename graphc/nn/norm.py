@@ -221,9 +221,7 @@ class LocalResponseNorm(Module):
     2012, section 3.3, with alpha divided by size as in torch.
     """
 
-    def __init__(
-        self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
-    ) -> None:
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
         self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
 
     def forward(self, x: Node) -> Node:

@@ -139,7 +139,7 @@ class AdaptiveAvgPool2d(Module):
 
     def forward(self, x: Node) -> Node:
         """[n, c, h, w] -> [n, c, *output_size]"""
-        return ops.adaptive_avg_pool2d(x, self.output_size)
+        return ops.adaptive_avg_pool(x, self.output_size)
 
     def extra_repr(self) -> str:
         """The size."""
@@ -154,7 +154,7 @@ class AdaptiveMaxPool2d(Module):
 
     def forward(self, x: Node) -> Node:
         """[n, c, h, w] -> [n, c, *output_size]"""
-        return ops.adaptive_max_pool2d(x, self.output_size)
+        return ops.adaptive_max_pool(x, self.output_size)
 
     def extra_repr(self) -> str:
         """The size."""

@@ -13,7 +13,7 @@ from graphc.errors import InputError
 from graphc.graph import leaf
 from graphc.graph.node import Node
 from graphc.graph.site import layer
-from graphc.ops.random import fresh_occurrences
+from graphc.ops.random import streams
 from graphc.types import TensorType, dtype_name
 
 InputSpec = TensorType | Node | tuple[Any, ...] | Sequence[int | str]
@@ -130,9 +130,7 @@ def declare(specs: Mapping[str, Any], dtype: str = "float32") -> dict[str, Node]
     nodes = {}
     for name, spec in specs.items():
         type = tensor_type(spec, dtype)
-        nodes[name] = (
-            spec if isinstance(spec, Node) else leaf.input(name, type.shape, type.dtype)
-        )
+        nodes[name] = spec if isinstance(spec, Node) else leaf.input(name, type.shape, type.dtype)
     return nodes
 
 
@@ -158,7 +156,7 @@ def traced(
     nodes = declare(inputs, float_dtype(model))
     accepted = inspect.signature(model.forward).parameters
     by_name = all(name in accepted for name in nodes)
-    with modes(model, training), fresh_occurrences(), tracing(model) as found:
+    with modes(model, training), streams(), tracing(model) as found:
         result = model(**nodes) if by_name else model(*nodes.values())
     return result, found
 

@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import sympy
@@ -458,13 +458,27 @@ def rule_call(rule: Callable[..., Expr], op: Op, numbers: Mapping[str, Any]) -> 
     return rule(**{p: known[p] for p in inspect.signature(rule).parameters})
 
 
+@overload
+def op(signature: Callable[..., Expr]) -> Op: ...
+
+
+@overload
+def op(
+    signature: str | None = None,
+    *,
+    how: str = "sum",
+    result: str | None = None,
+    name: str | None = None,
+) -> Callable[[Callable[..., Expr]], Op]: ...
+
+
 def op(
     signature: str | Callable[..., Expr] | None = None,
     *,
     how: str = "sum",
     result: str | None = None,
     name: str | None = None,
-) -> Any:
+) -> Op | Callable[[Callable[..., Expr]], Op]:
     """Make an op of a function from symbols to a formula.
 
     `@op` alone is elementwise with broadcasting; `@op("m k, k n -> m n")` gives an index signature,

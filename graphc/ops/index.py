@@ -251,7 +251,7 @@ def _broadcast(signature: Signature, shapes: tuple[Shape, ...]) -> Shape:
             at = dims.index(None)
             extra = list(shape[at : len(shape) - (fixed - at)])
             if len(extra) > len(leading):
-                leading = [1] * (len(extra) - len(leading)) + leading
+                leading[:0] = [1] * (len(extra) - len(leading))
             for axis, extent in zip(range(-1, -len(extra) - 1, -1), reversed(extra), strict=True):
                 if leading[axis] == 1:
                     leading[axis] = extent

@@ -185,16 +185,12 @@ class Transposed(TypedDict, total=False):
     groups: int
 
 
-def conv1d(
-    x: Any, weight: Any, bias: Any = None, **options: Unpack[Convolution]
-) -> Node:
+def conv1d(x: Any, weight: Any, bias: Any = None, **options: Unpack[Convolution]) -> Node:
     """Cross-correlation of x (n c w) with weight (f c/groups s), as conv2d, over one axis."""
     return _convolution("conv1d", 1, x, weight, bias, **options)
 
 
-def conv2d(
-    x: Any, weight: Any, bias: Any = None, **options: Unpack[Convolution]
-) -> Node:
+def conv2d(x: Any, weight: Any, bias: Any = None, **options: Unpack[Convolution]) -> Node:
     """Cross-correlation of x (n c h w) with weight (f c/groups r s), plus bias (f).
 
     result[n, f, h, w] = sum of x[n, c, h*stride + r*dilation - padding, ...] * weight[f, c, r, s].
@@ -208,9 +204,7 @@ def conv2d(
     return _convolution("conv2d", 2, x, weight, bias, **options)
 
 
-def conv3d(
-    x: Any, weight: Any, bias: Any = None, **options: Unpack[Convolution]
-) -> Node:
+def conv3d(x: Any, weight: Any, bias: Any = None, **options: Unpack[Convolution]) -> Node:
     """Cross-correlation of x (n c d h w) with weight (f c/groups q r s), as conv2d."""
     return _convolution("conv3d", 3, x, weight, bias, **options)
 
@@ -266,16 +260,12 @@ def _convolution(
     return result if bias is None else shift(result, bias, "second" if batch else "first")
 
 
-def conv_transpose1d(
-    x: Any, weight: Any, bias: Any = None, **options: Unpack[Transposed]
-) -> Node:
+def conv_transpose1d(x: Any, weight: Any, bias: Any = None, **options: Unpack[Transposed]) -> Node:
     """The transpose of conv1d: x (n c w), weight (c f/groups s), as conv_transpose2d."""
     return _transposed("conv_transpose1d", 1, x, weight, bias, **options)
 
 
-def conv_transpose2d(
-    x: Any, weight: Any, bias: Any = None, **options: Unpack[Transposed]
-) -> Node:
+def conv_transpose2d(x: Any, weight: Any, bias: Any = None, **options: Unpack[Transposed]) -> Node:
     """The transpose of conv2d: its gradient with respect to the image, taken as a layer.
 
     result[n, f, h*stride + r*dilation - padding, ...] += x[n, c, h, w] * weight[c, f, r, s], plus
@@ -289,9 +279,7 @@ def conv_transpose2d(
     return _transposed("conv_transpose2d", 2, x, weight, bias, **options)
 
 
-def conv_transpose3d(
-    x: Any, weight: Any, bias: Any = None, **options: Unpack[Transposed]
-) -> Node:
+def conv_transpose3d(x: Any, weight: Any, bias: Any = None, **options: Unpack[Transposed]) -> Node:
     """The transpose of conv3d: x (n c d h w), weight (c f/groups q r s), as conv_transpose2d."""
     return _transposed("conv_transpose3d", 3, x, weight, bias, **options)
 

@@ -13,9 +13,9 @@ import numpy as np
 import sympy
 
 from graphc.errors import DTypeError, UnsupportedOpError
-from graphc.graph.node import Node, operators
+from graphc.graph.node import Node, Overload, operators
 from graphc.ops import scalar
-from graphc.ops.formula import ELEMENTWISE, apply, as_node, as_nodes, fail, fill, op
+from graphc.ops.formula import ELEMENTWISE, Op, apply, as_node, as_nodes, fail, fill, op
 from graphc.ops.scalar import Expr, argument
 from graphc.types import dtype_name, is_float
 
@@ -123,16 +123,16 @@ def pow(x: Any, y: Any) -> Node:
     is 0 where x^y is 0, and where x is 0 and y >= 0.
     """
     if not isinstance(y, int | float) or isinstance(y, bool):
-        return _node(_power(x, y))
+        return _power(x, y)
     if isinstance(y, float) and not np.isfinite(y):
-        return _node(_power(x, y))
+        return _power(x, y)
     x = as_node(x)
     if isinstance(y, float) and not is_float(x.dtype):
         x = cast(x, "float32")
     if y == 0:
         return fill(1, x.type, "pow")
     exponent = sympy.Rational(int(2 * y), 2) if float(2 * y).is_integer() else y
-    return _node(_constant_power(x, exponent=exponent))
+    return _constant_power(x, exponent=exponent)
 
 
 @op
@@ -167,10 +167,10 @@ def clip(x: Any, low: Any = None, high: Any = None) -> Node:
         if low > high:
             problem = f"the lower bound {low} is above the upper bound {high}"
             raise fail(UnsupportedOpError, "clip", [x], problem)
-        return _node(_clip(x, low=low, high=high))
+        return _clip(x, low=low, high=high)
     if low is not None:
         x = maximum(x, low)
-    return x if high is None else _node(minimum(x, high))
+    return x if high is None else minimum(x, high)
 
 
 @op
@@ -319,7 +319,7 @@ def prelu(x: Any, weight: Any) -> Node:
     """
     x, weight = as_nodes([x, weight])
     channels = len(weight.shape) == 1 and weight.shape != (1,) and len(x.shape) > 1
-    return _node((_channel_prelu if channels else _prelu)(x, weight))
+    return (_channel_prelu if channels else _prelu)(x, weight)
 
 
 @op
@@ -415,7 +415,7 @@ def _(result: Expr, beta: Expr, threshold: Expr) -> Expr:
 def mish(x: Any) -> Node:
     """x * tanh(softplus(x)) (Misra 2019)."""
     x = as_node(x)
-    return _node(mul(x, tanh(softplus(x))))
+    return mul(x, tanh(softplus(x)))
 
 
 @op
@@ -556,13 +556,13 @@ def _isfinite(x: Expr, *, largest: Expr) -> Expr:
 def isinf(x: Any) -> Node:
     """Whether x is inf or -inf: beyond the largest number of its type."""
     x = as_node(x)
-    return _node(_isinf(x, largest=_largest(x)))
+    return _isinf(x, largest=_largest(x))
 
 
 def isfinite(x: Any) -> Node:
     """Whether x is neither NaN nor an infinity."""
     x = as_node(x)
-    return _node(_isfinite(x, largest=_largest(x)))
+    return _isfinite(x, largest=_largest(x))
 
 
 def _largest(x: Node) -> float:
@@ -578,12 +578,12 @@ def cast(x: Any, dtype: object) -> Node:
     A float becomes an integer by dropping its fraction, a bool by not being 0. What the new type
     cannot hold is undefined.
     """
-    x, name = as_node(x), dtype_name(dtype)
-    if x.dtype == name:
-        return x
+    node, name = as_node(x), dtype_name(dtype)
+    if node.dtype == name:
+        return node
     args = (argument("x"),)
     expr = scalar.cast(args[0], sympy.Symbol(name))
-    return apply("cast", ELEMENTWISE[1], args, expr, [x], dtype=name)
+    return apply("cast", ELEMENTWISE[1], args, expr, [node], dtype=name)
 
 
 @op
@@ -600,18 +600,13 @@ def _() -> Expr:
 # --- Python's operators ---------------------------------------------------------------------
 
 
-def _node(value: Node) -> Node:
-    """An op's result, which `op` leaves untyped."""
-    return value
-
-
-def _logic(sign: str, function: Any) -> Any:
+def _logic(sign: str, function: Op) -> Overload:
     def apply_to(*operands: Any) -> Node:
         nodes = as_nodes(operands)
-        if any_other := [n for n in nodes if n.dtype != "bool"]:
-            problem = f"`{sign}` is logical and takes bool, not {any_other[0].dtype}"
+        if numbers := [n for n in nodes if n.dtype != "bool"]:
+            problem = f"`{sign}` is logical and takes bool, not {numbers[0].dtype}"
             raise fail(DTypeError, sign, nodes, problem)
-        return _node(function(*nodes))
+        return function(*nodes)
 
     return apply_to
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import sympy
 
 from graphc.errors import ShapeError
 from graphc.graph import leaf
@@ -15,7 +14,7 @@ from graphc.ops import reduce
 from graphc.ops.formula import apply, as_node, fail
 from graphc.ops.pointwise import div
 from graphc.ops.scalar import argument
-from graphc.ops.window import SPACE, TAPS, Pair, Window, per_axis, sizes, slide, spatial
+from graphc.ops.window import SPACE, TAPS, Window, per_axis, sizes, slide, spatial
 from graphc.types import is_float
 
 Each = int | Sequence[int]
@@ -161,8 +160,7 @@ def _avg_pool(
     if (seen == whole).all():
         return _slid(name, x, window, counts, "sum", whole)
     total = _slid(name, x, window, counts, "sum")
-    result: Node = div(total, leaf.constant(seen, total.dtype))
-    return result
+    return div(total, leaf.constant(seen, total.dtype))
 
 
 def _seen(window: Window, counts: tuple[int, ...], padded: bool) -> np.ndarray[Any, Any]:

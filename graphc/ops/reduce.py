@@ -6,9 +6,9 @@ the reduced axes in place with extent 1.
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Sequence
-from math import inf, prod as multiply
+from math import inf
+from math import prod as multiply
 from typing import Any
 
 import sympy
@@ -19,7 +19,7 @@ from graphc.graph.node import Node
 from graphc.ops import pointwise
 from graphc.ops.formula import apply, as_node, fail, op
 from graphc.ops.scalar import Expr, argument
-from graphc.ops.shape import axes_of
+from graphc.ops.shape import axes_of, expand_dims
 from graphc.types import is_float
 
 Axes = int | Sequence[int] | None
@@ -105,7 +105,7 @@ def mean(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Node:
     x = as_node(x)
     dtype = _float("mean", x)
     total = _reduce("sum", [x], axis, keepdims, X, "sum", dtype)
-    return _node(pointwise.div(total, _size("mean", x, axis, dtype)))
+    return pointwise.div(total, _size("mean", x, axis, dtype))
 
 
 def var(
@@ -128,7 +128,7 @@ def var(
         correction = 1 if unbiased else 0
     total = _reduce("var", [x, mean(x, axis)], axis, keepdims, (X - CENTRE) ** 2)
     size = _size("var", x, axis, x.dtype)
-    return _node(pointwise.div(total, pointwise.maximum(pointwise.sub(size, correction), 0)))
+    return pointwise.div(total, pointwise.maximum(pointwise.sub(size, correction), 0))
 
 
 def std(
@@ -141,7 +141,7 @@ def std(
 ) -> Node:
     """The square root of var; its gradient where the variance is 0 is taken as 0."""
     squared = var(x, axis, correction=correction, unbiased=unbiased, keepdims=keepdims)
-    return _node(_root(squared))
+    return _root(squared)
 
 
 @op(name="sqrt")
@@ -164,7 +164,7 @@ def norm(x: Any, ord: float = 2, axis: Axes = None, *, keepdims: bool = False) -
     if not is_float(x.dtype):
         raise fail(DTypeError, "norm", [x], "takes a float; cast it first")
     if ord == 2:
-        return _node(_root(_reduce("norm", [x], axis, keepdims, X**2)))
+        return _root(_reduce("norm", [x], axis, keepdims, X**2))
     size = pointwise.abs(x)
     if ord == inf:
         return max(size, axis, keepdims=keepdims)
@@ -190,10 +190,9 @@ def logsumexp(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Node:
     largest = _reduce("max", [x], axis, False, X, "max")
     finite = pointwise.where(pointwise.isfinite(largest), largest, 0)
     centre = pointwise.stop_gradient(finite)
-    total = _reduce("sumexp", [x, centre], axis, keepdims, sympy.exp(X - CENTRE))
-    if keepdims:
-        centre = _reduce("expand", [x, centre], axis, True, CENTRE, "max")
-    return _node(pointwise.add(pointwise.log(total), centre))
+    total = _reduce("sumexp", [x, centre], axis, False, sympy.exp(X - CENTRE))
+    result = pointwise.add(pointwise.log(total), centre)
+    return expand_dims(result, _axes("logsumexp", x, axis)) if keepdims else result
 
 
 # --- extremes -------------------------------------------------------------------------------
@@ -253,8 +252,3 @@ def all(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Node:
 
 def _holds(x: Node) -> Expr:
     return X if x.dtype == "bool" else sympy.Ne(X, 0)
-
-
-def _node(value: Node) -> Node:
-    """An op's result, which `op` leaves untyped."""
-    return value

@@ -8,7 +8,7 @@ derivative; `dtype_of` gives the element type of a formula's value, `evaluate` i
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache, reduce
 from typing import Any, TypeAlias
 
@@ -244,6 +244,36 @@ def common(parts: tuple[Expr, ...], dtypes: Mapping[Symbol, str], default: str =
     """The element type in which several expressions are compared."""
     kind = _join([_kind(part, dtypes) for part in parts])
     return {WEAK_INT: "int64", WEAK_FLOAT: default}.get(kind, kind)
+
+
+ZERO: Expr = sympy.Integer(0)
+
+
+def within(value: Expr, bound: Expr | int) -> Expr:
+    """0 <= value < bound."""
+    return sympy.And(value >= 0, value < bound)
+
+
+def only_where(value: Expr, conditions: Sequence[Expr]) -> Expr:
+    """The value where all conditions hold, 0 elsewhere."""
+    return sympy.Piecewise((value, sympy.And(*conditions)), (0, True))
+
+
+def equals(left: Expr, right: Expr | int) -> Expr:
+    """left == right, as a condition."""
+    return sympy.Eq(left, right)
+
+
+def identity(how: str, dtype: str) -> Expr:
+    """What a reduction starts from."""
+    if how in ("max", "min"):
+        if is_float(dtype):
+            return sympy.oo if how == "min" else -sympy.oo
+        if dtype == "bool":
+            return sympy.true if how == "min" else sympy.false
+        info = np.iinfo(dtype)
+        return sympy.Integer(int(info.max if how == "min" else info.min))
+    return {"sum": ZERO, "prod": sympy.Integer(1), "any": sympy.false, "all": sympy.true}[how]
 
 
 @lru_cache(maxsize=None)

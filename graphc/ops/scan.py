@@ -1,4 +1,4 @@
-"""Sequences: a body graph run over a leading axis with carried state, differentiable to any order."""
+"""Sequences: a body graph run over a leading axis with carried state, to any derivative."""
 
 from __future__ import annotations
 
@@ -117,9 +117,7 @@ class Scan:
         count, sequences = len(self.carries), len(self.carries) + len(self.slices)
         operands = dict(zip(self.placeholders, node.inputs, strict=True))
         floats = [j for j in range(count) if is_float(self.carries[j].dtype)]
-        wanted = [
-            p for p in positions if p >= count and is_float(self.placeholders[p].dtype)
-        ]
+        wanted = [p for p in positions if p >= count and is_float(self.placeholders[p].dtype)]
         taken = {n.op.name for n in self.body.nodes if isinstance(n.op, leaf.Input)}
         taken |= {p.op.name for p in self.placeholders}
 
@@ -161,7 +159,9 @@ class Scan:
             following.append(_sum([total, *(b for b in [back[p]] if b is not None)]))
         slices = {c: part(self.result(j, node.inputs), 0, here) for j, c in enumerate(self.carries)}
         slices |= {x: operands[x] for x in self.slices}
-        slices |= {g: part(given[j], 0, here) if j < count else given[j] for j, g in arriving.items()}
+        slices |= {
+            g: part(given[j], 0, here) if j < count else given[j] for j, g in arriving.items()
+        }
         steps = {p: b for p, b in back.items() if count <= p < sequences and b is not None}
         results = _run(
             [*following, *steps.values()],

@@ -216,8 +216,7 @@ def zero_pad(x: Node, pairs: Sequence[Pair]) -> Node:
     written = " ".join(f"{n}+{low}" for n, (low, _) in zip(names, pairs, strict=True))
     fixed = len(x.shape) - len(pairs)
     grown = [
-        int(extent) + low + high
-        for extent, (low, high) in zip(x.shape[fixed:], pairs, strict=True)
+        int(extent) + low + high for extent, (low, high) in zip(x.shape[fixed:], pairs, strict=True)
     ]
     symbol = argument("x")
     return apply(

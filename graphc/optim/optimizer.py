@@ -246,9 +246,7 @@ class Optimizer:
         for position, schedule in enumerate(self._schedules):
             if isinstance(schedule, Constant):
                 self._factors[position] = 1.0
-                self._schedules[position] = Constant(
-                    float(self.cells[rate_name(position)].value)
-                )
+                self._schedules[position] = Constant(float(self.cells[rate_name(position)].value))
 
     def __repr__(self) -> str:
         """The rate and the options."""

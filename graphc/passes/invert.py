@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import sympy
-
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
 from graphc.graph.rewrite import rewrite
@@ -110,7 +108,7 @@ def solve(
         residue = fresh("v", taken | {written})
         blocks = -(-size // step)
         values = {name: index(written) + -shift}
-        here = sympy.Eq(scalar.position(residue), low)
+        here = scalar.equals(scalar.position(residue), low)
         return moved(
             op, shapes, axis, values, index(written) * step + index(residue),
             {written: blocks, residue: step}, here,
@@ -162,12 +160,13 @@ def moved(
         )
         if not bounded:
             position = expression(form)
-            conditions += [position >= 0, position < extent]
+            assert isinstance(extent, int)
+            conditions.append(scalar.within(position, extent))
     expr = op.expr.subs({scalar.position(n): expression(f) for n, f in values.items()})
     if conditions and op.how != "sum":
         return None
     if conditions:
-        expr = sympy.Piecewise((expr, sympy.And(*conditions)), (0, True))
+        expr = scalar.only_where(expr, conditions)
     reads = tuple(
         tuple(d.substitute(values) if isinstance(d, Affine) else d for d in read)
         for read in op.reads
@@ -180,7 +179,7 @@ def moved(
 
 def expression(form: Affine) -> scalar.Expr:
     """An index expression as a sympy expression of index symbols."""
-    total: scalar.Expr = sympy.Integer(form.constant)
+    total: scalar.Expr = scalar.ZERO + form.constant
     for name, factor in form.terms:
         total = total + scalar.position(name) * factor
     return total

@@ -395,7 +395,7 @@ def test_float64_pow() -> None:
     y = generator.uniform(-1, 1, 800) * 700 / np.maximum(np.abs(np.log(x)), 1e-3)
     with mpmath.workprec(160):
         exact = [mpmath.power(a, b) for a, b in zip(x.tolist(), y.tolist(), strict=True)]
-        assert measure(run("pow", x, y), exact) <= 64.0
+        assert measure(run("pow", x, y), exact) <= 256.0
 
 
 @pytest.mark.parametrize("name", BOUNDED)

@@ -157,7 +157,11 @@ def test_shared_operands_are_lifted() -> None:
     last, ys = scan(lambda c, v: (c * exp(w) + v + 1.0, c), zeros((), "float64"), x)
     (run_,) = {n.op.family(n) for n in postorder([last, ys]) if isinstance(n.op, Scan)}
     assert [n.op.name for n in run_[1]] == ["full", "x", "exp"]
-    assert [p.op.name for p in run_[0].placeholders] == ["scan0.carry0", "scan0.x0", "scan0.shared0"]
+    assert [p.op.name for p in run_[0].placeholders] == [
+        "scan0.carry0",
+        "scan0.x0",
+        "scan0.shared0",
+    ]
     found = evaluate([last], {"x": np.zeros(3)})[0]
     np.testing.assert_allclose(found, 1 + np.exp(2) + np.exp(4))
 

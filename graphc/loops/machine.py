@@ -1,0 +1,20 @@
+"""The machine model that schedules are chosen by: vectors, registers and caches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a core offers. Bytes; `registers` counts vector registers."""
+
+    vector_bytes: int
+    registers: int
+    masked: bool
+    level1: int = 48 << 10
+    level2: int = 2 << 20
+
+    def lanes(self, element: int) -> int:
+        """Elements of `element` bytes in a vector."""
+        return max(1, self.vector_bytes // max(element, 4))

@@ -1,0 +1,133 @@
+"""Nests: a loop chain and what its innermost body does, in the form that schedules are chosen from.
+
+A map nest computes and stores one element a point. A reduction nest has a register that starts
+from an identity, is updated by inner loops, and is read once they are done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from graphc.loops.ir import (
+    Access,
+    Alloc,
+    Check,
+    For,
+    Let,
+    Load,
+    Stmt,
+    Update,
+    indices,
+    used,
+    walk,
+)
+from graphc.ops.index import Affine, Runtime
+
+NOMINAL = 128
+"""What a run-time extent is taken for when schedules are compared."""
+
+
+@dataclass(frozen=True)
+class Nest:
+    """kept loops { before; summed loops { inner }; after }; a map has only `inner`."""
+
+    kept: tuple[For, ...]
+    before: tuple[Stmt, ...]
+    summed: tuple[For, ...]
+    inner: tuple[Stmt, ...]
+    after: tuple[Stmt, ...]
+
+    @property
+    def reduces(self) -> bool:
+        """Whether it is a reduction nest."""
+        return bool(self.summed)
+
+    def loop(self, index: str) -> For:
+        """The loop of an index."""
+        return next(f for f in (*self.kept, *self.summed) if f.index == index)
+
+
+def parse(loop: For) -> Nest | None:
+    """The nest that a loop is the outermost of; None where its body has several inner loops."""
+    kept = [loop]
+    while len(kept[-1].body) == 1 and isinstance(kept[-1].body[0], For):
+        kept.append(kept[-1].body[0])
+    body = kept[-1].body
+    inside = [s for s in body if isinstance(s, For)]
+    if not inside:
+        return Nest(tuple(kept), (), (), body, ())
+    if len(inside) != 1:
+        return None
+    at = body.index(inside[0])
+    summed = [inside[0]]
+    while len(summed[-1].body) == 1 and isinstance(summed[-1].body[0], For):
+        summed.append(summed[-1].body[0])
+    if any(isinstance(s, For) for s in summed[-1].body):
+        return None
+    hoisted = [s for f in summed[:-1] for s in f.body if not isinstance(s, For)]
+    if hoisted or not any(isinstance(s, Alloc) for s in body[:at]):
+        return None
+    return Nest(tuple(kept), body[:at], tuple(summed), summed[-1].body, body[at + 1 :])
+
+
+def chain(loops: Sequence[For], body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
+    """Loops around a body, the first outermost."""
+    for loop in reversed(loops):
+        body = (For(loop.index, loop.start, loop.stop, loop.step, loop.kind, body),)
+    return body
+
+
+def accesses(stmts: Sequence[Stmt]) -> Iterator[Access]:
+    """Every memory access of some statements (registers excepted)."""
+    for stmt in walk(tuple(stmts)):
+        if isinstance(stmt, Load) and stmt.access.buffer.space != "register":
+            yield stmt.access
+        if isinstance(stmt, Update) and stmt.target.buffer.space != "register":
+            yield stmt.target
+
+
+def forms(stmts: Sequence[Stmt]) -> Iterator[Affine]:
+    """Every index expression of some statements that is no plain memory offset."""
+    for stmt in walk(tuple(stmts)):
+        match stmt:
+            case Load():
+                yield from (g.position for g in stmt.guards)
+            case Let():
+                yield from (a for _, a in stmt.args if isinstance(a, Affine))
+            case Update():
+                yield from (g.position for g in stmt.guards)
+                yield from (a for _, a in stmt.args if isinstance(a, Affine))
+            case Check():
+                yield from stmt.position
+
+
+def extent(loop: For) -> int:
+    """The number of steps, a guess where it is known only at run time."""
+    if loop.extent is not None:
+        return loop.extent
+    stop = loop.stop
+    assert isinstance(stop, Runtime)
+    return NOMINAL * stop.scale
+
+
+def depending(stmts: Sequence[Stmt], index: str) -> set[str]:
+    """The values that differ from one step of an index to the next."""
+    names: set[str] = set()
+    for stmt in stmts:
+        if isinstance(stmt, Load | Let) and (index in indices(stmt) or used(stmt) & names):
+            names.add(stmt.name)
+    return names
+
+
+def needed(stmts: Sequence[Stmt], wanted: Sequence[Stmt]) -> tuple[Stmt, ...]:
+    """The definitions among `stmts` that `wanted` reads, directly or not, in order."""
+    names = {n for s in wanted for n in used(s)}
+    kept: list[Stmt] = []
+    for stmt in reversed(stmts):
+        if isinstance(stmt, Load | Let) and stmt.name in names:
+            kept.append(stmt)
+            names |= used(stmt)
+        elif isinstance(stmt, Check) and stmt.name in names:
+            kept.append(stmt)
+    return tuple(reversed(kept))

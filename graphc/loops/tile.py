@@ -1,0 +1,414 @@
+"""Tile, promote and vectorise: loops become tiles whose values live in registers, lanes of vectors.
+
+    for k, j: r = 0; for s: r += a[k, s]*b[s, j]; c[k, j] = r
+    -->
+    for k by 6, j by 64:
+      r[6, 64] = 0
+      for s: for k' unrolled, j' vector: r[k', j'] += a[k + k', s]*b[s, j + j']
+      for k' unrolled, j' vector: c[k + k', j + j'] = r[k', j']
+
+Splitting, sinking the tile loops into every part of the body, and giving each register one place
+for each point of the tile are one rewrite here; reductions along the lanes get a register of lanes
+that is combined at the end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from graphc.loops.choose import Plan, choose
+from graphc.loops.ir import (
+    Access,
+    Alloc,
+    Buffer,
+    Check,
+    For,
+    Kernel,
+    Let,
+    Load,
+    Stmt,
+    Update,
+    rename,
+    walk,
+)
+from graphc.loops.machine import Machine
+from graphc.loops.nest import Nest, chain, needed, parse
+from graphc.ops import scalar
+from graphc.ops.index import Affine, Bound, Runtime, affine, index
+
+UNROLL = 8
+
+
+def tile(kernel: Kernel, machine: Machine) -> Kernel:
+    """Schedule every nest of a kernel."""
+    writer = Writer(machine)
+    body = writer.body(kernel.body)
+    return replace(kernel, body=body, notes=(*kernel.notes, *writer.notes))
+
+
+@dataclass(frozen=True)
+class Range:
+    """One piece of a loop: index = base + 0, 1, ... size-1 for base in start, start + size, ..."""
+
+    start: Bound
+    stop: Bound
+    size: int
+
+
+class Writer:
+    """Rewrites the nests of one kernel."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.notes: list[str] = []
+        self.serial = 0
+
+    def body(self, stmts: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
+        """Schedule the nests in a list of statements; what is no nest keeps its loops."""
+        result: list[Stmt] = []
+        for stmt in stmts:
+            if not isinstance(stmt, For):
+                result.append(stmt)
+                continue
+            nest = parse(stmt)
+            if nest is not None and nest.reduces:
+                result += self.reduction(nest)
+            elif nest is not None and self.open_reduction(nest):
+                result += self.lanes_only(nest)
+            elif nest is not None:
+                result += self.map(nest)
+            else:
+                result.append(replace(stmt, body=self.body(stmt.body)))
+        return tuple(result)
+
+    # --- maps ------------------------------------------------------------------------------
+
+    def map(self, nest: Nest) -> tuple[Stmt, ...]:
+        """A map: one loop becomes lanes, innermost."""
+        plan = choose(nest, self.machine)
+        self.notes.append(plan.why)
+        if plan.vector is None:
+            return chain(nest.kept, nest.inner)
+        vector = nest.loop(plan.vector)
+        others = [f for f in nest.kept if f is not vector]
+        outside = tuple(f for f in others)
+        pieces: list[Stmt] = []
+        for piece in split(vector, plan.lanes, plan.lanes, self.machine.masked):
+            pieces += self.strip(vector.index, piece, plan.lanes, nest.inner)
+        return chain(outside, tuple(pieces))
+
+    def strip(
+        self, name: str, piece: Range, lanes: int, stmts: tuple[Stmt, ...]
+    ) -> tuple[Stmt, ...]:
+        """A piece of the vector loop: whole vectors in a loop, or one masked or short vector."""
+        if isinstance(piece.start, int) and isinstance(piece.stop, int):
+            if piece.stop - piece.start <= piece.size:
+                count = piece.stop - piece.start
+                body = moved(stmts, {name: affine([(f"{name}.v", 1)], piece.start)})
+                return (For(f"{name}.v", 0, count, self.step(count, lanes), "vector", body),)
+        if tail(piece):
+            return (For(name, piece.start, piece.stop, lanes, "vector", stmts),)
+        body = moved(stmts, {name: affine([(f"{name}.o", 1), (f"{name}.v", 1)])})
+        inner = For(f"{name}.v", 0, piece.size, piece.size, "vector", body)
+        return (For(f"{name}.o", piece.start, piece.stop, piece.size, "serial", (inner,)),)
+
+    def step(self, count: int, lanes: int) -> int:
+        """The width of a short vector: masked to full width where masks are cheap."""
+        return lanes if self.machine.masked and count > 1 else count
+
+    # --- reductions without kept loops ------------------------------------------------------
+
+    def open_reduction(self, nest: Nest) -> bool:
+        """Whether a nest adds into registers that live outside of it."""
+        inside = {s.buffer.name for s in walk(nest.inner) if isinstance(s, Alloc)}
+        return any(
+            isinstance(s, Update)
+            and s.target.buffer.space == "register"
+            and s.target.buffer.name not in inside
+            for s in nest.inner
+        )
+
+    def lanes_only(self, nest: Nest) -> tuple[Stmt, ...]:
+        """Sum along the innermost loop in lanes, then across the lanes."""
+        updates = [s for s in nest.inner if isinstance(s, Update)]
+        lanes = self.machine.lanes(4)
+        for update in updates:
+            if update.target.buffer.dtype in ("float64", "int64"):
+                lanes = self.machine.lanes(8)
+        loop = nest.kept[-1]
+        registers = all(u.target.buffer.space == "register" for u in updates)
+        if not registers or any(u.companion for u in updates) or loop.extent == 1:
+            return chain(nest.kept, nest.inner)
+        self.notes.append(f"lanes along summed {loop.index}, combined across lanes at the end")
+        opening, inner, closing = self.spread(nest.inner, lanes, {}, loop.index, [])
+        body: list[Stmt] = []
+        for piece in split(loop, lanes, lanes, True):
+            body += self.strip_tiled(loop.index, piece, lanes, [], inner)
+        return (*opening, *chain(nest.kept[:-1], tuple(body)), *closing)
+
+    def spread(
+        self,
+        inner: tuple[Stmt, ...],
+        lanes: int,
+        strides: dict[str, int],
+        vector: str,
+        loops: list[For],
+    ) -> tuple[tuple[Stmt, ...], tuple[Stmt, ...], tuple[Stmt, ...]]:
+        """Give each register of a reduction one place a lane.
+
+        Returns what opens the lanes, the inner statements over them, and what combines them.
+        """
+        opening: list[Stmt] = []
+        closing: list[Stmt] = []
+        rewritten: list[Stmt] = []
+        symbol = scalar.argument("lane")
+        for stmt in inner:
+            if not isinstance(stmt, Update):
+                rewritten.append(stmt)
+                continue
+            old = stmt.target.buffer
+            size = old.size
+            assert isinstance(size, int)
+            self.serial += 1
+            wide = Buffer(f"{old.name}.w{self.serial}", old.dtype, size * lanes, "register")
+            lane = "lane"
+            place = stmt.target.offset * lanes
+            opening.append(Alloc(wide))
+            start = Update(
+                Access(wide, place + index(lane)), scalar.identity(stmt.how, old.dtype), ()
+            )
+            opening += chain(
+                [*loops, For(lane, 0, lanes, lanes, "vector", ())], (start,)
+            )
+            value = f"{old.name}.l{self.serial}"
+            combine: tuple[Stmt, ...] = (
+                Load(value, Access(wide, place + index(lane))),
+                Update(stmt.target, symbol, ((symbol, value),), stmt.how),
+            )
+            closing += chain([*loops, For(lane, 0, lanes, lanes, "vector", ())], combine)
+            rewritten.append(replace(stmt, target=Access(wide, place + index(vector + "#"))))
+        return tuple(opening), tuple(rewritten), tuple(closing)
+
+    # --- reductions over a tile -------------------------------------------------------------
+
+    def reduction(self, nest: Nest) -> tuple[Stmt, ...]:
+        """A reduction with kept loops: split them into tiles, sink the tile into the body."""
+        plan = choose(nest, self.machine)
+        self.notes.append(plan.why)
+        tiles = dict(plan.tiles)
+        kept_vector = plan.vector in {f.index for f in nest.kept}
+        pieces: list[tuple[For, list[Range]]] = []
+        for loop in nest.kept:
+            if loop.index == plan.vector:
+                size = plan.lanes * plan.vectors
+                pieces.append((loop, split(loop, size, plan.lanes, self.machine.masked)))
+            elif loop.index in tiles:
+                pieces.append((loop, balanced(loop, tiles[loop.index])))
+            else:
+                pieces.append((loop, []))
+        ordered = self.outer_order(pieces, plan)
+        vector = plan.vector if kept_vector else None
+        return self.nested(nest, plan, ordered, vector, {}, {})
+
+    def outer_order(
+        self, pieces: list[tuple[For, list[Range]]], plan: Plan
+    ) -> list[tuple[For, list[Range]]]:
+        """Loops that are not tiled outermost, then the vector index, then the other tiles."""
+        plain = [p for p in pieces if not p[1]]
+        panel = [p for p in pieces if p[1] and p[0].index == plan.vector]
+        rest = [p for p in pieces if p[1] and p[0].index != plan.vector]
+        return [*plain, *panel, *rest]
+
+    def nested(
+        self,
+        nest: Nest,
+        plan: Plan,
+        pieces: list[tuple[For, list[Range]]],
+        vector: str | None,
+        sizes: dict[str, int],
+        values: dict[str, Affine],
+    ) -> tuple[Stmt, ...]:
+        """Emit the loops around the tile, one version of the tile for each size of its sides."""
+        if not pieces:
+            return self.block(nest, plan, vector, sizes, values)
+        (loop, ranges), rest = pieces[0], pieces[1:]
+        if not ranges:
+            body = self.nested(nest, plan, rest, vector, sizes, values)
+            return (replace(loop, body=body),)
+        result: list[Stmt] = []
+        for piece in ranges:
+            inner = f"{loop.index}.t"
+            if isinstance(piece.start, int) and isinstance(piece.stop, int) and (
+                piece.stop - piece.start <= piece.size
+            ):
+                size = piece.stop - piece.start
+                at = affine([(inner, 1)], piece.start)
+                result += self.nested(
+                    nest, plan, rest, vector, {**sizes, loop.index: size}, {**values, loop.index: at}
+                )
+                continue
+            outside = f"{loop.index}.o"
+            at = affine([(outside, 1), (inner, 1)])
+            size = piece.size
+            if tail(piece):
+                size = -piece.size
+            body = self.nested(
+                nest, plan, rest, vector, {**sizes, loop.index: abs(size)}, {**values, loop.index: at}
+            )
+            result.append(For(outside, piece.start, piece.stop, abs(size), "serial", body))
+        return tuple(result)
+
+    def block(
+        self,
+        nest: Nest,
+        plan: Plan,
+        vector: str | None,
+        sizes: dict[str, int],
+        values: dict[str, Affine],
+    ) -> tuple[Stmt, ...]:
+        """One tile: registers opened, summed into, and handed to what follows."""
+        lanes = plan.lanes
+        inside: list[For] = []
+        places: dict[str, int] = {}
+        total = 1
+        order = [n for n in sizes if n != vector] + ([vector] if vector else [])
+        for name in reversed(order):
+            places[name] = total
+            total *= sizes[name]
+        for name in order:
+            if name != vector:
+                inside.append(For(f"{name}.t", 0, sizes[name], 1, "unrolled", ()))
+        offset = affine([(f"{name}.t", place) for name, place in places.items()])
+
+        def widened(buffer: Buffer) -> Buffer:
+            assert isinstance(buffer.size, int)
+            return replace(buffer, size=buffer.size * total)
+
+        own = {s.buffer.name for s in nest.before if isinstance(s, Alloc)}
+
+        def placed(stmt: Stmt) -> Stmt:
+            def access(a: Access) -> Access:
+                if a.buffer.name not in own:
+                    return a
+                return Access(widened(a.buffer), a.offset + offset, a.lookups)
+
+            match stmt:
+                case Load():
+                    return replace(stmt, access=access(stmt.access))
+                case Update():
+                    companion = access(stmt.companion) if stmt.companion else None
+                    return replace(stmt, target=access(stmt.target), companion=companion)
+            return stmt
+
+        def sunk(stmts: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
+            """The tile's loops around statements, the vector index as lanes."""
+            body = tuple(placed(s) for s in moved(stmts, values))
+            if vector is None:
+                return chain(inside, body)
+            return chain(inside, self.vectors(f"{vector}.t", sizes[vector], lanes, body))
+
+        allocs = tuple(Alloc(widened(s.buffer)) for s in nest.before if isinstance(s, Alloc))
+        starts = tuple(s for s in nest.before if isinstance(s, Update))
+        shared = tuple(s for s in nest.before if isinstance(s, Load | Let | Check))
+        inner = (*needed(shared, nest.inner), *nest.inner)
+        opening: tuple[Stmt, ...] = sunk(starts)
+        closing: tuple[Stmt, ...] = ()
+        loops = list(nest.summed)
+        if plan.vector is not None and vector is None:
+            loop = nest.loop(plan.vector)
+            body = tuple(placed(s) for s in moved(inner, values))
+            more, spread, closing = self.spread(body, lanes, {}, loop.index, inside)
+            opening = (*opening, *more)
+            pieces: list[Stmt] = []
+            for piece in split(loop, lanes, lanes, True):
+                pieces += self.strip_tiled(loop.index, piece, lanes, inside, spread)
+            summed = chain(loops[:-1], tuple(pieces))
+        else:
+            if small(loops[-1], total // lanes if vector else total):
+                loops[-1] = replace(loops[-1], kind="unrolled")
+            summed = chain(loops, sunk(inner))
+        after = sunk((*needed(shared, nest.after), *nest.after))
+        return (*allocs, *opening, *summed, *closing, *after)
+
+    def strip_tiled(
+        self, name: str, piece: Range, lanes: int, inside: list[For], stmts: tuple[Stmt, ...]
+    ) -> tuple[Stmt, ...]:
+        """A piece of a summed vector loop around the tile's unrolled loops."""
+        lane = f"{name}.v"
+
+        def wrapped(at: Affine, start: Bound, stop: Bound) -> tuple[Stmt, ...]:
+            body = moved(stmts, {name: at, f"{name}#": index(lane)})
+            return chain([*inside, For(lane, start, stop, lanes, "vector", ())], body)
+
+        if isinstance(piece.start, int) and isinstance(piece.stop, int):
+            if piece.stop - piece.start <= piece.size:
+                at = affine([(lane, 1)], piece.start)
+                return wrapped(at, 0, piece.stop - piece.start)
+        if tail(piece):
+            return wrapped(index(lane), piece.start, piece.stop)
+        outside = f"{name}.o"
+        body = wrapped(affine([(outside, 1), (lane, 1)]), 0, lanes)
+        return (For(outside, piece.start, piece.stop, lanes, "serial", body),)
+
+    def vectors(
+        self, name: str, size: int, lanes: int, stmts: tuple[Stmt, ...]
+    ) -> tuple[Stmt, ...]:
+        """`size` elements as whole vectors, unrolled, and a short or masked one."""
+        whole, rest = divmod(size, lanes)
+        result: list[Stmt] = []
+        if whole:
+            at = affine([(f"{name}.u", lanes), (f"{name}.v", 1)])
+            inner = For(f"{name}.v", 0, lanes, lanes, "vector", moved(stmts, {name: at}))
+            result.append(For(f"{name}.u", 0, whole, 1, "unrolled", (inner,)))
+        if rest:
+            at = affine([(f"{name}.v", 1)], whole * lanes)
+            step = self.step(rest, lanes)
+            result.append(For(f"{name}.v", 0, rest, step, "vector", moved(stmts, {name: at})))
+        return tuple(result)
+
+
+def small(loop: For, accumulators: int) -> bool:
+    """Whether an inner loop is short enough to be written out."""
+    count = loop.extent
+    return count is not None and count <= UNROLL and count * accumulators <= 120
+
+
+def tail(piece: Range) -> bool:
+    """Whether a piece starts where a run-time number of whole tiles ends."""
+    return isinstance(piece.start, Runtime)
+
+
+def moved(stmts: tuple[Stmt, ...], values: dict[str, Affine]) -> tuple[Stmt, ...]:
+    """Statements with indices replaced."""
+    return tuple(rename(s, values) for s in stmts)
+
+
+def split(loop: For, size: int, lanes: int, masked: bool) -> list[Range]:
+    """Whole tiles of `size`, and what remains."""
+    stop = loop.stop
+    if isinstance(stop, int):
+        whole = stop // size * size
+        pieces = []
+        if whole:
+            pieces.append(Range(0, whole, size))
+        if stop > whole:
+            pieces.append(Range(whole, stop, stop - whole))
+        return pieces
+    whole_part = Runtime(stop.name, stop.scale, size)
+    return [Range(0, whole_part, size), Range(whole_part, stop, lanes)]
+
+
+def balanced(loop: For, size: int) -> list[Range]:
+    """Tiles of at most `size`, of two neighbouring sizes; one by one at a run-time end."""
+    stop = loop.stop
+    if not isinstance(stop, int):
+        whole = Runtime(stop.name, stop.scale, size)
+        return [Range(0, whole, size), Range(whole, stop, 1)]
+    count = -(-stop // size)
+    small_size, larger = divmod(stop, count)
+    pieces = []
+    if larger:
+        pieces.append(Range(0, larger * (small_size + 1), small_size + 1))
+    if larger < count:
+        pieces.append(Range(larger * (small_size + 1), stop, small_size))
+    return pieces

@@ -1,0 +1,121 @@
+"""What fit, evaluate and predict are given: named arrays of examples, checked and converted once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphc.data.sampling import batches
+from graphc.errors import DTypeError, InputError, ShapeError
+from graphc.types import DTYPES, TensorType
+
+Array = NDArray[Any]
+Data = Any
+"""An array, or a dict of arrays by the name of an input."""
+
+BATCH = "batch"
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Inputs and targets by name, all of one length and contiguous."""
+
+    inputs: dict[str, Array]
+    targets: dict[str, Array]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.inputs.values())))
+
+    @property
+    def specs(self) -> tuple[dict[str, TensorType], dict[str, TensorType]]:
+        """The types of inputs and targets, the first extent named "batch"."""
+        return _types(self.inputs), _types(self.targets)
+
+    def steps(self, batch_size: int) -> int:
+        """The number of batches."""
+        return math.ceil(len(self) / batch_size)
+
+    def part(self, start: int, stop: int) -> Examples:
+        """The examples from start to stop."""
+        return Examples(
+            {name: array[start:stop] for name, array in self.inputs.items()},
+            {name: array[start:stop] for name, array in self.targets.items()},
+        )
+
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        seed: int = 0,
+        epoch: int = 0,
+        skip: int = 0,
+    ) -> Iterator[dict[str, Array]]:
+        """Batches by name, without the first `skip`; shuffled by (seed, epoch) alone."""
+        named = {**self.inputs, **self.targets}
+        rows = batches(list(named.values()), batch_size, shuffle=shuffle, seed=seed, epoch=epoch)
+        for parts in islice(rows, skip, None):
+            yield dict(zip(named, parts, strict=True))
+
+
+def examples(x: Data, y: Data, dtype: str, labels: bool) -> Examples:
+    """Inputs and targets as Examples.
+
+    An array is named "x", or "y". Floats become `dtype`; integer inputs stay; integer targets
+    become int64 where the loss takes labels, else `dtype`. Raises InputError for no examples,
+    ShapeError where lengths differ, DTypeError for arrays of no numbers.
+    """
+    inputs = {
+        name: _converted(name, array, lambda a: _number_dtype(a, dtype))
+        for name, array in _named(x, "x").items()
+    }
+    targets = {
+        name: _converted(name, array, lambda a: _target_dtype(a, dtype, labels))
+        for name, array in ({} if y is None else _named(y, "y")).items()
+    }
+    if both := set(inputs) & set(targets):
+        raise InputError(f"{sorted(both)[0]!r} names an input and a target")
+    lengths = {name: len(array) for name, array in {**inputs, **targets}.items()}
+    if len(set(lengths.values())) > 1:
+        listed = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise ShapeError(f"inputs and targets need the same number of examples: {listed}")
+    if not inputs or not next(iter(lengths.values())):
+        raise InputError(f"there are no examples: {', '.join(lengths) or 'no input'} is empty")
+    return Examples(inputs, targets)
+
+
+def _named(data: Data, name: str) -> dict[str, Array]:
+    if isinstance(data, Mapping):
+        return {str(key): np.asarray(value) for key, value in data.items()}
+    return {name: np.asarray(data)}
+
+
+def _converted(name: str, array: Array, dtype_of: Callable[[Array], str]) -> Array:
+    if array.ndim == 0:
+        raise ShapeError(f"{name!r} needs a first axis of examples; it is a single number")
+    if array.dtype.kind not in "fiub":
+        raise DTypeError(f"{name!r} has dtype {array.dtype}; arrays of numbers are needed")
+    return np.ascontiguousarray(array, dtype=dtype_of(array))
+
+
+def _number_dtype(array: Array, dtype: str) -> str:
+    if array.dtype.kind == "f":
+        return dtype
+    return array.dtype.name if array.dtype.name in DTYPES else "int64"
+
+
+def _target_dtype(array: Array, dtype: str, labels: bool) -> str:
+    return "int64" if labels and array.dtype.kind in "iu" else dtype
+
+
+def _types(arrays: dict[str, Array]) -> dict[str, TensorType]:
+    return {
+        name: TensorType(array.dtype.name, (BATCH, *array.shape[1:]))
+        for name, array in arrays.items()
+    }

@@ -1,0 +1,171 @@
+"""A training step as one program: forward, loss, gradients, optimiser, buffers and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from graphc.autodiff import grad
+from graphc.compiler import compile
+from graphc.errors import DTypeError, InputError, ShapeError
+from graphc.graph.graph import postorder
+from graphc.graph.node import Node
+from graphc.metrics.metric import Metric, Metrics, metrics_of
+from graphc.nn.loss import LossFunction, integer_target, loss_of
+from graphc.nn.module import Module
+from graphc.nn.parameter import Parameter
+from graphc.nn.trace import declare, float_dtype, tensor_type, traced
+from graphc.ops.random import advance
+from graphc.optim.optimizer import Optimizer
+
+Specs = Mapping[str, Any]
+
+
+@dataclass
+class TrainStep:
+    """A compiled training step: `step(x=..., y=...)` returns {"loss": ..., metrics...}.
+
+    One native call computes them and advances all state: parameters, the optimiser's state,
+    running statistics and the step of random numbers. A schedule of the learning rate is followed
+    by writing its rate before the call; steps_per_epoch is what schedules by epochs go by.
+    """
+
+    program: Callable[..., dict[str, Any]]
+    optimizer: Optimizer
+    metrics: dict[str, Metric]
+    steps_per_epoch: int = 1
+
+    def __call__(self, **batch: Any) -> dict[str, Any]:
+        """One step on one batch, given by name."""
+        if self.optimizer.scheduled:
+            self.optimizer.set_rates(self.optimizer.step, self.steps_per_epoch)
+        return self.program(**batch)
+
+
+@dataclass
+class EvalStep:
+    """A compiled evaluation: `step(x=..., y=...)` returns {"loss": ..., metrics...}, no state moves."""
+
+    program: Callable[..., dict[str, Any]]
+    metrics: dict[str, Metric]
+
+    def __call__(self, **batch: Any) -> dict[str, Any]:
+        """The values of one batch, given by name."""
+        return self.program(**batch)
+
+
+@dataclass(frozen=True)
+class Traced:
+    """The scalars of a step as nodes, and the updates of buffers."""
+
+    scalars: dict[str, Node]
+    updates: dict[Node, Node]
+    metrics: dict[str, Metric]
+
+
+def compile_train_step(
+    model: Module,
+    loss: str | LossFunction,
+    optimizer: Optimizer,
+    inputs: Specs,
+    targets: Specs,
+    *,
+    metrics: Metrics = (),
+    threads: int | None = None,
+    dtype: str | None = None,
+    steps_per_epoch: int = 1,
+) -> TrainStep:
+    """Compile forward, loss, gradients and updates into one program.
+
+    inputs and targets map names to a shape, (shape, dtype) or a TensorType; a leading extent may
+    be a name such as "batch". Inputs are of `dtype`, by default that of the model; targets are
+    int64 where the loss takes labels, and else as inputs. loss is a name ("cross_entropy", "mse",
+    "bce_with_logits", ...) or a function from (prediction, *targets) to a scalar node; metrics are
+    names, functions of the same arguments, or a dict of functions by name.
+
+    Parameters that are not trainable, or that the loss does not depend on, stay as they are.
+    threads is the largest number to use; this version uses one.
+
+    Raises InputError for an unknown loss or metric, or an optimiser of another model; ShapeError
+    or DTypeError where shapes do not fit or the loss is no float scalar.
+    """
+    check_threads(threads)
+    step = trace_step(model, loss, inputs, targets, metrics, dtype, training=True)
+    below = set(postorder([step.scalars["loss"]]))
+    trained = [p for p in model.parameters() if p.trainable and p.ready and p.node in below]
+    if not trained:
+        raise InputError("the loss depends on no trainable parameter of the model")
+    optimizer.attach(model.named_parameters())
+    gradients = gradients_of(step.scalars["loss"], trained)
+    updates = {**optimizer.updates(gradients), **step.updates}
+    updates |= advance([*step.scalars.values(), *updates.values()])
+    program = compile(step.scalars, updates)
+    return TrainStep(program, optimizer, step.metrics, steps_per_epoch)
+
+
+def compile_eval_step(
+    model: Module,
+    loss: str | LossFunction,
+    inputs: Specs,
+    targets: Specs,
+    *,
+    metrics: Metrics = (),
+    threads: int | None = None,
+    dtype: str | None = None,
+) -> EvalStep:
+    """Compile loss and metrics in evaluation mode; arguments and errors as compile_train_step's."""
+    check_threads(threads)
+    step = trace_step(model, loss, inputs, targets, metrics, dtype, training=False)
+    return EvalStep(compile(step.scalars), step.metrics)
+
+
+def gradients_of(loss: Node, parameters: list[Parameter]) -> dict[Parameter, Node]:
+    """The gradient of each parameter."""
+    found = grad(loss, [p.node for p in parameters])
+    return dict(zip(parameters, found, strict=True))
+
+
+def trace_step(
+    model: Module,
+    loss: str | LossFunction,
+    inputs: Specs,
+    targets: Specs,
+    metrics: Metrics,
+    dtype: str | None,
+    *,
+    training: bool,
+) -> Traced:
+    """Apply model, loss and metrics to declared inputs and targets."""
+    both = [name for name in targets if name in inputs]
+    if both:
+        raise InputError(f"{both[0]!r} names an input and a target; give them different names")
+    function, kind = loss_of(loss), dtype or float_dtype(model)
+    nodes = declare({name: tensor_type(spec, kind) for name, spec in inputs.items()})
+    prediction, trace = traced(model, nodes, training=training)
+    wanted = declare(targets, "int64" if integer_target(function) else kind)
+    value = function(prediction, *wanted.values())
+    check_loss(value)
+    chosen = metrics_of(metrics)
+    scalars = {"loss": value}
+    for name, metric in chosen.items():
+        scalars[name] = metric.function(prediction, *wanted.values())
+        if scalars[name].shape != ():
+            raise ShapeError(f"metric {name!r} gives {scalars[name].type}, not a scalar")
+    return Traced(scalars, trace.updates, chosen)
+
+
+def check_loss(value: Any) -> None:
+    """Refuse a loss that has no gradient."""
+    if not isinstance(value, Node):
+        raise InputError(f"the loss must return a node, it returned {type(value).__name__}")
+    if value.shape != ():
+        raise ShapeError(f"the loss must be a scalar, it is {value.type}; use its mean or sum")
+    if not value.dtype.startswith("float"):
+        raise DTypeError(f"the loss must be a float, it is {value.type}")
+
+
+def check_threads(threads: int | None) -> None:
+    """Refuse a number of threads below 1."""
+    if threads is not None and threads < 1:
+        raise InputError(f"threads must be at least 1, or None for all, got {threads}")

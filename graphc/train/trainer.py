@@ -1,0 +1,378 @@
+"""Trainer: fit, evaluate and predict, save and resume, on arrays that fit into memory."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphc.compiler import compile
+from graphc.errors import InputError, NumericsError
+from graphc.metrics.metric import Average, Metrics, metrics_of
+from graphc.nn.loss import LossFunction, integer_target, loss_of
+from graphc.nn.module import Module
+from graphc.nn.trace import float_dtype
+from graphc.ops import random
+from graphc.optim.optimizer import Optimizer
+from graphc.optim.schedules import ReduceLROnPlateau, plateau_of
+from graphc.train.arrays import Data, Examples, examples
+from graphc.train.callbacks import Callback
+from graphc.train.files import load_arrays, save_arrays
+from graphc.train.history import History
+from graphc.train.progress import Progress
+from graphc.train.step import EvalStep, TrainStep, compile_eval_step, compile_train_step
+
+Array = NDArray[Any]
+
+FORMAT = "graphc.trainer"
+
+
+class Trainer:
+    """Trains a model on arrays: one native call a step.
+
+    loss, metrics and threads are as in compile_train_step. seed decides the order of examples,
+    with the number of the epoch, and what dropout drops, with that of the step: the same seed,
+    initial weights and data give the same result, bit for bit, also across save and load.
+
+    epoch counts the finished epochs and history holds what each reported; setting stop ends fit
+    after the current epoch. With terminate_on_nan, a loss that is NaN or infinite raises
+    NumericsError at once; the state is then that after the step.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        loss: str | LossFunction,
+        optimizer: Optimizer,
+        metrics: Metrics = (),
+        *,
+        seed: int = 0,
+        threads: int | None = None,
+        terminate_on_nan: bool = False,
+    ) -> None:
+        self.model, self.loss, self.optimizer = model, loss_of(loss), optimizer
+        self.metrics, self.seed, self.threads = metrics, seed, threads
+        self.terminate_on_nan = terminate_on_nan
+        self.history = History()
+        self.epoch = 0
+        self.stop = False
+        self._epoch_start = 0
+        self._epoch_plan: list[int] = []
+        self._average: Average | None = None
+        self._random_step = 0
+        self._in_fit = False
+        self._compiled: dict[Any, Any] = {}
+
+    # --- training ---------------------------------------------------------------------------
+
+    def fit(
+        self,
+        x: Data,
+        y: Data = None,
+        *,
+        batch_size: int = 32,
+        epochs: int = 1,
+        validation_data: tuple[Data, Data] | None = None,
+        validation_split: float = 0.0,
+        shuffle: bool = True,
+        callbacks: Sequence[Callback] = (),
+        verbose: int = 1,
+        initial_epoch: int | None = None,
+        steps: int | None = None,
+    ) -> History:
+        """Train for `epochs` more epochs and return the history of all.
+
+        x is an array [n, ...], or a dict of them by the names of the model's inputs; y the same
+        for targets. The last batch of an epoch may be smaller. validation_data=(x, y) is evaluated
+        after every epoch, its values called val_...; validation_split takes that part from the end
+        of x and y instead. verbose: 0 nothing, 1 a progress bar on a terminal, 2 a line an epoch.
+
+        With initial_epoch, `epochs` is the number of the last epoch instead, as in Keras: a
+        resumed run ends where it would have with fit(..., epochs=10, initial_epoch=trainer.epoch).
+        With steps, training ends after that many steps of this call at the latest; an epoch cut
+        short, so or by KeyboardInterrupt, goes on at the next call with the same number of
+        examples, batch_size and shuffle (and starts anew with others), also after save and load.
+
+        Raises ShapeError, DTypeError or InputError where the data does not fit the model.
+        """
+        data = self._examples(x, y)
+        data, held_out = self._held_out(data, validation_data, validation_split)
+        if batch_size < 1 or epochs < 0 or (steps is not None and steps < 0):
+            raise InputError(f"cannot train: {batch_size=}, {epochs=}, {steps=}")
+        last = self._last_epoch(epochs, initial_epoch)
+        step = self._train_step(data)
+        step.steps_per_epoch = data.steps(batch_size)
+        self._plan([len(data), batch_size, int(shuffle)])
+        budget = math.inf if steps is None else self.optimizer.step + steps
+        self.stop = False
+        progress = Progress(last, step.steps_per_epoch, verbose, examples_per_epoch=len(data))
+        with self._randomness(), progress:
+            for callback in callbacks:
+                callback.on_train_begin(self)
+            while self.epoch < last and not self.stop and self.optimizer.step < budget:
+                for callback in callbacks:
+                    callback.on_epoch_begin(self)
+                began = monotonic()
+                progress.epoch(self.epoch + 1)
+                if not self._run_epoch(step, data, batch_size, shuffle, budget, progress):
+                    break
+                self._end_epoch(held_out, batch_size)
+                progress.end_epoch(self.history.last, monotonic() - began)
+                for callback in callbacks:
+                    callback.on_epoch_end(self)
+            for callback in callbacks:
+                callback.on_train_end(self)
+        return self.history
+
+    def _run_epoch(
+        self,
+        step: TrainStep,
+        data: Examples,
+        batch_size: int,
+        shuffle: bool,
+        budget: float,
+        progress: Progress,
+    ) -> bool:
+        """The rest of an epoch; whether it was finished within the budget of steps."""
+        if self._average is None:
+            self._average = Average(step.metrics)
+        average, first = self._average, next(iter(data.inputs))
+        rows = data.batches(
+            batch_size, shuffle=shuffle, seed=self.seed, epoch=self.epoch, skip=self.position
+        )
+        for batch in rows:
+            if self.optimizer.step >= budget:
+                return False
+            values = step(**batch)
+            average.add(values, len(batch[first]))
+            if self.terminate_on_nan and not math.isfinite(values["loss"]):
+                raise NumericsError(
+                    f"the loss is {float(values['loss'])} in step {self.position} of epoch "
+                    f"{self.epoch + 1}; a smaller learning rate or clip_norm may help"
+                )
+            progress.step(self.position, average.values)
+        return True
+
+    def _end_epoch(self, held_out: Examples | None, batch_size: int) -> None:
+        """Report the epoch, and let schedules see what it reported."""
+        assert self._average is not None
+        values = self._average.values()
+        if held_out is not None:
+            found = self._evaluate(held_out, batch_size)
+            values |= {f"val_{name}": value for name, value in found.items()}
+        self.epoch += 1
+        self._epoch_start = self.optimizer.step
+        self._average = None
+        self.history.append(self.epoch, values)
+        for plateau in self._plateaus():
+            if plateau.monitor not in values:
+                raise InputError(
+                    f"the schedule watches {plateau.monitor!r}, which the epoch did not report: "
+                    f"it has {', '.join(values)}"
+                )
+            plateau.on_epoch_end(values[plateau.monitor])
+
+    @property
+    def position(self) -> int:
+        """How many steps of the unfinished epoch are done; the step itself counts them."""
+        return self.optimizer.step - self._epoch_start
+
+    def _plan(self, plan: list[int]) -> None:
+        """Go on with an unfinished epoch of the same plan, start it anew with another."""
+        if plan != self._epoch_plan or self.position < 0:
+            self._epoch_start, self._average = self.optimizer.step, None
+        self._epoch_plan = plan
+
+    def _last_epoch(self, epochs: int, initial_epoch: int | None) -> int:
+        if initial_epoch is None:
+            return self.epoch + epochs
+        if initial_epoch < self.epoch:
+            raise InputError(f"initial_epoch={initial_epoch}, but {self.epoch} epochs are finished")
+        self.epoch = initial_epoch
+        return epochs
+
+    def _plateaus(self) -> list[ReduceLROnPlateau]:
+        found = {id(p): p for p in map(plateau_of, self.optimizer.schedules) if p is not None}
+        return list(found.values())
+
+    @contextmanager
+    def _randomness(self) -> Iterator[None]:
+        """Lend the default generator this trainer's seed and step, and keep where it ends."""
+        seed, step = (np.array(c.value) for c in (random.DEFAULT.seed, random.DEFAULT.step))
+        random.DEFAULT.restart(self.seed)
+        random.DEFAULT.step.assign(self._random_step)
+        self._in_fit = True
+        try:
+            yield
+        finally:
+            self._in_fit = False
+            self._random_step = int(random.DEFAULT.step.value)
+            random.DEFAULT.seed.assign(seed)
+            random.DEFAULT.step.assign(step)
+
+    # --- using ------------------------------------------------------------------------------
+
+    def evaluate(self, x: Data, y: Data = None, *, batch_size: int = 32) -> dict[str, float]:
+        """The loss and metrics over all examples, in evaluation mode; data as for fit."""
+        return self._evaluate(self._examples(x, y), batch_size)
+
+    def _evaluate(self, data: Examples, batch_size: int) -> dict[str, float]:
+        inputs, targets = data.specs
+        step: EvalStep = self._once(
+            ("evaluate", inputs, targets),
+            lambda: compile_eval_step(
+                self.model, self.loss, inputs, targets, metrics=self.metrics, threads=self.threads
+            ),
+        )
+        average, first = Average(step.metrics), next(iter(data.inputs))
+        for batch in data.batches(batch_size):
+            average.add(step(**batch), len(batch[first]))
+        return average.values()
+
+    def predict(self, x: Data, *, batch_size: int = 32) -> Any:
+        """What the model gives for all examples, in evaluation mode.
+
+        An array [n, ...]; a tuple or dict of them where the model returns several.
+        """
+        data = self._examples(x, None)
+        inputs, _ = data.specs
+
+        def build() -> tuple[Any, str]:
+            found = self.model.trace(inputs)
+            kind = "dict" if isinstance(found, Mapping) else "tuple"
+            return compile(found), kind if isinstance(found, Mapping | list | tuple) else "array"
+
+        program, kind = self._once(("predict", inputs), build)
+        results = [program(**batch) for batch in data.batches(batch_size)]
+        if kind == "dict":
+            return {name: np.concatenate([r[name] for r in results]) for name in results[0]}
+        joined = tuple(np.concatenate(parts) for parts in zip(*results, strict=True))
+        return joined[0] if kind == "array" else joined
+
+    # --- saving -----------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Array]:
+        """The model's parameters and buffers, by path: what early stopping keeps and restores."""
+        return self.model.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+        """Overwrite the model's parameters and buffers."""
+        self.model.load_state_dict(state)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a safetensors file with all that resuming needs, atomically.
+
+        Parameters and buffers ("model."), the optimiser's state ("optimizer."), and as metadata
+        the epoch, the place in it, the seed, random state, schedules and history.
+        """
+        self.optimizer.attach(self.model.named_parameters())
+        arrays = {f"model.{name}": array for name, array in self.model.state_dict().items()}
+        for name, array in self.optimizer.state_dict().items():
+            arrays[f"optimizer.{name}"] = array
+        save_arrays(path, arrays, {FORMAT: json.dumps(self._progress())})
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Take over the whole state from a file that save wrote, to go on exactly from there.
+
+        Raises InputError where the file is of another kind, model or optimiser, and as
+        load_arrays does.
+        """
+        arrays, metadata = load_arrays(path)
+        if FORMAT not in metadata:
+            raise InputError(
+                f"{path} was not saved by a Trainer; for weights alone use "
+                "model.load_state_dict(graphc.train.load_arrays(path)[0])"
+            )
+        self.model.load_state_dict(_below("model.", arrays))
+        self.optimizer.attach(self.model.named_parameters())
+        self.optimizer.load_state_dict(_below("optimizer.", arrays))
+        self._restore(json.loads(metadata[FORMAT]))
+
+    def _progress(self) -> dict[str, Any]:
+        """Where training stands, as JSON."""
+        average = self._average
+        step = random.DEFAULT.step.value if self._in_fit else self._random_step
+        return {
+            "version": 1,
+            "seed": self.seed,
+            "random_step": int(step),
+            "epoch": self.epoch,
+            "epoch_start": self._epoch_start,
+            "epoch_plan": self._epoch_plan,
+            "average": None if average is None else [average.sums, average.weight],
+            "history": [self.history.epochs, self.history.rows],
+            "plateaus": [plateau.state_dict() for plateau in self._plateaus()],
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.seed, self._random_step = state["seed"], state["random_step"]
+        self.epoch, self._epoch_start = state["epoch"], state["epoch_start"]
+        self._epoch_plan = state["epoch_plan"]
+        self.history = History(*state["history"])
+        self._average = None
+        if state["average"] is not None:
+            self._average = Average(metrics_of(self.metrics), *state["average"])
+        for plateau, saved in zip(self._plateaus(), state["plateaus"], strict=False):
+            plateau.load_state_dict(saved)
+
+    # --- compiling --------------------------------------------------------------------------
+
+    def _examples(self, x: Data, y: Data) -> Examples:
+        return examples(x, y, float_dtype(self.model), integer_target(self.loss))
+
+    def _held_out(
+        self, data: Examples, given: tuple[Data, Data] | None, split: float
+    ) -> tuple[Examples, Examples | None]:
+        """The examples to train on, and those to validate on."""
+        if given is not None and split:
+            raise InputError("give validation_data or validation_split, not both")
+        if given is not None:
+            return data, self._examples(*given)
+        if not split:
+            return data, None
+        kept = len(data) - round(split * len(data))
+        if not 0 < kept < len(data):
+            raise InputError(
+                f"validation_split={split} of {len(data)} examples leaves {kept} to train on and "
+                f"{len(data) - kept} to validate on"
+            )
+        return data.part(0, kept), data.part(kept, len(data))
+
+    def _train_step(self, data: Examples) -> TrainStep:
+        inputs, targets = data.specs
+
+        def build() -> TrainStep:
+            return compile_train_step(
+                self.model,
+                self.loss,
+                self.optimizer,
+                inputs,
+                targets,
+                metrics=self.metrics,
+                threads=self.threads,
+            )
+
+        step: TrainStep = self._once(("fit", inputs, targets), build)
+        return step
+
+    def _once(self, key: tuple[Any, ...], build: Any) -> Any:
+        """What was compiled for these types before, or is now."""
+        name = repr(key)
+        if name not in self._compiled:
+            self._compiled[name] = build()
+        return self._compiled[name]
+
+
+def _below(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    return {
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }
