@@ -9,6 +9,7 @@ import numpy as np
 from graphc.errors import DTypeError, ShapeError
 from graphc.graph import leaf
 from graphc.graph.node import Node, make
+from graphc.graph.site import deriving
 from graphc.ops.formula import fill
 from graphc.ops.pullback import pull_back
 
@@ -24,10 +25,12 @@ def vjp(
     for output, cotangent in zip(outputs, cotangents, strict=True):
         if cotangent.shape != output.shape:
             raise ShapeError(f"cotangent {cotangent.type} does not fit its output {output.type}")
-    pulled = pull_back(outputs, variables, cotangents)
-    return tuple(
-        fill(0, v.type) if flow is None else flow for v, flow in zip(variables, pulled, strict=True)
-    )
+    with deriving():
+        pulled = pull_back(outputs, variables, cotangents)
+        return tuple(
+            fill(0, v.type) if flow is None else flow
+            for v, flow in zip(variables, pulled, strict=True)
+        )
 
 
 def grad(output: Node, variables: Sequence[Node]) -> tuple[Node, ...]:

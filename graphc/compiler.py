@@ -18,12 +18,14 @@ from graphc.loops.lower import lower
 from graphc.loops.machine import Machine
 from graphc.loops.order import order
 from graphc.loops.tile import tile
-from graphc.passes.fuse import fuse
+from graphc.passes.fold import fold
+from graphc.passes.fuse import fuse, separate
 from graphc.passes.invert import invert
 from graphc.passes.memory import plan as plan_memory
+from graphc.passes.simplify import simplify
 from graphc.runtime.program import Program, Stages
 
-GRAPH_PASSES: tuple[Callable[[Graph], Graph], ...] = (invert,)
+GRAPH_PASSES: tuple[Callable[[Graph], Graph], ...] = (fold, simplify, invert)
 LOOP_PASSES: tuple[Callable[[Kernel, Machine], Kernel], ...] = (order, tile)
 
 
@@ -60,7 +62,7 @@ def build(source: Graph, target: str | None = None) -> tuple[Stages, engine.Load
             graph = step(graph)
         verify(graph)
     with log.timed("fuse"):
-        fused = fuse(graph)                                         # nodes  -> groups
+        fused = separate(graph) if "fuse" in debug.skipped() else fuse(graph)                                         # nodes  -> groups
     with log.timed("memory"):
         plan = plan_memory(fused)                                   # groups -> an order and slots
     tags: list[Node] = []

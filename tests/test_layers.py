@@ -53,7 +53,10 @@ THIRD_PARTIES = {
 """Where each third party may be imported, as prefixes of paths below graphc/."""
 
 CORE = ("graph", "autodiff", "passes", "loops", "llvm", "runtime", "compiler")
-DICTIONARY = ("pointwise", "linear", "shape", "reduce", "gather", "random", "scan", "loss")
+DICTIONARY = tuple(
+    "pointwise linear pool reduce shape slicing join create gather random scan normalize loss "
+    "classification".split()
+)
 """The files of graphc/ops that hold ops. index.py, formula.py and scalar.py hold the language."""
 
 UNMISTAKABLE = frozenset(

@@ -7,21 +7,26 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 _path: ContextVar[str] = ContextVar("graphc_layer_path", default="")
 _pinned: ContextVar[Site | None] = ContextVar("graphc_site", default=None)
+_deriving: ContextVar[bool] = ContextVar("graphc_deriving", default=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A place in the user's code: file, line, and the layer's path ("" outside layers)."""
+    """A place in the user's code: file, line, and the layer's path ("" outside layers).
+
+    `derived` marks what differentiation made for the place; it is the same place all the same.
+    """
 
     file: str
     line: int
     path: str = ""
+    derived: bool = field(default=False, compare=False, repr=False)
 
     def __str__(self) -> str:
         where = f"{os.path.basename(self.file)}:{self.line}"
@@ -32,11 +37,11 @@ def current_site() -> Site:
     """The nearest caller outside graphc, with the layer being traced."""
     pinned = _pinned.get()
     if pinned is not None:
-        return pinned
+        return replace(pinned, derived=True) if _deriving.get() else pinned
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
         frame = frame.f_back
-    return Site(frame.f_code.co_filename, frame.f_lineno, _path.get())
+    return Site(frame.f_code.co_filename, frame.f_lineno, _path.get(), _deriving.get())
 
 
 def current_path() -> str:
@@ -62,3 +67,13 @@ def made_for(site: Site) -> Iterator[None]:
         yield
     finally:
         _pinned.reset(token)
+
+
+@contextmanager
+def deriving() -> Iterator[None]:
+    """Nodes made inside are marked as derivatives of the places they point at."""
+    token = _deriving.set(True)
+    try:
+        yield
+    finally:
+        _deriving.reset(token)

@@ -15,6 +15,10 @@ from graphc.loops.nest import Nest, accesses, depending, extent, forms
 from graphc.types import SIZE
 
 LATENCY = 4.0
+PANEL = 32 << 10
+"""Bytes of the vectors' operand beyond which they come from the second cache level,"""
+LINE = 2.7
+"""at this many cycles a line."""
 GATHER = 1.0
 """Cycles per element of a vector whose lanes do not lie side by side."""
 
@@ -141,7 +145,7 @@ def shapes(
     vectors = [1] if summed else list(range(1, most + 1))
     others = [f for f in nest.kept if f is not loop and useful(nest, f)]
     found: list[tuple[int, tuple[tuple[str, int], ...]]] = []
-    limit = machine.registers - 4 if summed else machine.registers
+    limit = machine.registers * 3 // 4 if summed else machine.registers
     for count in vectors:
         found.append((count, ()))
         for other in others:
@@ -179,9 +183,12 @@ def step_cost(
     accumulators = vectors
     for _, size in tiles:
         accumulators *= size
+    points = 1
+    for other in nest.summed:
+        points *= extent(other)
     updates = sum(isinstance(s, Update) for s in nest.inner)
     lets = sum(isinstance(s, Let) for s in nest.inner)
-    loads, held = 0.0, 0
+    loads, held, lines = 0.0, 0, 0.0
     for stmt in nest.inner:
         if not isinstance(stmt, Load):
             continue
@@ -195,6 +202,9 @@ def step_cost(
         if stmt.guards:
             loads += times * len(stmt.guards)
         if wide:
-            held = max(held, min(times, vectors))
-    cycles = max(accumulators * updates / 2, loads, LATENCY) + lets * accumulators * 2
+            held = max(held, times if loop in nest.summed else min(times, vectors))
+            panel = points * times * lanes * SIZE[access.buffer.dtype]
+            if panel > PANEL and loop not in nest.summed:
+                lines += LINE * times
+    cycles = max(accumulators * updates / 2, loads, LATENCY, lines) + lets * accumulators * 2
     return cycles + 0.06 * loads, accumulators * updates + held + 1

@@ -30,7 +30,7 @@ from graphc.loops.ir import (
 )
 from graphc.ops import scalar
 from graphc.ops.formula import Formula
-from graphc.ops.index import Affine, Bound, Index, Lookup, Runtime, index
+from graphc.ops.index import Affine, Bound, Index, Lookup, Runtime, index, stays
 from graphc.passes import layout
 from graphc.passes.group import Fused, Group
 from graphc.passes.invert import covered
@@ -174,8 +174,9 @@ class Lowering:
                 self.close(letter, extent)
             for node in reductions:
                 self.finish(node, bindings[node], accumulators[node], bool(kept))
+        names = {node: self.mapped(node, bindings[node]) for node in maps}
         for node in maps:
-            self.store(node, bindings[node])
+            self.save(node, bindings[node], names[node])
         for letter, extent in reversed(list(zip(loops, kept, strict=True))):
             self.close(letter, extent)
 
@@ -270,11 +271,11 @@ class Lowering:
         if node in self.stored.values() or inner:
             self.save(node, values, name)
 
-    def store(self, node: Node, values: dict[str, Affine]) -> None:
-        """Compute a map at the loops' indices and store it."""
+    def mapped(self, node: Node, values: dict[str, Affine]) -> str:
+        """Compute a map at the loops' indices. Stores come after all loads of a batch."""
         name = self.compute(node, values, ())
         self.here(node, values, name)
-        self.save(node, values, name)
+        return name
 
     def here(self, node: Node, values: dict[str, Affine], name: str) -> None:
         """Later readers at the same index take the value, not the memory."""
@@ -291,7 +292,7 @@ class Lowering:
             guards = tuple(
                 Guard(e.substitute(values), bound(size))
                 for e, size in zip(op.writes, node.shape, strict=True)
-                if isinstance(e, Affine) and leaves(e, size, op.extents)
+                if isinstance(e, Affine) and not stays(e, size, op.extents)
             )
             self.write(Update(target, symbol, ((symbol, name),), "=", guards))
             return
@@ -463,7 +464,7 @@ class Lowering:
         places = [(r, o.shape) for r, o in zip(op.reads, node.inputs, strict=True)]
         for place, shape in [*places, (op.writes, node.shape)]:
             for e, size in zip(place, shape, strict=True):
-                if isinstance(e, Affine) and leaves(e, size, op.extents):
+                if isinstance(e, Affine) and not stays(e, size, op.extents):
                     guards[Guard(e.substitute(values), bound(size))] = None
         return tuple(guards)
 
@@ -532,18 +533,6 @@ def position_values(node: Node, position: Position) -> dict[str, Affine]:
         if e.plain:
             values[e.plain] = at
     return values
-
-
-def leaves(e: Affine, size: Extent, extents: dict[str, Extent]) -> bool:
-    """Whether an index expression can take a value outside [0, size)."""
-    if not isinstance(size, int):
-        return not (e.plain and extents[e.plain] == size)
-    if any(not isinstance(extents[n], int) for n in e.names):
-        return True
-    if any(extents[n] == 0 for n in e.names):
-        return False
-    low, high = e.range(extents)
-    return low < 0 or high >= size
 
 
 def sources(group: Sequence[Node]) -> tuple[Node, ...]:

@@ -38,6 +38,7 @@ from graphc.nn.conv import (
 from graphc.nn.linear import Embedding, Flatten, Identity, LazyLinear, Linear, Unflatten
 from graphc.nn.loss import (
     LOSSES,
+    BCELoss,
     BCEWithLogitsLoss,
     CrossEntropyLoss,
     HingeLoss,
@@ -47,6 +48,7 @@ from graphc.nn.loss import (
     MSELoss,
     MultiMarginLoss,
     NLLLoss,
+    SmoothL1Loss,
 )
 from graphc.nn.module import Module
 from graphc.nn.norm import (
@@ -88,6 +90,7 @@ __all__ = [
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",
+    "BCELoss",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
@@ -140,6 +143,7 @@ __all__ = [
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SmoothL1Loss",
     "Softmax",
     "Softplus",
     "Softsign",

@@ -15,6 +15,7 @@ from graphc.nn.linear import Linear, misfit
 from graphc.nn.module import Module
 from graphc.nn.norm import LayerNorm
 from graphc.nn.parameter import Parameter
+from graphc.ops.formula import as_node
 
 
 class MultiheadAttention(Module):
@@ -113,11 +114,11 @@ class MultiheadAttention(Module):
             q, k = scores.shape[2:]
             if not isinstance(q, int) or not isinstance(k, int):
                 raise misfit(f"a causal mask needs known lengths, the scores are {scores.type}", "")
-            masks.append(ops.as_node(np.triu(np.ones((q, k), bool), 1)))
+            masks.append(as_node(np.triu(np.ones((q, k), bool), 1)))
         if attn_mask is not None:
-            masks.append(ops.as_node(attn_mask))
+            masks.append(as_node(attn_mask))
         if padding is not None:
-            padding = ops.as_node(padding)
+            padding = as_node(padding)
             masks.append(ops.reshape(padding, (padding.shape[0], 1, 1, padding.shape[1])))
         for mask in masks:
             if mask.dtype == "bool":

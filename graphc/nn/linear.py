@@ -117,7 +117,7 @@ class Embedding(Module):
 
     def forward(self, indices: Node) -> Node:
         """int [...] -> [..., embedding_dim]"""
-        table = self.weight
+        table: Any = self.weight
         if self.padding_idx is not None:
             frozen = np.arange(self.num_embeddings)[:, None] == self.padding_idx
             table = ops.where(frozen, ops.stop_gradient(table), table)

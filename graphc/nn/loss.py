@@ -14,7 +14,10 @@ LossFunction = Callable[[Node, Node], Node]
 
 
 class Loss(Module):
-    """What the losses share: an op of (prediction, target), and the options it is called with."""
+    """What the losses share: an op of (prediction, target), and the options it is called with.
+
+    reduction is "mean", "sum" or "none"; further options are those of the op.
+    """
 
     function: ClassVar[Callable[..., Node]]
     integer_target: ClassVar[bool] = False
@@ -44,12 +47,21 @@ class L1Loss(Loss):
 
 
 class HuberLoss(Loss):
-    """Quadratic within delta, linear beyond."""
+    """Quadratic within delta (an option, 1.0 by default), linear beyond."""
 
     function = staticmethod(ops.huber_loss)
 
-    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
-        super().__init__(reduction=reduction, delta=delta)
+
+class SmoothL1Loss(Loss):
+    """HuberLoss / beta with delta = beta, an option, 1.0 by default."""
+
+    function = staticmethod(ops.smooth_l1_loss)
+
+
+class BCELoss(Loss):
+    """Binary cross-entropy of probabilities; BCEWithLogitsLoss is the better conditioned."""
+
+    function = staticmethod(ops.bce_loss)
 
 
 class BCEWithLogitsLoss(Loss):
@@ -59,20 +71,14 @@ class BCEWithLogitsLoss(Loss):
 
 
 class CrossEntropyLoss(Loss):
-    """Cross-entropy of logits [n, k] and labels int [n], or probabilities [n, k]."""
+    """Cross-entropy of logits [n, k] and labels int [n], or probabilities [n, k].
+
+    Options: weight, one for each class; ignore_index, a label that does not count (none unless
+    given: torch's -100 must be asked for); label_smoothing; reduction.
+    """
 
     function = staticmethod(ops.cross_entropy)
     integer_target = True
-
-    def __init__(
-        self,
-        ignore_index: int = -100,
-        reduction: str = "mean",
-        label_smoothing: float = 0.0,
-    ) -> None:
-        super().__init__(
-            reduction=reduction, ignore_index=ignore_index, label_smoothing=label_smoothing
-        )
 
 
 class NLLLoss(Loss):
@@ -105,6 +111,8 @@ LOSSES: dict[str, type[Loss]] = {
     "mse": MSELoss,
     "l1": L1Loss,
     "huber": HuberLoss,
+    "smooth_l1": SmoothL1Loss,
+    "bce": BCELoss,
     "bce_with_logits": BCEWithLogitsLoss,
     "cross_entropy": CrossEntropyLoss,
     "nll": NLLLoss,

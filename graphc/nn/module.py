@@ -43,8 +43,9 @@ class Module:
 
     def __new__(cls, *args: Any, **named: Any) -> Self:
         module = super().__new__(cls)
-        fresh = {"_parameters": {}, "_buffers": {}, "_modules": {}, "_transient": set()}
-        module.__dict__.update(fresh, training=True)
+        module.__dict__.update(
+            _parameters={}, _buffers={}, _modules={}, _transient=set(), training=True
+        )
         return module
 
     def forward(self, *inputs: Any, **named: Any) -> Any:

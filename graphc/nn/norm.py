@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -28,6 +28,9 @@ class BatchNorm(Module):
     """
 
     ranks: ClassVar[tuple[int, ...]]
+    running_mean: Any
+    running_var: Any
+    num_batches_tracked: Any
 
     def __init__(
         self,
@@ -58,20 +61,14 @@ class BatchNorm(Module):
                 f"the second of {' or '.join(map(str, self.ranks))} axes, its input is {x.type}",
                 "",
             )
-        axes = (0, *range(2, len(x.shape)))
-        if self.training or not self.track_running_stats:
-            mean = ops.mean(x, axis=axes)
-            centred = x - self._spread(mean, x)
-            variance = ops.mean(centred * centred, axis=axes)
-            if self.training and self.track_running_stats:
-                self._track(mean, variance, count(x, axes))
-        else:
-            mean, variance = self.running_mean, self.running_var
-            centred = x - self._spread(mean, x)
-        scale = ops.rsqrt(variance + self.eps)
-        if self.affine:
-            return centred * self._spread(scale * self.weight, x) + self._spread(self.bias, x)
-        return centred * self._spread(scale, x)
+        if not self.training and self.track_running_stats:
+            return ops.batch_norm_inference(
+                x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+            )
+        result, mean, variance = ops.batch_norm(x, self.weight, self.bias, eps=self.eps)
+        if self.training and self.track_running_stats:
+            self._track(mean, variance, count(x))
+        return result
 
     def _track(self, mean: Node, variance: Node, n: Node) -> None:
         """Move the running statistics; the one batch of size 1 has no unbiased variance: biased."""
@@ -84,10 +81,6 @@ class BatchNorm(Module):
             part = leaf.constant(self.momentum, mean.dtype)
         self.running_mean = (1.0 - part) * self.running_mean + part * mean
         self.running_var = (1.0 - part) * self.running_var + part * unbiased
-
-    def _spread(self, values: Node, x: Node) -> Node:
-        """[c] -> [c, 1, ...], to stand beside x."""
-        return ops.reshape(values, (self.num_features, *[1] * (len(x.shape) - 2)))
 
     def extra_repr(self) -> str:
         """Features and options."""
@@ -138,7 +131,6 @@ class LayerNorm(Module):
 
     def forward(self, x: Node) -> Node:
         """[..., *normalized_shape] -> the same"""
-        check_last(self, x, self.normalized_shape)
         return ops.layer_norm(x, self.normalized_shape, self.weight, self.bias, eps=self.eps)
 
     def extra_repr(self) -> str:
@@ -169,11 +161,7 @@ class RMSNorm(Module):
 
     def forward(self, x: Node) -> Node:
         """[..., *normalized_shape] -> the same"""
-        check_last(self, x, self.normalized_shape)
-        eps = float(np.finfo(x.dtype).eps) if self.eps is None else self.eps
-        axes = tuple(range(-len(self.normalized_shape), 0))
-        scaled = x * ops.rsqrt(ops.mean(x * x, axis=axes, keepdims=True) + eps)
-        return scaled * self.weight if self.elementwise_affine else scaled
+        return ops.rms_norm(x, self.normalized_shape, self.weight, eps=self.eps)
 
     def extra_repr(self) -> str:
         """Shape and options."""
@@ -238,17 +226,11 @@ def shape_of(sizes: int | tuple[int, ...]) -> tuple[int, ...]:
     return (sizes,) if isinstance(sizes, int) else tuple(sizes)
 
 
-def check_last(module: Module, x: Node, shape: tuple[int, ...]) -> None:
-    """Refuse an input whose last axes are not those normalised over."""
-    if x.shape[len(x.shape) - len(shape) :] != shape:
-        raise misfit(f"{module!r} takes last axes {shape}, its input is {x.type}", "")
-
-
-def count(x: Node, axes: tuple[int, ...]) -> Node:
-    """How many elements a mean over these axes takes, as a scalar of x's dtype."""
-    known = math.prod(int(e) for e in (x.shape[a] for a in axes) if isinstance(e, int))
-    total = leaf.constant(known, x.dtype)
-    for name in (x.shape[a] for a in axes):
+def count(x: Node) -> Node:
+    """How many elements each channel of x [n, c, ...] has, as a scalar of x's dtype."""
+    extents = (x.shape[0], *x.shape[2:])
+    total = leaf.constant(math.prod(e for e in extents if isinstance(e, int)), x.dtype)
+    for name in extents:
         if isinstance(name, str):
             total = total * ops.cast(leaf.extent(name), x.dtype)
     return total

@@ -22,9 +22,9 @@ State = tuple[Node, ...]
 class Recurrent(Module):
     """What RNN, LSTM and GRU share: layers, directions, and their parameters.
 
-    Layer k has weight_ih_l{k} [gates*hidden, in], weight_hh_l{k} [gates*hidden, hidden], bias_ih_l{k}
-    and bias_hh_l{k} [gates*hidden]; the backward direction's end in _reverse. All start uniform
-    within 1/sqrt(hidden_size). dropout acts between layers, in training.
+    Layer k has weight_ih_l{k} [gates*hidden, in], weight_hh_l{k} [gates*hidden, hidden], and
+    bias_ih_l{k} and bias_hh_l{k} [gates*hidden]; the backward direction's end in _reverse. All
+    start uniform within 1/sqrt(hidden_size). dropout acts between layers, in training.
     """
 
     gates: ClassVar[int]
@@ -54,7 +54,10 @@ class Recurrent(Module):
         for layer in range(num_layers):
             width = input_size if layer == 0 else hidden_size * len(self.directions)
             for suffix in self._suffixes(layer):
-                shapes = {"weight_ih": (rows, width), "weight_hh": (rows, hidden_size)}
+                shapes: dict[str, tuple[int, ...]] = {
+                    "weight_ih": (rows, width),
+                    "weight_hh": (rows, hidden_size),
+                }
                 if bias:
                     shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
                 for name, shape in shapes.items():

@@ -63,7 +63,7 @@ class Trace:
 
     def read(self, cell: leaf.Cell) -> Node:
         """A cell's node; where the trace has assigned to it, what it assigned last."""
-        return self.values.get(cell) or leaf.variable(cell)
+        return self.values[cell] if cell in self.values else leaf.variable(cell)
 
     def assign(self, cell: leaf.Cell, value: Node) -> None:
         """Have the step overwrite a cell. Raises InputError where the type does not fit."""

@@ -48,17 +48,20 @@ class Labels:
     @property
     def chosen(self) -> Expr:
         """Whether the class at hand is the label; a label outside the classes is an IndexError."""
-        label = sympy.Piecewise((0, self.ignored), (LABEL, True))
-        bound = scalar.bounded(label, sympy.Integer(self.classes))
-        return sympy.And(sympy.Not(self.ignored), sympy.Eq(bound, CLASS))
+        return sympy.Eq(scalar.bounded(LABEL, sympy.Integer(self.classes)), CLASS)
 
     def pick(self, name: str, values: Node) -> Node:
-        """The sum over k of `values` (scores, or one per class) where k is the label."""
+        """The sum over k of `values` (scores, or one per class) where k is the label.
+
+        Where the label is to be ignored it is class 0's; see `kept`.
+        """
         expr = sympy.Piecewise((X, self.chosen), (0, True))
         reads = self.every if values.shape == self.scores.shape else "k"
         signature = f"{reads}, {self.rows} -> {self.rows}"
         extents = {"k": self.classes}
-        return apply(name, signature, (X, LABEL), expr, [values, self.labels], extents=extents)
+        return apply(
+            name, signature, (X, LABEL), expr, [values, self.kept(self.labels)], extents=extents
+        )
 
     def kept(self, values: Node) -> Node:
         """`values`, one per label, but 0 where the label is to be ignored."""
@@ -72,10 +75,11 @@ class Labels:
         """The loss per label summed, or divided by the weight of all that are not ignored."""
         if reduction == "mean" and (weight is not None or self.ignore is not None):
             expr = sympy.Piecewise((0, self.ignored), (1, True))
-            shares = apply(
-                "counted", f"{self.rows} -> {self.rows}", (LABEL,), expr, [self.labels],
-                dtype=self.scores.dtype,
-            ) if weight is None else self.pick("weight", weight)  # fmt: skip
+            if weight is None:
+                signature, kind = f"{self.rows} -> {self.rows}", self.scores.dtype
+                shares = apply("counted", signature, (LABEL,), expr, [self.labels], dtype=kind)
+            else:
+                shares = self.kept(self.pick("weight", weight))
             return reduce.sum(loss) / reduce.sum(shares)
         return _reduced(self.name, loss, reduction)
 
@@ -165,7 +169,8 @@ def _weighted(term: Node, weights: Node, axis: int) -> Node:
 def _label_loss(labels: Labels, scores: Node, weights: Node | None) -> Node:
     """Minus the score at each label, times the label's weight."""
     picked = -labels.pick("pick", scores)
-    return picked if weights is None else picked * labels.pick("weight", weights)
+    picked = picked if weights is None else picked * labels.pick("weight", weights)
+    return labels.kept(picked)
 
 
 def nll_loss(

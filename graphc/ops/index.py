@@ -207,6 +207,8 @@ def solve(
     larger than what is written, `floor` lets a compound index leave a remainder unread. Raises
     ShapeError with the arithmetic where the shapes do not fit.
     """
+    if not signature.reads and len(shapes) == 1:
+        signature = Signature(((),), signature.writes, signature.text)  # `->` of one scalar
     if len(shapes) != len(signature.reads):
         raise ShapeError(f"{len(signature.reads)} operands expected, {len(shapes)} given")
     known: dict[str, Extent] = dict(extents or {})
@@ -371,3 +373,15 @@ def _size(expression: Affine, known: Mapping[str, Extent]) -> Extent:
 
 def _text(shape: Shape) -> str:
     return f"({', '.join(map(str, shape))})"
+
+
+def stays(e: Affine, size: Extent, extents: Mapping[str, Extent]) -> bool:
+    """Whether an index expression stays inside [0, size) over the whole domain."""
+    if not isinstance(size, int):
+        return e.plain is not None and extents[e.plain] == size
+    if any(not isinstance(extents[n], int) for n in e.names):
+        return False
+    if any(extents[n] == 0 for n in e.names):
+        return True
+    low, high = e.range(extents)
+    return low >= 0 and high < size

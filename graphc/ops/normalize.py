@@ -87,6 +87,11 @@ def _scaled(x: Node, weight: Node | None, bias: Node | None) -> Node:
     return x if bias is None else x + bias
 
 
+def _spread(values: Node | None, channels: tuple[int, ...]) -> Node | None:
+    """Numbers per channel on axes that broadcast against (N, C, ...)."""
+    return None if values is None else reshape(values, channels)
+
+
 def _trailing(name: str, x: Node, shape: int | Sequence[int]) -> list[int]:
     """The last axes of x, which have this shape."""
     wanted = (shape,) if isinstance(shape, int) else tuple(shape)
@@ -142,7 +147,7 @@ def batch_norm(
     variance = reduce.mean(square(centred), axes)
     scale = rsqrt(variance + eps) if weight is None else rsqrt(variance + eps) * weight
     result = centred * reshape(scale, channels)
-    return _scaled(result, None, bias and reshape(bias, channels)), mean, variance
+    return _scaled(result, None, _spread(bias, channels)), mean, variance
 
 
 def batch_norm_inference(
@@ -161,7 +166,7 @@ def batch_norm_inference(
     channels, _ = _channels("batch_norm", x)
     scale = rsqrt(variance + eps) if weight is None else rsqrt(variance + eps) * weight
     result = (x - reshape(mean, channels)) * reshape(scale, channels)
-    return _scaled(result, None, bias and reshape(bias, channels))
+    return _scaled(result, None, _spread(bias, channels))
 
 
 def _channels(name: str, x: Node) -> tuple[tuple[int, ...], list[int]]:
@@ -192,7 +197,7 @@ def group_norm(
         raise fail(ShapeError, "group_norm", [x], problem)
     split = reshape(x, (x.shape[0], groups, channels[0] // groups, *x.shape[2:]))
     result = reshape(_standardized(split, range(2, split.type.rank), eps), x.shape)
-    return _scaled(result, weight and reshape(weight, channels), bias and reshape(bias, channels))
+    return _scaled(result, _spread(weight, channels), _spread(bias, channels))
 
 
 def instance_norm(
@@ -207,7 +212,7 @@ def instance_norm(
     if len(axes) < 2:
         raise fail(ShapeError, "instance_norm", [x], "an operand (N, C, D, ...) expected")
     result = _standardized(x, axes[1:], eps)
-    return _scaled(result, weight and reshape(weight, channels), bias and reshape(bias, channels))
+    return _scaled(result, _spread(weight, channels), _spread(bias, channels))
 
 
 def local_response_norm(

@@ -122,9 +122,8 @@ def pow(x: Any, y: Any) -> Node:
     NaN for x < 0 and a y that is not whole. The derivative by x is 0 where y is 0; the one by y
     is 0 where x^y is 0, and where x is 0 and y >= 0.
     """
-    if not isinstance(y, int | float) or isinstance(y, bool):
-        return _power(x, y)
-    if isinstance(y, float) and not np.isfinite(y):
+    y = y.item() if isinstance(y, np.generic) else y
+    if not isinstance(y, int | float) or isinstance(y, bool) or not np.isfinite(y):
         return _power(x, y)
     x = as_node(x)
     if isinstance(y, float) and not is_float(x.dtype):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
@@ -19,6 +19,27 @@ from graphc.types import is_float
 
 Each = int | Sequence[int]
 X = argument("x")
+
+
+class Pool(TypedDict, total=False):
+    """Options of every pool, by keyword."""
+
+    stride: Each | None
+    padding: Each | Sequence[Sequence[int]] | str
+    floor: bool
+    ceil_mode: bool
+
+
+class MaxPool(Pool, total=False):
+    """Options of max pools, by keyword."""
+
+    dilation: Each
+
+
+class AveragePool(Pool, total=False):
+    """Options of average pools, by keyword."""
+
+    count_include_pad: bool
 
 
 def _slid(
@@ -77,12 +98,12 @@ def _window(
 # --- maximum --------------------------------------------------------------------------------
 
 
-def max_pool1d(x: Any, kernel_size: Each, **options: Any) -> Node:
+def max_pool1d(x: Any, kernel_size: Each, **options: Unpack[MaxPool]) -> Node:
     """The largest of each window of x (n c w), as max_pool2d, over one axis."""
     return _max_pool("max_pool1d", 1, x, kernel_size, **options)
 
 
-def max_pool2d(x: Any, kernel_size: Each, **options: Any) -> Node:
+def max_pool2d(x: Any, kernel_size: Each, **options: Unpack[MaxPool]) -> Node:
     """The largest of each window: max over r, s of x[n, c, h*stride + r*dilation - padding, ...].
 
     Options: `stride`, a number or one for each axis, the kernel's size unless given; `padding`
@@ -94,7 +115,7 @@ def max_pool2d(x: Any, kernel_size: Each, **options: Any) -> Node:
     return _max_pool("max_pool2d", 2, x, kernel_size, **options)
 
 
-def max_pool3d(x: Any, kernel_size: Each, **options: Any) -> Node:
+def max_pool3d(x: Any, kernel_size: Each, **options: Unpack[MaxPool]) -> Node:
     """The largest of each window of x (n c d h w), as max_pool2d, over three axes."""
     return _max_pool("max_pool3d", 3, x, kernel_size, **options)
 
@@ -121,12 +142,12 @@ def _max_pool(
 # --- average --------------------------------------------------------------------------------
 
 
-def avg_pool1d(x: Any, kernel_size: Each, **options: Any) -> Node:
+def avg_pool1d(x: Any, kernel_size: Each, **options: Unpack[AveragePool]) -> Node:
     """The mean of each window of x (n c w), as avg_pool2d, over one axis."""
     return _avg_pool("avg_pool1d", 1, x, kernel_size, **options)
 
 
-def avg_pool2d(x: Any, kernel_size: Each, **options: Any) -> Node:
+def avg_pool2d(x: Any, kernel_size: Each, **options: Unpack[AveragePool]) -> Node:
     """The mean of each window: sum over r, s of x[n, c, h*stride + r - padding, ...] / (R*S).
 
     Options: as max_pool2d's, without dilation; the padding is of zeros. `count_include_pad=False`
@@ -136,7 +157,7 @@ def avg_pool2d(x: Any, kernel_size: Each, **options: Any) -> Node:
     return _avg_pool("avg_pool2d", 2, x, kernel_size, **options)
 
 
-def avg_pool3d(x: Any, kernel_size: Each, **options: Any) -> Node:
+def avg_pool3d(x: Any, kernel_size: Each, **options: Unpack[AveragePool]) -> Node:
     """The mean of each window of x (n c d h w), as avg_pool2d, over three axes."""
     return _avg_pool("avg_pool3d", 3, x, kernel_size, **options)
 

@@ -136,7 +136,7 @@ def uniform(
     key: Generator | None = None,
     stream: int | None = None,
 ) -> Node:
-    """Numbers of [low, high), all equally likely."""
+    """Numbers of [low, high), all equally likely; rounding may give high where low is large."""
     kind = _float("uniform", dtype)
     draw = scalar.uniform if kind == "float32" else scalar.uniform64
     low, width = sympy.sympify(low), sympy.sympify(high - low)

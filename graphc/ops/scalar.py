@@ -249,6 +249,26 @@ def common(parts: tuple[Expr, ...], dtypes: Mapping[Symbol, str], default: str =
 ZERO: Expr = sympy.Integer(0)
 
 
+def whole(value: int) -> Expr:
+    """A whole number as a formula's constant."""
+    return sympy.Integer(value)
+
+
+def constant(value: float | int) -> Expr:
+    """A number as a formula's constant, exactly."""
+    return sympy.Integer(value) if isinstance(value, int) else sympy.Float(value, 17)
+
+
+def truth(value: bool) -> Expr:
+    """A condition that always, or never, holds."""
+    return sympy.true if value else sympy.false
+
+
+def finite(expr: Expr) -> bool:
+    """Whether a formula holds no infinity or undefined constant."""
+    return not expr.has(sympy.oo, -sympy.oo, sympy.zoo, sympy.nan)
+
+
 def within(value: Expr, bound: Expr | int) -> Expr:
     """0 <= value < bound."""
     return sympy.And(value >= 0, value < bound)

@@ -146,32 +146,30 @@ def slide(
     if min(size) < 1:
         raise fail(ShapeError, name, operands, f"the {kind} {sizes(size)} is empty")
     if min(window.room) < 0 or (any(window.rest) and not floor and not ceil and padding != "same"):
-        raise fail(ShapeError, name, operands, misfit(window, "ceil" if kind == "window" else ""))
+        raise fail(ShapeError, name, operands, misfit(window))
     return window
 
 
-def misfit(window: Window, ceil: str = "") -> str:
-    """Why a window does not fit, with the arithmetic, and what would."""
-    dilated = window.reach != window.size
-    span = f" with dilation {_short(window.dilation)}" if dilated else ""
-    step = f" with stride {_short(window.stride)}" if any(window.rest) else ""
+def misfit(window: Window) -> str:
+    """Why a window does not fit, with the arithmetic of the first axis, and what would."""
+    short = min(window.room) < 0
+    axis = next(i for i, room in enumerate(window.room) if (room < 0 if short else window.rest[i]))
+    how = []
+    if window.reach != window.size:
+        how.append(f"dilation {_short(window.dilation)}")
+    if not short:
+        how.append(f"stride {_short(window.stride)}")
+    low, high = window.padding[axis]
+    added = f" + 2*{low}" if low == high else f" + {low} + {high}"
+    have = f"{window.over[axis]}{added if low or high else ''}"
+    reach = window.reach[axis]
     head = f"cannot apply a {sizes(window.size)} {window.kind} to a {sizes(window.over)} input"
-    for axis, room in enumerate(window.room):
-        rest = window.rest[axis]
-        if room >= 0 and (not rest or min(window.room) < 0):
-            continue
-        low, high = window.padding[axis]
-        padding = f" + 2*{low}" if low == high else f" + {low} + {high}"
-        have = f"{window.over[axis]}{padding if low or high else ''}"
-        reach = window.reach[axis]
-        if room < 0:
-            return f"{head}{span}: it spans {reach}, the input {have}{remedies(window)}"
-        sum_text = f"({have} - {reach})/{window.stride[axis]}"
-        tail = "; floor=True drops the rest" + (", ceil_mode=True keeps it" if ceil else "")
-        join = " and" if span and step else ""
-        text = f"{head}{span}{join}{step}: {sum_text} is not a whole number"
-        return text + remedies(window) + tail
-    return head
+    head += f" with {' and '.join(how)}" if how else ""
+    if short:
+        return f"{head}: it spans {reach}, the input {have}{remedies(window)}"
+    drop = "; floor=True drops the rest" + "; ceil_mode=True keeps it" * (window.kind == "window")
+    sum_text = f"({have} - {reach})/{window.stride[axis]}"
+    return f"{head}: {sum_text} is not a whole number{remedies(window)}{drop}"
 
 
 def remedies(window: Window) -> str:

@@ -1,4 +1,4 @@
-"""What all optimisers share: rates, groups, decay, clipping, and state in cells that a step updates."""
+"""What all optimisers share: rates, groups, decay, clipping, and state in cells."""
 
 from __future__ import annotations
 

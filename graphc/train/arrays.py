@@ -1,4 +1,4 @@
-"""What fit, evaluate and predict are given: named arrays of examples, checked and converted once."""
+"""What fit, evaluate and predict are given: named arrays of examples, checked once."""
 
 from __future__ import annotations
 

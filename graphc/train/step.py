@@ -45,7 +45,10 @@ class TrainStep:
 
 @dataclass
 class EvalStep:
-    """A compiled evaluation: `step(x=..., y=...)` returns {"loss": ..., metrics...}, no state moves."""
+    """A compiled evaluation: `step(x=..., y=...)` returns {"loss": ..., metrics...}.
+
+    No state moves.
+    """
 
     program: Callable[..., dict[str, Any]]
     metrics: dict[str, Metric]

@@ -77,8 +77,10 @@ def theirs(torch: Any, name: str) -> Any:
 @pytest.mark.parametrize("name", [*SMOOTH, *KINKED])
 def test_unary_ops_equal_pytorch(torch: Any, name: str) -> None:
     ours, other, x = getattr(pointwise, name), theirs(torch, name), {**SMOOTH, **KINKED}[name]
-    # Beyond its threshold, softplus is cut there by both, and pytorch's gradient is rounded.
-    same(torch, ours, other, x)
+    tolerance = 1e-7 if name == "hardsigmoid" else 1e-10  # PyTorch's 1/6 there is a float32
+    same(
+        torch, ours, other, x, order=1 if name in ("abs", "hardsigmoid") else 2, tolerance=tolerance
+    )
     single(torch, ours, other, x, tolerance=1e-4 if name == "tan" else 2e-5)
     same(torch, ours, other, np.zeros((0, 3)), order=1)
     same(torch, ours, other, x[:1].reshape(1, 1), order=1)
@@ -262,7 +264,7 @@ def test_kinks_have_the_derivatives_that_their_manuals_say() -> None:
         def derived(x: Node) -> Node:
             return vjp([function(x)], [x], [fill(1, x.type)])[0]
 
-        return float(run(derived, np.array([at]))[0])
+        return float(run(derived, np.array([float(at)]))[0])
 
     assert slope(pointwise.relu, 0) == 0
     assert slope(pointwise.abs, 0) == 0
@@ -301,10 +303,10 @@ def test_python_operators(torch: Any) -> None:
     a, b = np.array([7.0, -3.5, 2.0]), np.array([2.0, 1.5, -4.0])
 
     def arithmetic(x: Any, y: Any) -> Any:
-        return (x + y) * (x - y) / y + (1 - x) + (2 / y) - (-x) + abs(y) + 2**x + x % y + 7 % y
+        return (x + y) * (x - y) / y + (1 - x) + (2 / y) - (-x) + abs(y) + 2**x + x % y
 
     same(torch, arithmetic, arithmetic, a, b, order=1)
-    same(torch, lambda x, y: x // y, lambda x, y: x // y, a, b, order=0)
+    same(torch, lambda x, y: x // y + 7 % y, lambda x, y: x // y + 7 % y, a, b, order=0)
     logic = lambda x, y: ~((x < y) & (x > 0)) | ((x >= y) ^ (x <= 1))  # noqa: E731
     same(torch, logic, logic, a, b, order=0)
     (x,) = nodes([a])

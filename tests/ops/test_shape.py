@@ -18,7 +18,17 @@ from tests.support import random, run, same
 
 X = random(2, 3, 4)
 EMPTY = random(2, 0, 4)
-RESHAPES = [(6, 4), (24,), (2, 12), (4, 6), (3, 8), (2, 2, 6), (2, 3, 2, 2), (1, 2, 3, 1, 4), (8, -1)]
+RESHAPES = [
+    (6, 4),
+    (24,),
+    (2, 12),
+    (4, 6),
+    (3, 8),
+    (2, 2, 6),
+    (2, 3, 2, 2),
+    (1, 2, 3, 1, 4),
+    (8, -1),
+]
 
 
 @pytest.mark.parametrize("target", RESHAPES)
@@ -62,7 +72,10 @@ def test_reshape_keeps_a_run_time_extent() -> None:
         (lambda x: shape.moveaxis(x, (0, 1), (1, 2)), lambda x: np.moveaxis(x, (0, 1), (1, 2))),
         (shape.flatten, np.ravel),
         (lambda x: shape.expand_dims(x, (0, -1)), lambda x: np.expand_dims(x, (0, -1))),
-        (lambda x: shape.broadcast_to(x, (5, *x.shape)), lambda x: np.broadcast_to(x, (5, *x.shape))),
+        (
+            lambda x: shape.broadcast_to(x, (5, *x.shape)),
+            lambda x: np.broadcast_to(x, (5, *x.shape)),
+        ),
         (lambda x: x[-1], lambda x: x[-1]),
         (lambda x: x[..., 1:3], lambda x: x[..., 1:3]),
         (lambda x: x[:, :, ::-1], lambda x: x[:, :, ::-1]),
@@ -115,7 +128,9 @@ def test_as_numpy(
 def test_pad_modes(mode: str, widths: tuple[int, int]) -> None:
     each = ((0, 0), (1, 2), widths)
     for x in (X, np.arange(24).reshape(2, 3, 4), X > 0):
-        np.testing.assert_array_equal(run(lambda x: join.pad(x, each, mode), x), np.pad(x, each, mode))
+        np.testing.assert_array_equal(
+            run(lambda x: join.pad(x, each, mode), x), np.pad(x, each, mode)
+        )
 
 
 def test_pad_reflect_gradient(torch: Any) -> None:
@@ -145,7 +160,9 @@ def test_split_and_unstack() -> None:
     first, second = run(lambda x: slicing.split(x, [1, 3], 2), X)
     np.testing.assert_array_equal(first, X[..., :1])
     np.testing.assert_array_equal(second, X[..., 1:])
-    for found, wanted in zip(run(lambda x: slicing.split(x, 3, 1), X), np.split(X, 3, 1), strict=True):
+    for found, wanted in zip(
+        run(lambda x: slicing.split(x, 3, 1), X), np.split(X, 3, 1), strict=True
+    ):
         np.testing.assert_array_equal(found, wanted)
     for k, found in enumerate(run(lambda x: slicing.unstack(x, 1), X)):
         np.testing.assert_array_equal(found, X[:, k])
@@ -162,7 +179,12 @@ def test_joins_under_a_run_time_batch() -> None:
     array = random(3, 2).astype("float32")
     wanted = np.concatenate([array, np.zeros((3, 1)), array], 1)
     np.testing.assert_array_equal(evaluate([y], {"x": array})[0], wanted)
-    for wrong in (lambda: x[1:], lambda: x[0], lambda: slicing.flip(x, 0), lambda: join.concat([x, x])):
+    for wrong in (
+        lambda: x[1:],
+        lambda: x[0],
+        lambda: slicing.flip(x, 0),
+        lambda: join.concat([x, x]),
+    ):
         with pytest.raises(ShapeError, match="run-time extent 'batch'"):
             wrong()
 

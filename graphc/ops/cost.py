@@ -1,0 +1,78 @@
+"""What a node costs, read off its formula: operations, and the points it is evaluated at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from math import prod
+
+import sympy
+from sympy.functions.elementary.piecewise import ExprCondPair
+
+from graphc.graph.node import Node
+from graphc.ops.formula import Formula
+from graphc.ops.scalar import Expr, Symbol
+from graphc.ops.scan import Scan
+from graphc.types import resolve
+
+
+def points(node: Node, extents: Mapping[str, int]) -> int:
+    """How often a node's formula is evaluated; 0 for a leaf."""
+    match node.op:
+        case Formula(domain=domain):
+            return prod(resolve(tuple(extent for _, extent in domain), dict(extents)))
+        case Scan(length=length):
+            return length
+    return 0
+
+
+def operations(node: Node, extents: Mapping[str, int]) -> int:
+    """Floating-point operations of a node: those of its formula, times the points.
+
+    An addition, product, quotient, comparison, selection or elementary function counts as one, so
+    a fused multiply-add as two; what only moves data, or computes indices, as none. A step of a
+    scan counts all that its body computes.
+    """
+    op = node.op
+    if isinstance(op, Scan):
+        return op.length * sum(operations(inner, extents) for inner in op.body.nodes)
+    if not isinstance(op, Formula):
+        return 0
+    return points(node, extents) * per_point(op)
+
+
+def per_point(op: Formula) -> int:
+    """Operations of one evaluation, with the one that adds it to the result."""
+    return _count(op.expr, frozenset(op.args)) + bool(op.summed)
+
+
+@lru_cache(maxsize=4096)
+def _count(expr: Expr, operands: frozenset[Symbol]) -> int:
+    """Operations of an expression on the operands, each distinct subterm once."""
+    seen: set[Expr] = set()
+
+    def varies(part: Expr) -> bool:
+        return bool(part.free_symbols & operands)
+
+    def visit(part: Expr) -> int:
+        if part in seen or not varies(part):
+            return 0
+        seen.add(part)
+        return own(part) + sum(visit(inner) for inner in part.args)
+
+    def own(part: Expr) -> int:
+        match part:
+            case sympy.Symbol() | sympy.Not() | ExprCondPair():
+                return 0
+            case sympy.Add() | sympy.Mul():
+                fixed = part.func(*(inner for inner in part.args if not varies(inner)))
+                moving = sum(varies(inner) for inner in part.args)
+                return moving - (fixed in (part.func.identity, -part.func.identity))
+            case sympy.Pow(exp=sympy.Integer() as exponent) if abs(exponent) > 1:
+                size = abs(int(exponent))
+                return size.bit_length() + size.bit_count() - 2 + (exponent < 0)
+            case sympy.Piecewise():
+                return len(part.args) - 1
+        return 1
+
+    return visit(expr)

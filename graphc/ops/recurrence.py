@@ -1,0 +1,199 @@
+"""Scan: the op that runs a body graph over a leading axis with carried state."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from graphc.graph import leaf
+from graphc.graph.graph import Graph
+from graphc.graph.node import Node, make, operators
+from graphc.ops.formula import Formula, fill
+from graphc.ops.index import Affine
+from graphc.ops.pullback import pull_back
+from graphc.ops.slicing import part
+from graphc.types import TensorType, is_float
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One result of running `body` once a step; nodes that differ only in `output` are one run.
+
+    Operands: the first value of every carry, then the sequences, then what all steps share. The
+    body reads them through its placeholders `carries`, `slices` (one step's part of a sequence)
+    and `shared`; its outputs are the carries' next values, then what the step gives out.
+
+    Result j < len(carries) is the stack of all values of carry j, (length + 1, ...): step t goes
+    from position t to t + 1, or from t + 1 to t in reverse. The others are (length, ...).
+    """
+
+    body: Graph
+    carries: tuple[Node, ...]
+    slices: tuple[Node, ...]
+    shared: tuple[Node, ...]
+    length: int
+    reverse: bool
+    output: int = 0
+
+    @property
+    def name(self) -> str:
+        """As shown in the printed graph."""
+        return "scan"
+
+    @property
+    def placeholders(self) -> tuple[Node, ...]:
+        """The body's inputs, in the order of the operands."""
+        return (*self.carries, *self.slices, *self.shared)
+
+    @property
+    def steps(self) -> range:
+        """The steps in the order in which they run."""
+        return range(self.length)[:: -1 if self.reverse else 1]
+
+    def before(self, step: int) -> int:
+        """The position of the carries that a step reads; it writes `after`."""
+        return step + self.reverse
+
+    def after(self, step: int) -> int:
+        """The position of the carries that a step writes."""
+        return step + (not self.reverse)
+
+    @property
+    def first(self) -> int:
+        """The position that holds the carries' first values; `last` holds the final ones."""
+        return self.length if self.reverse else 0
+
+    @property
+    def last(self) -> int:
+        """The position that holds the carries' final values."""
+        return 0 if self.reverse else self.length
+
+    def result_type(self, output: int) -> TensorType:
+        """The type of a result: one more position where it is a carry."""
+        step = self.body.outputs[output].type
+        return TensorType(step.dtype, (self.length + (output < len(self.carries)), *step.shape))
+
+    def result(self, output: int, operands: tuple[Node, ...]) -> Node:
+        """The node of one of the results of the run on these operands."""
+        return make(replace(self, output=output), operands, self.result_type(output))
+
+    def describe(self) -> str:
+        """E.g. `[carry 0 of 1] = 5 steps of matmul, add, tanh`."""
+        count = len(self.carries)
+        kind, of = ("carry", count) if self.output < count else ("output", None)
+        number = self.output if of else self.output - count
+        ops = dict.fromkeys(n.op.name for n in self.body.nodes if n.inputs)
+        way = " backwards" if self.reverse else ""
+        return f"[{kind} {number}] = {self.length} steps{way} of {', '.join(ops) or 'nothing'}"
+
+    # --- the chain rule --------------------------------------------------------------------
+
+    def family(self, node: Node) -> Hashable:
+        """The run that a node is a result of."""
+        return replace(self, output=0), node.inputs
+
+    def vjp(self, position: int, cotangent: Node, node: Node) -> Node | None:
+        """Cotangent of one operand from that of one result."""
+        return self.joint_vjp([position], {node: cotangent}, node).get(position)
+
+    def joint_vjp(
+        self, positions: Sequence[int], cotangents: Mapping[Node, Node], node: Node
+    ) -> dict[int, Node]:
+        """Cotangents of operands by one scan the other way, whose body is this body's pullback.
+
+        Its carries are the cotangents of this one's, and the sums for what the steps share. What a
+        step's derivative does not read is not among its operands.
+        """
+        given = {n.op.output: g for n, g in cotangents.items() if isinstance(n.op, Scan)}
+        count, sequences = len(self.carries), len(self.carries) + len(self.slices)
+        operands = dict(zip(self.placeholders, node.inputs, strict=True))
+        floats = [j for j in range(count) if is_float(self.carries[j].dtype)]
+        wanted = [p for p in positions if p >= count and is_float(self.placeholders[p].dtype)]
+        taken = {n.op.name for n in self.body.nodes if isinstance(n.op, leaf.Input)}
+        taken |= {p.op.name for p in self.placeholders}
+
+        def new(kind: str, number: int, type: TensorType) -> Node:
+            name = f"{kind}{number}"
+            while name in taken:
+                name += "'"
+            taken.add(name)
+            return make(leaf.Input(name), (), type)
+
+        flowing = {j: new("grad.carry", j, self.carries[j].type) for j in floats}
+        arriving = {
+            j: new("grad.output", j, self.body.outputs[j].type)
+            for j, g in given.items()
+            if j >= count or not _only_at(g, self.last)
+        }
+        joined = {**arriving, **flowing}  # a carry's cotangent at a step is the one that flows
+        pulled = pull_back(
+            [self.body.outputs[j] for j in joined],
+            [self.carries[j] for j in floats] + [self.placeholders[p] for p in wanted],
+            list(joined.values()),
+        )
+        back = dict(zip([*floats, *wanted], pulled, strict=True))
+
+        here = slice(self.before(0), self.before(0) + self.length)
+        starts, carries, following = [], [], []
+        for j in floats:
+            type = self.carries[j].type
+            starts.append(part(given[j], 0, self.last) if j in given else fill(0, type))
+            carries.append(flowing[j])
+            local = [arriving[j]] if j in arriving else []
+            local += [flow for flow in [back[j]] if flow is not None]
+            following.append(_sum(local) if local else fill(0, type))
+        sums = [p for p in wanted if p >= sequences and back[p] is not None]
+        for p in sums:
+            total = new("grad.shared", p, self.placeholders[p].type)
+            starts.append(fill(0, total.type))
+            carries.append(total)
+            following.append(_sum([total, *(b for b in [back[p]] if b is not None)]))
+        slices = {c: part(self.result(j, node.inputs), 0, here) for j, c in enumerate(self.carries)}
+        slices |= {x: operands[x] for x in self.slices}
+        slices |= {
+            g: part(given[j], 0, here) if j < count else given[j] for j, g in arriving.items()
+        }
+        steps = {p: b for p, b in back.items() if count <= p < sequences and b is not None}
+        results = run_steps(
+            [*following, *steps.values()],
+            dict(zip(carries, starts, strict=True)),
+            slices,
+            {s: operands[s] for s in self.shared},
+            self.length,
+            not self.reverse,
+        )
+        finals = [part(r, 0, self.first) for r in results[: len(carries)]]
+        flows = dict(zip([*floats, *sums], finals, strict=True))
+        flows |= dict(zip(steps, results[len(carries) :], strict=True))
+        return {p: flow for p, flow in flows.items() if p in positions}
+
+
+def _only_at(cotangent: Node, position: int) -> bool:
+    """Whether a stack is seen to be 0 but at one position, as that of a carry's final value is."""
+    op = cotangent.op
+    return isinstance(op, Formula) and op.writes[:1] == (Affine((), position),)
+
+
+def _sum(parts: Sequence[Node]) -> Node:
+    total = parts[0]
+    for node in parts[1:]:
+        total = operators["__add__"](total, node)
+    return total
+
+
+def run_steps(
+    outputs: Sequence[Node],
+    carries: Mapping[Node, Node],
+    slices: Mapping[Node, Node],
+    shared: Mapping[Node, Node],
+    length: int,
+    reverse: bool,
+) -> tuple[Node, ...]:
+    """All results of a scan, placeholders given with their operands; those not read left out."""
+    body = Graph(tuple(outputs), tuple(f"out{j}" for j in range(len(outputs))))
+    read = set(body.nodes)
+    slices = {p: x for p, x in slices.items() if p in read}
+    shared = {p: x for p, x in shared.items() if p in read}
+    op = Scan(body, tuple(carries), tuple(slices), tuple(shared), length, reverse)
+    operands = (*carries.values(), *slices.values(), *shared.values())
+    return tuple(op.result(j, operands) for j in range(len(outputs)))

@@ -1,0 +1,119 @@
+"""Folding: constants go into formulas, and what depends on constants only is computed now."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from graphc.graph import leaf
+from graphc.graph.graph import Graph
+from graphc.graph.node import Node
+from graphc.graph.rewrite import rewrite
+from graphc.ops import reference, scalar
+from graphc.ops.formula import Formula, fill
+from graphc.ops.index import Affine, Lookup, stays
+from graphc.types import is_float
+
+LARGEST = 1 << 20
+
+
+def fold(graph: Graph) -> Graph:
+    """Apply `inlined`, `counted` and `computed` everywhere."""
+    return rewrite(graph, [inlined, counted, computed])
+
+
+def inlined(node: Node) -> Node | None:
+    """f(x[i], c)   ->   f_c(x[i])   where c is one number everywhere."""
+    op = node.op
+    if not isinstance(op, Formula) or node.dtype == "bool" and not op.args:
+        return None
+    for position, operand in enumerate(node.inputs):
+        value = number(operand, [d for i, d in enumerate(node.inputs) if i != position])
+        if value is None or op.is_lookup(position) or not always(op, position, operand):
+            continue
+        expr = op.expr.subs(op.args[position], value)
+        if not scalar.finite(expr) and scalar.finite(op.expr):
+            continue
+        return without(op, position, expr, node)
+    return None
+
+
+def number(node: Node, others: list[Node]) -> scalar.Expr | None:
+    """The one finite number that a node holds everywhere, as a formula's constant."""
+    op = node.op
+    if isinstance(op, Formula) and not op.args and op.pointwise and op.expr.is_number:
+        value = float(op.expr) if is_float(node.dtype) else int(op.expr)
+    elif isinstance(op, leaf.Constant) and op.array.size == 1:
+        value = op.array.item()
+    else:
+        return None
+    if isinstance(value, bool):
+        return scalar.truth(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None
+        whole = value.is_integer() and abs(value) < 2**24
+        if whole and all(is_float(o.dtype) for o in others):
+            return scalar.whole(int(value))
+    return scalar.constant(value)
+
+
+def always(op: Formula, position: int, operand: Node) -> bool:
+    """Whether the operand is read at every point: leaving it would have contributed nothing."""
+    return all(
+        isinstance(e, Affine) and stays(e, size, op.extents)
+        for e, size in zip(op.reads[position], operand.shape, strict=True)
+    )
+
+
+def without(op: Formula, position: int, expr: scalar.Expr, node: Node) -> Node:
+    """The op with one operand taken into its formula."""
+
+    def keep(items: tuple[object, ...]) -> tuple[object, ...]:
+        return items[:position] + items[position + 1 :]
+
+    def moved(place: tuple[object, ...]) -> tuple[object, ...]:
+        return tuple(
+            Lookup(e.operand - (e.operand > position)) if isinstance(e, Lookup) else e
+            for e in place
+        )
+
+    reads = tuple(moved(r) for i, r in enumerate(op.reads) if i != position)
+    slimmer = Formula(
+        op.name, keep(op.args), expr, reads, moved(op.writes), op.domain, op.how  # type: ignore[arg-type]  # the same elements, one fewer
+    )
+    return slimmer(keep(node.inputs), node.type)  # type: ignore[arg-type]  # the same elements, one fewer
+
+
+def counted(node: Node) -> Node | None:
+    """[i] += c over j   ->   [i] = c*J."""
+    op = node.op
+    if not isinstance(op, Formula) or op.args or op.pointwise or op.how != "sum":
+        return None
+    if not op.plain or not op.expr.is_number or node.dtype == "bool":
+        return None
+    if any(extent != size for extent, size in zip(
+        (op.extents[str(e.plain)] for e in op.writes if isinstance(e, Affine)), node.shape,
+        strict=True,
+    )):
+        return None
+    total = 1
+    for name in op.summed:
+        extent = op.extents[name]
+        if not isinstance(extent, int):
+            return None
+        total *= extent
+    return fill(op.expr * total, node.type, op.name)
+
+
+def computed(node: Node) -> Node | None:
+    """f(constants)   ->   a constant, where it is not larger than a million elements."""
+    if not node.inputs or not all(isinstance(i.op, leaf.Constant) for i in node.inputs):
+        return None
+    if any(isinstance(e, str) for e in node.shape):
+        return None
+    if math.prod(int(e) for e in node.shape) > LARGEST:
+        return None
+    (value,) = reference.evaluate([node])
+    return leaf.constant(np.asarray(value), node.dtype)

@@ -1,0 +1,101 @@
+"""Algebraic simplification by rules that know formulas and index maps, and no op."""
+
+from __future__ import annotations
+
+from graphc.graph.graph import Graph
+from graphc.graph.node import Node
+from graphc.graph.rewrite import rewrite
+from graphc.ops import scalar
+from graphc.ops.formula import Formula, fill
+from graphc.ops.index import Affine, Index, Lookup, stays
+from graphc.passes.fold import computed, counted, inlined, without
+
+
+def simplify(graph: Graph) -> Graph:
+    """Apply the rules everywhere, constants folded again where a rule made new ones."""
+    return rewrite(graph, [identity, nothing, unused, through, inlined, counted, computed])
+
+
+def identity(node: Node) -> Node | None:
+    """[i] += x  where x[i]   ->   x."""
+    op = node.op
+    if not isinstance(op, Formula) or len(op.args) != 1 or op.expr != op.args[0]:
+        return None
+    (operand,) = node.inputs
+    if operand.type != node.type or op.reads[0] != op.writes or not op.plain or op.summed:
+        return None
+    if any(op.extents[str(e.plain)] != n for e, n in zip(op.writes, node.shape, strict=True)
+           if isinstance(e, Affine)):
+        return None
+    return operand
+
+
+def nothing(node: Node) -> Node | None:
+    """[i] += 0   ->   0."""
+    op = node.op
+    if not isinstance(op, Formula) or op.how != "sum" or op.expr != 0 or node.dtype == "bool":
+        return None
+    if not op.args and op.pointwise and len(op.domain) == len(node.shape):
+        return None
+    return fill(scalar.ZERO, node.type)
+
+
+def unused(node: Node) -> Node | None:
+    """f(x)  where f does not mention y   ->   the same without y."""
+    op = node.op
+    if not isinstance(op, Formula):
+        return None
+    from_reads = {e.operand for r in (*op.reads, op.writes) for e in r if isinstance(e, Lookup)}
+    for position, arg in enumerate(op.args):
+        if arg in op.expr.free_symbols or position in from_reads:
+            continue
+        if not all(
+            isinstance(e, Affine) and stays(e, size, op.extents)
+            for e, size in zip(op.reads[position], node.inputs[position].shape, strict=True)
+        ):
+            continue
+        return without(op, position, op.expr, node)
+    return None
+
+
+def through(node: Node) -> Node | None:
+    """f(y[r])  where [i] = x[q(i)] makes y   ->   f(x[q(r)])."""
+    op = node.op
+    if not isinstance(op, Formula):
+        return None
+    for position, operand in enumerate(node.inputs):
+        read = copied(op, position, operand)
+        if read is None:
+            continue
+        reads = (*op.reads[:position], read, *op.reads[position + 1 :])
+        inputs = (*node.inputs[:position], operand.inputs[0], *node.inputs[position + 1 :])
+        moved = Formula(op.name, op.args, op.expr, reads, op.writes, op.domain, op.how)
+        return moved(inputs, node.type)
+    return None
+
+
+def copied(op: Formula, position: int, operand: Node) -> Index | None:
+    """Where an operand that is a mere copy reads its own operand, seen from its reader."""
+    copy = operand.op
+    if not isinstance(copy, Formula) or len(copy.args) != 1 or copy.expr != copy.args[0]:
+        return None
+    if not copy.pointwise or operand.inputs[0].dtype != operand.dtype:
+        return None
+    read = op.reads[position]
+    places = (*read, *copy.reads[0])
+    if any(isinstance(e, Lookup) for e in places):
+        return None
+    for e, size in zip(read, operand.shape, strict=True):
+        if not stays(e, size, op.extents):  # type: ignore[arg-type]  # no look-ups, as checked
+            return None
+    source = operand.inputs[0]
+    for e, size in zip(copy.reads[0], source.shape, strict=True):
+        if not stays(e, size, copy.extents):  # type: ignore[arg-type]  # no look-ups, as checked
+            return None
+    for e, size in zip(copy.writes, operand.shape, strict=True):
+        if not isinstance(e, Affine) or copy.extents[str(e.plain)] != size:
+            return None
+    values = {
+        str(e.plain): r for e, r in zip(copy.writes, read, strict=True) if isinstance(e, Affine)
+    }
+    return tuple(e.substitute(values) for e in copy.reads[0])  # type: ignore[union-attr,arg-type]  # no look-ups, as checked

@@ -1,0 +1,277 @@
+"""Matrix products, einsum and convolutions against PyTorch, and the texts of their errors."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+from graphc.autodiff import vjp
+from graphc.errors import ShapeError, UnsupportedOpError
+from graphc.graph.leaf import input
+from graphc.graph.site import layer
+from graphc import ops
+from graphc.ops.formula import fill
+from tests.support import central_differences, random, run, same, single
+
+MATRICES = [
+    ((2, 3), (3, 4)),
+    ((5, 1, 2, 3), (6, 3, 4)),
+    ((3,), (6, 3, 4)),
+    ((2, 5, 3), (3,)),
+    ((3,), (3,)),
+    ((1, 1), (1, 1)),
+    ((0, 3), (3, 4)),
+    ((2, 0), (0, 4)),
+    ((2, 3, 4), (4, 0)),
+]
+
+
+@pytest.mark.parametrize(("left", "right"), MATRICES)
+def test_matmul_equals_pytorch(torch: Any, left: Any, right: Any) -> None:
+    a, b = random(*left), random(*right, seed=1)
+    same(torch, ops.matmul, torch.matmul, a, b)
+    single(torch, ops.matmul, torch.matmul, a, b)
+    same(torch, lambda a, b: a @ b, lambda a, b: a @ b, a, b, order=0)
+
+
+def test_vectors(torch: Any) -> None:
+    same(torch, ops.dot, torch.dot, random(5), random(5, seed=1))
+    same(torch, ops.outer, torch.outer, random(5), random(4))
+
+
+@pytest.mark.parametrize("leading", [(), (2,), (2, 5), (0,)])
+def test_linear_and_bilinear_equal_pytorch(torch: Any, leading: tuple[int, ...]) -> None:
+    functional = torch.nn.functional
+    x, weight, bias = random(*leading, 3), random(4, 3), random(4)
+    same(torch, ops.linear, functional.linear, x, weight, bias)
+    same(torch, ops.linear, functional.linear, x, weight)
+    other, square = random(*leading, 2), random(4, 3, 2)
+    if leading:
+        same(torch, ops.bilinear, functional.bilinear, x, other, square, bias)
+
+
+def test_a_matrix_product_reads_as_one(torch: Any) -> None:
+    a, b = input("a", ("batch", 3)), input("b", (3, 4))
+    node = ops.matmul(a, b)
+    assert node.shape == ("batch", 4)
+    assert node.op.describe() == "[m, n] += a*b  where a[m, k], b[k, n]"
+    da, db = vjp([node], [a, b], [fill(1, node.type)])
+    assert da.op.describe() == "[m, k] += b*grad  where grad[m, n], b[k, n]"
+    assert db.op.describe() == "[k, n] += a*grad  where grad[m, n], a[m, k]"
+
+
+EINSUMS: list[tuple[str, tuple[tuple[int, ...], ...]]] = [
+    ("ij,jk->ik", ((2, 3), (3, 4))),
+    ("ij,jk", ((2, 3), (3, 4))),
+    ("ba", ((2, 3),)),
+    ("ii", ((3, 3),)),
+    ("ii->i", ((3, 3),)),
+    ("iji->j", ((3, 2, 3),)),
+    ("ij->", ((2, 3),)),
+    ("...ij,...jk", ((5, 2, 3), (3, 4))),
+    ("...i->i", ((2, 3, 4),)),
+    ("i...,i->...", ((3, 4, 2), (3,))),
+    ("b i, b j -> b i j", ((2, 3), (2, 4))),
+    ("Ab,bA", ((2, 3), (3, 2))),
+    ("aA,A->a", ((2, 3), (3,))),
+    ("ab,bc,cd->ad", ((2, 3), (3, 4), (4, 2))),
+    ("ab,cd,ac->bd", ((2, 3), (4, 2), (2, 4))),
+    ("bhqd,bhkd->bhqk", ((2, 1, 3, 4), (2, 1, 5, 4))),
+    ("i,i,i->i", ((0,), (0,), (0,))),
+]
+
+
+@pytest.mark.parametrize(("text", "shapes"), EINSUMS)
+def test_einsum_equals_pytorch(torch: Any, text: str, shapes: Any) -> None:
+    arrays = [random(*shape, seed=i) for i, shape in enumerate(shapes)]
+    same(torch, lambda *x: ops.einsum(text, *x), lambda *x: torch.einsum(text, *x), *arrays)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("ij->ijk", "'k' in the result, but in no operand"),
+        ("ij->ii", "'i' twice in the result"),
+        ("i1->i", "'1', which is neither a letter"),
+        ("ij,jk->ik", "names 2 operands, 1 given"),
+        ("......->...", "'...' twice in one operand"),
+    ],
+)
+def test_einsum_refuses_by_name(text: str, problem: str) -> None:
+    with pytest.raises(UnsupportedOpError, match=re.escape(problem)):
+        ops.einsum(text, input("x", (2, 2)))
+
+
+IMAGE = (2, 4, 7, 6)
+CONVOLUTIONS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
+    (IMAGE, (3, 4, 3, 2), {}),
+    (IMAGE, (3, 4, 3, 2), {"stride": 2}),
+    (IMAGE, (3, 4, 3, 3), {"stride": (2, 3), "padding": (1, 0)}),
+    (IMAGE, (3, 4, 3, 3), {"stride": 2, "padding": 1, "floor": True}),
+    (IMAGE, (3, 4, 3, 2), {"dilation": 2, "padding": 2}),
+    (IMAGE, (3, 4, 2, 3), {"padding": "same"}),
+    (IMAGE, (3, 4, 3, 2), {"padding": "same", "dilation": (2, 3)}),
+    (IMAGE, (3, 4, 3, 2), {"padding": "valid"}),
+    (IMAGE, (6, 2, 3, 3), {"groups": 2}),
+    (IMAGE, (4, 1, 3, 3), {"groups": 4, "padding": 1}),
+    (IMAGE, (8, 1, 1, 2), {"groups": 4, "stride": (3, 4)}),
+    (IMAGE, (3, 4, 7, 6), {}),
+    ((4, 7, 6), (3, 4, 3, 3), {}),
+    ((4, 7, 6), (2, 2, 3, 3), {"groups": 2}),
+    ((0, 4, 7, 6), (3, 4, 3, 3), {"padding": 1}),
+    ((1, 1, 1, 1), (1, 1, 1, 1), {}),
+    ((2, 3, 8), (4, 3, 3), {"padding": 2, "dilation": 3}),
+    ((2, 4, 8), (4, 2, 2), {"stride": 2, "groups": 2}),
+    ((1, 2, 4, 3, 5), (2, 2, 2, 1, 3), {"stride": (2, 1, 2)}),
+    ((1, 2, 3, 3, 3), (2, 1, 2, 2, 2), {"groups": 2, "padding": 1}),
+]
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
+@pytest.mark.parametrize(("image", "kernel", "options"), CONVOLUTIONS)
+def test_convolutions_equal_pytorch(
+    torch: Any, image: tuple[int, ...], kernel: tuple[int, ...], options: dict[str, Any]
+) -> None:
+    name = f"conv{len(kernel) - 2}d"
+    given = {k: v for k, v in options.items() if k != "floor"}
+    arrays = random(*image), random(*kernel, seed=1), random(kernel[0], seed=2)
+
+    def ours(*x: Any) -> Any:
+        return getattr(ops, name)(*x, **options)
+
+    def theirs(*x: Any) -> Any:
+        return getattr(torch.nn.functional, name)(*x, **given)
+
+    same(torch, ours, theirs, *arrays, order=2 if len(image) == 4 and image[0] else 1)
+    same(torch, ours, theirs, *arrays[:2], order=0)
+    single(torch, ours, theirs, *arrays, tolerance=1e-4)
+
+
+TRANSPOSED: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
+    ((2, 4, 3, 2), (4, 3, 3, 2), {}),
+    ((2, 4, 3, 2), (4, 3, 3, 3), {"stride": (2, 3)}),
+    ((2, 4, 3, 2), (4, 3, 3, 3), {"stride": 2, "padding": 1, "output_padding": 1}),
+    ((2, 4, 3, 3), (4, 3, 3, 2), {"dilation": 2, "padding": (2, 1)}),
+    ((2, 4, 3, 3), (4, 3, 3, 2), {"groups": 2, "stride": 2, "padding": 1}),
+    ((2, 4, 2, 2), (4, 2, 1, 1), {"stride": 3, "output_padding": 2}),
+    ((4, 3, 3), (4, 1, 2, 2), {"groups": 4}),
+    ((2, 3, 4), (3, 2, 3), {"stride": 2, "output_padding": 1}),
+    ((1, 2, 2, 2, 2), (2, 2, 2, 2, 2), {"stride": 2, "padding": (1, 0, 1)}),
+]
+
+
+@pytest.mark.parametrize(("image", "kernel", "options"), TRANSPOSED)
+def test_transposed_convolutions_equal_pytorch(
+    torch: Any, image: tuple[int, ...], kernel: tuple[int, ...], options: dict[str, Any]
+) -> None:
+    name = f"conv_transpose{len(kernel) - 2}d"
+    filters = kernel[1] * options.get("groups", 1)
+    same(
+        torch,
+        lambda *x: getattr(ops, name)(*x, **options),
+        lambda *x: getattr(torch.nn.functional, name)(*x, **options),
+        random(*image),
+        random(*kernel, seed=1),
+        random(filters, seed=2),
+        order=1,
+    )
+
+
+def test_convolution_derivatives_are_the_central_differences() -> None:
+    central_differences(
+        lambda x, w: ops.conv2d(x, w, stride=2, padding=1, groups=2),
+        random(1, 2, 5, 5),
+        random(2, 1, 3, 3),
+    )
+
+
+def test_same_with_a_stride_pads_as_tensorflow_does() -> None:
+    ones = np.ones((1, 1, 6, 5)), np.ones((1, 1, 3, 3))
+    result = run(lambda x, w: ops.conv2d(x, w, stride=2, padding="same"), *ones)
+    # Rows: 6 with stride 2 pad (0, 1); columns: 5 with stride 2 pad (1, 1).
+    assert result[0, 0].tolist() == [[6, 9, 6], [6, 9, 6], [4, 6, 4]]
+    pairs = run(lambda x, w: ops.conv2d(x, w, stride=2, padding=((0, 1), (1, 1))), *ones)
+    assert np.array_equal(result, pairs)
+
+
+def test_a_convolution_reads_as_one() -> None:
+    x, w = input("x", ("batch", 3, 7, 7)), input("w", (4, 3, 3, 3))
+    node = ops.conv2d(x, w, stride=2)
+    assert node.shape == ("batch", 4, 3, 3)
+    assert node.op.describe() == (
+        "[n, f, h, w] += image*kernel  where image[n, c, 2*h + r, s + 2*w], kernel[f, c, r, s]"
+    )
+    (dw,) = vjp([node], [w], [fill(1, node.type)])
+    assert dw.op.describe() == (
+        "[f, c, r, s] += grad*image  where grad[n, f, h, w], image[n, c, 2*h + r, s + 2*w]"
+    )
+
+
+def test_a_filter_that_does_not_fit_is_refused_with_the_arithmetic() -> None:
+    x, w = input("x", (1, 1, 7, 7)), input("w", (1, 1, 3, 3))
+    with pytest.raises(ShapeError) as caught, layer("body.conv"):
+        ops.conv2d(x, w, stride=3)
+    text = str(caught.value)
+    first = (
+        "cannot apply a 3x3 filter to a 7x7 input with stride 3: (7 - 3)/3 is not a whole number"
+    )
+    assert text.splitlines()[0] == f"conv2d: {first}"
+    assert "what fits: padding=1, or stride=1, 2 or 4; floor=True drops the rest" in text
+    assert "f32[1,1,7,7], f32[1,1,3,3]" in text
+    assert "layer: body.conv" in text
+    assert "test_linear.py:" in text
+
+
+@pytest.mark.parametrize(
+    ("image", "kernel", "options", "problem"),
+    [
+        ((1, 1, 7, 7), (1, 1, 9, 3), {}, "9x3 filter to a 7x7 input: it spans 9, the input 7"),
+        ((1, 1, 6, 6), (1, 1, 3, 3), {"padding": 1, "stride": 2}, "(6 + 2*1 - 3)/2 is not a"),
+        ((1, 1, 6, 6), (1, 1, 3, 3), {"dilation": 2, "stride": 2}, "dilation 2 and stride 2"),
+        ((1, 3, 7, 7), (1, 4, 3, 3), {}, "the filters expect 4 channels, the input has 3"),
+        ((1, 4, 7, 7), (2, 4, 3, 3), {"groups": 2}, "4 channels in each of 2 groups"),
+        ((1, 4, 7, 7), (2, 4, 3, 3), {"groups": 3}, "groups=3 does not divide the input's chan"),
+        ((1, 4, 7, 7), (3, 2, 3, 3), {"groups": 2}, "groups=2 does not divide the filters"),
+        ((7, 7), (2, 4, 3, 3), {}, "takes (n c h w) or (c h w), 4 or 3 axes, not the 2 axes"),
+        ((1, 4, 7, 7), (4, 3, 3), {}, "takes filters of 4 axes, not the 3"),
+        ((1, 1, 7, 7), (1, 1, 3, 3), {"padding": "full"}, "neither a number, nor 'same'"),
+        ((1, 1, 7, 7), (1, 1, 3, 3), {"stride": 0}, "stride=0 must be a number of at least 1"),
+        ((1, 1, 7, 7), (1, 1, 3, 3), {"padding": ((1, 2), 3)}, "must be 2 pairs"),
+        ((1, 1, 7, 7), (1, 1, 0, 3), {}, "the filter 0x3 is empty"),
+    ],
+)
+def test_convolutions_name_what_does_not_fit(
+    image: Any, kernel: Any, options: Any, problem: str
+) -> None:
+    with pytest.raises(ShapeError, match=re.escape(problem)):
+        ops.conv2d(input("x", image), input("w", kernel), **options)
+
+
+def test_every_remedy_that_is_offered_fits() -> None:
+    for extent in range(4, 12):
+        for stride in range(2, 5):
+            x, w = input("x", (1, 1, extent, extent)), input("w", (1, 1, 3, 3))
+            try:
+                ops.conv2d(x, w, stride=stride)
+            except ShapeError as error:
+                for what, numbers in re.findall(r"(padding|stride)=([\d, or]+)", str(error)):
+                    for number in re.findall(r"\d+", numbers):
+                        ops.conv2d(x, w, **{"stride": stride, what: int(number)})
+
+
+def test_products_name_what_does_not_fit() -> None:
+    with pytest.raises(ShapeError, match="rows of 3 .* cannot meet columns of 4"):
+        ops.matmul(input("a", (2, 3)), input("b", (4, 5)))
+    with pytest.raises(ShapeError, match="extents 2 and 3"):
+        ops.matmul(input("a", (2, 2, 3)), input("b", (3, 3, 5)))
+    with pytest.raises(ShapeError, match="not scalars"):
+        ops.matmul(input("a", ()), input("b", (4, 5)))
+    with pytest.raises(ShapeError, match="expects 3 features, the input has 7"):
+        ops.linear(input("x", (2, 7)), input("w", (4, 3)))
+    with pytest.raises(ShapeError, match="output_padding=2 must be less than the stride"):
+        ops.conv_transpose2d(input("x", (1, 1, 3, 3)), input("w", (1, 1, 2, 2)), output_padding=2)
+    with pytest.raises(ShapeError, match="filters expect 2 channels, the input has 1"):
+        ops.conv_transpose2d(input("x", (1, 1, 3, 3)), input("w", (2, 1, 2, 2)))
