@@ -22,10 +22,11 @@ from graphc.passes.fold import fold
 from graphc.passes.fuse import fuse, separate
 from graphc.passes.invert import invert
 from graphc.passes.memory import plan as plan_memory
+from graphc.passes.pack import pack
 from graphc.passes.simplify import simplify
 from graphc.runtime.program import Program, Stages
 
-GRAPH_PASSES: tuple[Callable[[Graph], Graph], ...] = (fold, simplify, invert)
+GRAPH_PASSES: tuple[Callable[[Graph], Graph], ...] = (fold, simplify, invert, pack)
 LOOP_PASSES: tuple[Callable[[Kernel, Machine], Kernel], ...] = (order, tile)
 
 

@@ -54,8 +54,7 @@ THIRD_PARTIES = {
 
 CORE = ("graph", "autodiff", "passes", "loops", "llvm", "runtime", "compiler")
 DICTIONARY = tuple(
-    "pointwise linear pool reduce shape slicing join create gather random scan normalize loss "
-    "classification".split()
+    "pointwise linear shape reduce gather random scan normalize loss classification".split()
 )
 """The files of graphc/ops that hold ops. index.py, formula.py and scalar.py hold the language."""
 

@@ -18,6 +18,7 @@ from graphc.graph.node import Node
 
 Names = Mapping[Node, str]
 Row = Sequence[str]
+WIDEST = 60
 
 COLUMNS: dict[str, Callable[[Node], str]] = {
     "type": lambda node: f": {node.type}",
@@ -153,11 +154,15 @@ def _ends(graph: Graph, names: Names, only: Collection[Node] | None) -> list[str
 
 
 def aligned(rows: Iterable[Row], gap: str = "  ", right: Collection[int] = ()) -> list[str]:
-    """Rows of cells as lines with aligned columns; the columns in `right` end together."""
+    """Rows of cells as lines with aligned columns; the columns in `right` end together.
+
+    A cell of more than WIDEST characters pushes the rest of its own line, not the column.
+    """
     table = [tuple(row) for row in rows]
-    if not table:
-        return []
-    widths = [max(len(row[i]) for row in table if i < len(row)) for i in range(max(map(len, table)))]
+    widths = [
+        max((len(row[i]) for row in table if i < len(row) and len(row[i]) <= WIDEST), default=0)
+        for i in range(max(map(len, table), default=0))
+    ]
     lines = []
     for row in table:
         cells = [

@@ -24,6 +24,7 @@ from graphc.loops.ir import (
     Load,
     Runtime,
     Stmt,
+    Transpose,
     Update,
     walk,
 )
@@ -109,6 +110,8 @@ class Function:
                     self.check(stmt)
                 case Alloc():
                     self.alloc(stmt.buffer)
+                case Transpose():
+                    self.transpose(stmt)
 
     def unrolled(self, loop: For) -> None:
         """Each step in turn, the index a constant."""
@@ -251,6 +254,37 @@ class Function:
             element = memory_type(buffer.dtype)
             self.entry.append(f"  {name} = alloca [{buffer.size} x {element}], align 64")
             self.stack[buffer.name] = name
+
+    def transpose(self, stmt: Transpose) -> None:
+        """A block turned over in registers: halves of ever larger blocks change places."""
+        b, size = self.b, stmt.size
+        kind = stmt.source.buffer.dtype
+        type, element, align = spell(kind, size), LLVM_TYPES[kind], SIZE[kind]
+        first, _, _ = self.pointer(stmt.source)
+        rows = []
+        for row in range(size):
+            name = b.fresh()
+            b.emit(f"{name} = getelementptr {element}, ptr {first}, i64 {row * stmt.across}")
+            rows.append(b.define(kind, size, f"load {type}, ptr {name}, align {align}"))
+        block = 1
+        while block < size:
+            lower = [i if not i & block else size + i - block for i in range(size)]
+            upper = [i + block if not i & block else size + i for i in range(size)]
+            for row in range(size):
+                if row & block:
+                    continue
+                pair = (rows[row], rows[row + block])
+                for place, order in ((row, lower), (row + block, upper)):
+                    mask = ", ".join(f"i32 {i}" for i in order)
+                    rows[place] = b.define(
+                        kind, size, f"shufflevector {pair[0]}, {pair[1]}, <{size} x i32> <{mask}>"
+                    )
+            block *= 2
+        first, _, _ = self.pointer(stmt.target)
+        for column, value in enumerate(rows):
+            name = b.fresh()
+            b.emit(f"{name} = getelementptr {element}, ptr {first}, i64 {column * stmt.down}")
+            b.emit(f"store {value}, ptr {name}, align {align}")
 
     def check(self, stmt: Check) -> None:
         """Record the first index outside its bound in the context; the call then fails."""

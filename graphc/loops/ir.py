@@ -7,6 +7,7 @@
            | Update(target, expr, args, how, guards)        target how= expr(args) where guards hold
            | Check(name, bound, tag)                        0 <= name < bound, else the call fails
            | Alloc(buffer)                                  a register or stack buffer begins to live
+           | Transpose(target, source, steps, size)         a square block copied, turned over
     access = Access(buffer, offset, lookups)                element offset + sum(value * stride)
     arg    = name | affine | Runtime                        a value, an index expression, an extent
     bound  = number | Runtime(extent, scale, multiple)      scale*extent rounded down to a multiple
@@ -132,7 +133,18 @@ class For:
         return None
 
 
-Stmt = For | Load | Let | Update | Check | Alloc
+@dataclass(frozen=True, slots=True)
+class Transpose:
+    """target[c*down + r] = source[r*across + c] for r, c below size: a block in registers."""
+
+    target: Access
+    source: Access
+    across: int
+    down: int
+    size: int
+
+
+Stmt = For | Load | Let | Update | Check | Alloc | Transpose
 
 
 @dataclass(frozen=True)
@@ -186,6 +198,8 @@ def rename(stmt: Stmt, values: dict[str, Affine]) -> Stmt:
             )
         case Check():
             return replace(stmt, position=tuple(p.substitute(values) for p in stmt.position))
+        case Transpose():
+            return replace(stmt, target=access(stmt.target), source=access(stmt.source))
         case For():
             return replace(stmt, body=tuple(rename(s, values) for s in stmt.body))
     return stmt

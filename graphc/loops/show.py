@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphc.loops.ir import Alloc, Args, Check, For, Guard, Kernel, Let, Load, Stmt, Update
+from graphc.loops.ir import Alloc, Args, Check, For, Guard, Kernel, Let, Load, Stmt, Transpose, Update
 
 SIGNS = {"=": "=", "sum": "+=", "prod": "*=", "max": "max=", "min": "min=", "any": "or="}
 SIGNS |= {"all": "and=", "argmax": "argmax=", "argmin": "argmin="}
@@ -46,3 +46,7 @@ def _show(stmt: Stmt, depth: int, lines: list[str]) -> None:
             lines.append(f"{indent}check 0 <= {name} < {bound}")
         case Alloc(buffer):
             lines.append(f"{indent}{buffer.space} {buffer.name}: {buffer.dtype}[{buffer.size}]")
+        case Transpose(target, source, across, down, size):
+            lines.append(
+                f"{indent}{target} = {source} transposed  # {size}x{size}, {across} and {down} apart"
+            )

@@ -1,6 +1,5 @@
 """The dictionary: index signatures, scalar formulas, and the ops that are made of them."""
 
-# shape, gather, scan, normalize, loss: their imports above in order, their names below in a list
 from graphc.ops.classification import cross_entropy, multi_margin_loss, nll_loss
 from graphc.ops.create import (
     arange,

@@ -24,7 +24,7 @@ from graphc.ops.window import (
 )
 
 
-def product(
+def _product(
     name: str, signature: str, letters: str, operands: Sequence[Node], **options: Any
 ) -> Node:
     """The product of operands under a signature, summed over what the result does not carry."""
@@ -32,7 +32,7 @@ def product(
     return apply(name, signature, args, prod(args[1:], start=args[0]), operands, **options)
 
 
-def shift(x: Node, bias: Any, axis: str) -> Node:
+def _shift(x: Node, bias: Any, axis: str) -> Node:
     """x plus one number for each element of its channel axis: the last ("last") or the "second"."""
     signature = {
         "last": "... n, n -> ... n",
@@ -67,17 +67,17 @@ def matmul(a: Any, b: Any) -> Node:
     if k != other:
         problem = f"rows of {k} (the last axis of a) cannot meet columns of {other} of b"
         raise fail(ShapeError, "matmul", [a, b], problem)
-    return product("matmul", MATMUL[len(a.shape) == 1, len(b.shape) == 1], "a b", [a, b])
+    return _product("matmul", MATMUL[len(a.shape) == 1, len(b.shape) == 1], "a b", [a, b])
 
 
 def dot(a: Any, b: Any) -> Node:
     """The sum of a[k] * b[k], a scalar."""
-    return product("dot", "k, k ->", "a b", as_nodes([a, b]))
+    return _product("dot", "k, k ->", "a b", as_nodes([a, b]))
 
 
 def outer(a: Any, b: Any) -> Node:
     """result[m, n] = a[m] * b[n]."""
-    return product("outer", "m, n -> m n", "a b", as_nodes([a, b]))
+    return _product("outer", "m, n -> m n", "a b", as_nodes([a, b]))
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Node:
@@ -86,16 +86,16 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Node:
     if len(weight.shape) == 2 and x.shape and x.shape[-1] != weight.shape[1]:
         problem = f"the weight expects {weight.shape[1]} features, the input has {x.shape[-1]}"
         raise fail(ShapeError, "linear", [x, weight], problem)
-    result = product("linear", "... k, n k -> ... n", "x weight", [x, weight])
-    return result if bias is None else shift(result, bias, "last")
+    result = _product("linear", "... k, n k -> ... n", "x weight", [x, weight])
+    return result if bias is None else _shift(result, bias, "last")
 
 
 def bilinear(a: Any, b: Any, weight: Any, bias: Any = None) -> Node:
     """result[..., n] = sum of a[..., i] * weight[n, i, j] * b[..., j], plus bias[n]."""
     a, b, weight = as_nodes([a, b, weight])
-    half = product("bilinear", "... i, n i j -> ... n j", "a weight", [a, weight])
-    result = product("bilinear", "... n j, ... j -> ... n", "a b", [half, b])
-    return result if bias is None else shift(result, bias, "last")
+    half = _product("bilinear", "... i, n i j -> ... n j", "a weight", [a, weight])
+    result = _product("bilinear", "... n j, ... j -> ... n", "a b", [half, b])
+    return result if bias is None else _shift(result, bias, "last")
 
 
 # --- einsum ---------------------------------------------------------------------------------
@@ -113,13 +113,13 @@ def einsum(text: str, *operands: Any) -> Node:
     terms, result = _einsum_terms(text, nodes)
     names, node = terms[0], nodes[0]
     if len(nodes) == 1:
-        return product("einsum", f"{_spell(names)} -> {_spell(result)}", "a", [node])
+        return _product("einsum", f"{_spell(names)} -> {_spell(result)}", "a", [node])
     for position in range(1, len(nodes)):
         after = {letter for term in [result, *terms[position + 1 :]] for letter in term}
         both = dict.fromkeys([*names, *terms[position]])
         kept = result if position == len(nodes) - 1 else [n for n in both if n in after]
         signature = f"{_spell(names)}, {_spell(terms[position])} -> {_spell(kept)}"
-        node = product("einsum", signature, "a b", [node, nodes[position]])
+        node = _product("einsum", signature, "a b", [node, nodes[position]])
         names = kept
     return node
 
@@ -247,7 +247,7 @@ def _convolution(
     if groups > 1:
         # Views, so that the product itself reads and writes every channel at a plain index.
         x, weight = _split(x, -rank - 1, groups), _split(weight, 0, groups)
-    result = product(
+    result = _product(
         name,
         f"{batch}{group}c {_reach(window)}, {group}f c {' '.join(TAPS[rank])} "
         f"-> {batch}{group}f {' '.join(SPACE[rank])}",
@@ -257,7 +257,7 @@ def _convolution(
     )
     if groups > 1:
         result = reshape(result, (*result.shape[: -rank - 2], filters, *result.shape[-rank:]))
-    return result if bias is None else shift(result, bias, "second" if batch else "first")
+    return result if bias is None else _shift(result, bias, "second" if batch else "first")
 
 
 def conv_transpose1d(x: Any, weight: Any, bias: Any = None, **options: Unpack[Transposed]) -> Node:
@@ -330,7 +330,7 @@ def _transposed(
     filters = _number(name, weight, 1)
     if groups > 1:
         x, weight = _split(x, -rank - 1, groups), _split(weight, 0, groups)
-    result = product(
+    result = _product(
         name,
         f"{batch}{group}c {' '.join(SPACE[rank])}, {group}c f {' '.join(TAPS[rank])} "
         f"-> {batch}{group}f {_reach(window)}",
@@ -341,7 +341,7 @@ def _transposed(
     if groups > 1:
         result = reshape(result, (*lead, groups * filters, *whole))
     result = crop(result, [low for low, _ in pairs], left)
-    return result if bias is None else shift(result, bias, "second" if batch else "first")
+    return result if bias is None else _shift(result, bias, "second" if batch else "first")
 
 
 def _reach(window: Window) -> str:

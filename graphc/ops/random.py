@@ -76,7 +76,7 @@ def streams() -> Iterator[None]:
         _counts.reset(token)
 
 
-def next_stream() -> int:
+def _next_stream() -> int:
     """The stream of the next random op of the current layer: 32 bits of its path and number."""
     counts = _counts.get(_outside)
     path = current_path()
@@ -101,7 +101,7 @@ def _random(
 ) -> Node:
     """A tensor of shaped(draw(seed, step, stream, position)), elementwise with operands."""
     key = DEFAULT if key is None else key
-    stream = next_stream() if stream is None else stream
+    stream = _next_stream() if stream is None else stream
     names = [f"i{axis}" for axis in range(len(shape))]
     where: Expr = sympy.Integer(0)
     for index, extent in zip(names, shape, strict=True):

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from graphc.errors import ShapeError
 from graphc.graph.node import Node
-from graphc.ops.formula import fail, place
+from graphc.ops.formula import fail, fill, place
 from graphc.ops.index import Affine, Index, Resolved, affine, index
 from graphc.ops.scalar import argument
-from graphc.types import Extent, Shape
+from graphc.types import Extent, Shape, TensorType
 
 X = argument("x")
 
@@ -77,7 +77,7 @@ def reshape(x: Node, shape: int | Sequence[Extent]) -> Node:
     if target == x.shape:
         return x
     if 0 in target or 0 in x.shape:
-        return _empty(x, target)
+        return fill(0, TensorType(x.dtype, target), "reshape")
     groups = _groups(x, target)
     if any(len(source) > 1 and len(result) > 1 for source, result in groups):
         return reshape(reshape(x, [_product(x.shape, source) for source, _ in groups]), target)
@@ -117,15 +117,6 @@ def _product(shape: Shape, axes: Sequence[int]) -> Extent:
     if isinstance(first, str):
         return first
     return math.prod(e for e in (shape[a] for a in axes) if isinstance(e, int))
-
-
-def _empty(x: Node, target: Shape) -> Node:
-    """A reshape without elements: no point is visited, so no index needs to fit."""
-    names = letters(len(target))
-    domain: dict[str, Extent] = dict.fromkeys(names or ["i0"], 0)
-    domain |= dict(zip(names, target, strict=True))
-    reads = tuple(Affine() for _ in x.shape)
-    return move("reshape", x, reads, tuple(map(index, names)), domain, target)
 
 
 def _inferred(x: Node, given: Shape) -> Shape:
@@ -214,9 +205,9 @@ def flatten(x: Node, start_axis: int = 0, end_axis: int = -1) -> Node:
             f"axes {start} to {end} have extents {merged}: a run-time extent cannot be merged; "
             "start after it",
         )  # fmt: skip
-    size = next((e for e in merged if isinstance(e, str)), None)
-    return reshape(x, (*x.shape[:start], size or _product(merged, range(len(merged))),
-                       *x.shape[end + 1 :]))  # fmt: skip
+    size: Extent | None = next((e for e in merged if isinstance(e, str)), None)
+    size = size or _product(merged, range(len(merged)))
+    return reshape(x, (*x.shape[:start], size, *x.shape[end + 1 :]))
 
 
 def squeeze(x: Node, axis: int | Sequence[int] | None = None) -> Node:

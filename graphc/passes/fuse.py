@@ -41,22 +41,156 @@ class Draft:
 
 def fuse(graph: Graph) -> Fused:
     """Cut the graph into groups, each node in turn joining an operand's group where it may."""
-    views = aliases(graph)
-    home = Fused(graph, (), views).home
-    drafts: dict[Node, Draft] = {}
-    for node in graph.nodes:
-        if isinstance(node.op, leaf.Leaf) or node in views:
-            continue
-        operands = [drafts[home(i)] for i in node.inputs if home(i) in drafts]
-        joined = join(node, list(dict.fromkeys(reversed(operands))), drafts, views)
-        if joined is None:
-            joined = Draft([node], outer(node), kind(node))
-            drafts[node] = joined
-        else:
-            drafts[node] = joined
-            joined.nodes.append(node)
-        joined.needs |= {d for d in operands if d is not joined}
-    return finish(graph, list(dict.fromkeys(drafts.values())), drafts, views)
+    return Fuser(graph).fused()
+
+
+class Fuser:
+    """Forms the groups of one graph."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.views = aliases(graph)
+        self.users = graph.users()
+        self.wanted = set(graph.roots)
+        self.drafts: dict[Node, Draft] = {}
+
+    def fused(self) -> Fused:
+        """Each node in turn joins, or begins, a group."""
+        for node in self.graph.nodes:
+            if isinstance(node.op, leaf.Leaf) or node in self.views:
+                continue
+            operands = list(dict.fromkeys(self.operands(node)))
+            joined = self.join(node, operands[::-1])
+            if joined is None:
+                joined = Draft([node], outer(node), kind(node))
+            else:
+                joined.nodes.append(node)
+            self.drafts[node] = joined
+            joined.needs |= {d for d in operands if d is not joined}
+            for other in operands:
+                self.absorb(joined, other)
+        groups = list(dict.fromkeys(self.drafts.values()))
+        return finish(self.graph, groups, self.drafts, self.views)
+
+    def operands(self, node: Node) -> list[Draft]:
+        """The groups that a node reads."""
+        found = []
+        for operand in node.inputs:
+            home = self.home(operand)
+            if home in self.drafts:
+                found.append(self.drafts[home])
+        return found
+
+    def home(self, node: Node) -> Node:
+        """The node whose memory a view re-reads."""
+        while node in self.views:
+            node = self.views[node]
+        return node
+
+    def join(self, node: Node, candidates: list[Draft]) -> Draft | None:
+        """The first of the operands' groups that a node may join; its outer axes are adapted."""
+        own = kind(node)
+        if own in ("product", "alone"):
+            return None
+        for draft in candidates:
+            shared = common(node, own, draft)
+            if shared is None or len(draft.nodes) >= MEMBERS:
+                continue
+            if not fits([*draft.nodes, node], shared, self.views):
+                continue
+            if self.depends([d for d in candidates if d is not draft], draft):
+                continue
+            if draft.kind == "product" and not self.follows(node, draft):
+                continue
+            draft.reasons.append(reason(node, own, draft))
+            draft.outer = shared
+            if own == "rows" and draft.kind == "map":
+                draft.kind = "rows"
+            return draft
+        return None
+
+    def absorb(self, draft: Draft, other: Draft) -> None:
+        """Take in a group of maps over the same axes, where no third group stands between."""
+        if other is draft or other.kind != "map" or other.outer != draft.outer:
+            return
+        if draft.kind == "alone" or len(draft.nodes) + len(other.nodes) > MEMBERS:
+            return
+        if draft.kind == "product" and self.streams([*other.nodes, *draft.nodes]) > STREAMS:
+            return
+        between = [d for d in (*draft.needs, *other.needs) if d not in (draft, other)]
+        if self.depends(between, draft) or self.depends(between, other):
+            return
+        nodes = [n for n in self.graph.nodes if n in {*draft.nodes, *other.nodes}]
+        if draft.kind == "product":
+            nodes = [*draft.nodes[:1], *(n for n in nodes if n is not draft.nodes[0])]
+        if not fits(nodes, draft.outer, self.views):
+            return
+        draft.nodes = nodes
+        draft.reasons.append(f"{other.nodes[0].op.name} is computed where it is read")
+        draft.needs = (draft.needs | other.needs) - {draft, other}
+        for node in other.nodes:
+            self.drafts[node] = draft
+        for third in set(self.drafts.values()):
+            if other in third.needs:
+                third.needs = (third.needs - {other}) | {draft}
+
+    def depends(self, starts: list[Draft], goal: Draft) -> bool:
+        """Whether one of some groups needs the goal to be finished first."""
+        stack, seen = list(starts), set()
+        while stack:
+            current = stack.pop()
+            if current is goal:
+                return True
+            if current not in seen:
+                seen.add(current)
+                stack.extend(current.needs)
+        return False
+
+    def follows(self, node: Node, draft: Draft) -> bool:
+        """Whether a pointwise node may follow a contraction in its registers.
+
+        Either all that follows reads few full-size operands; or this node is all that reads the
+        member before it, so that nothing more has to be stored.
+        """
+        chain = [n for n in self.chain(draft.nodes[0]) if n not in draft.nodes]
+        if self.streams([*draft.nodes, *chain]) <= STREAMS:
+            return True
+        if self.streams([*draft.nodes, node]) > STREAMS:
+            return False
+        members = set(draft.nodes)
+        read = [i for i in node.inputs if i in members]
+        return all(self.users[i] == [node] and i not in self.wanted for i in read)
+
+    def chain(self, first: Node) -> list[Node]:
+        """The maps of the same shape that follow a node, one after the other."""
+        found: dict[Node, None] = {}
+        stack = [first]
+        while stack and len(found) < MEMBERS:
+            for user in self.users[stack.pop()]:
+                if user not in found and user.shape == first.shape and kind(user) == "map":
+                    found[user] = None
+                    stack.append(user)
+        return list(found)
+
+    def streams(self, nodes: list[Node]) -> int:
+        """Full-size operands that a contraction and what follows it would read from memory."""
+        members, shape = set(nodes), nodes[0].shape
+        found = {
+            self.home(i) for n in nodes if kind(n) == "map" for i in n.inputs
+            if i not in members and i.shape == shape
+        }
+        own = {self.home(i) for n in nodes if kind(n) == "product" for i in n.inputs}
+        spread = {i for i in found if not only_maps_of_leaves(i)} | {
+            leaf_ for i in found if only_maps_of_leaves(i) for leaf_ in i.inputs
+            if leaf_.shape == shape
+        }
+        return len(spread - own)
+
+
+def only_maps_of_leaves(node: Node) -> bool:
+    """Whether a node is a map that reads leaves only: computed where it is read."""
+    return kind(node) == "map" and all(isinstance(i.op, leaf.Leaf) for i in node.inputs)
+
 
 
 def separate(graph: Graph) -> Fused:
@@ -116,29 +250,6 @@ def outer(node: Node) -> Shape:
     return node.shape if isinstance(op, Formula) and op.plain and covered(op, node) else ()
 
 
-def join(
-    node: Node, candidates: list[Draft], drafts: dict[Node, Draft], views: dict[Node, Node]
-) -> Draft | None:
-    """The first of the operands' groups that a node may join; its outer axes are adapted."""
-    own = kind(node)
-    if own in ("product", "alone"):
-        return None
-    for draft in candidates:
-        shared = common(node, own, draft)
-        if shared is None or len(draft.nodes) >= MEMBERS:
-            continue
-        if not fits(node, draft, shared, views) or depends(node, draft, drafts, views):
-            continue
-        if draft.kind == "product" and streams(node, draft) > STREAMS:
-            continue
-        draft.reasons.append(reason(node, own, draft))
-        draft.outer = shared
-        if own == "rows" and draft.kind == "map":
-            draft.kind = "rows"
-        return draft
-    return None
-
-
 def common(node: Node, own: str, draft: Draft) -> Shape | None:
     """The outer axes of a group once the node has joined, or None where it cannot."""
     if draft.kind == "alone":
@@ -166,10 +277,10 @@ def prefix(a: Shape, b: Shape) -> Shape:
     return a[:length]
 
 
-def fits(node: Node, draft: Draft, shared: Shape, views: dict[Node, Node]) -> bool:
+def fits(nodes: list[Node], shared: Shape, views: dict[Node, Node]) -> bool:
     """Whether every value passed inside the group is used at the outer axes it was made at."""
-    members = set(draft.nodes)
-    for user in (*draft.nodes, node):
+    members = set(nodes)
+    for user in nodes:
         op = user.op
         if not isinstance(op, Formula) or user.shape[: len(shared)] != shared:
             return False
@@ -199,38 +310,6 @@ def passes(operand: Node, read: tuple[object, ...], op: Formula, skip: int) -> b
     if not isinstance(rest, int):
         return False
     return made.pointwise or rest <= ROW_LIMIT
-
-
-def depends(
-    node: Node, draft: Draft, drafts: dict[Node, Draft], views: dict[Node, Node]
-) -> bool:
-    """Whether another operand needs the group to be finished first: joining would make a cycle."""
-    stack: list[Draft] = []
-    for operand in node.inputs:
-        target = operand
-        while target in views:
-            target = views[target]
-        if target in drafts and drafts[target] is not draft:
-            stack.append(drafts[target])
-    seen: set[Draft] = set()
-    while stack:
-        current = stack.pop()
-        if current is draft:
-            return True
-        if current not in seen:
-            seen.add(current)
-            stack.extend(current.needs)
-    return False
-
-
-def streams(node: Node, draft: Draft) -> int:
-    """Full-size operands that the group would read beside its contraction."""
-    members = {*draft.nodes, node}
-    found = {
-        i for n in (*draft.nodes[1:], node) for i in n.inputs
-        if i not in members and i.shape == node.shape
-    }
-    return len(found)
 
 
 def reason(node: Node, own: str, draft: Draft) -> str:

@@ -4,45 +4,28 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from graphc.errors import CompileError, IndexError, InputError
 from graphc.graph import leaf
-from graphc.graph.graph import Graph
 from graphc.graph.leaf import aligned
 from graphc.graph.node import Node
-from graphc.llvm.engine import ENTRY, Loaded, Target
-from graphc.llvm.module import Module
-from graphc.loops.ir import Kernel
+from graphc.llvm.engine import ENTRY, Loaded
 from graphc.ops import reference
 from graphc.passes import layout
-from graphc.passes.group import Fused
-from graphc.passes.memory import Plan
+from graphc.runtime import text
 from graphc.runtime.binding import bind
+from graphc.runtime.cost import Cost, cost
+from graphc.runtime.explain import explain
+from graphc.runtime.kernels import Kernels, KernelView
+from graphc.runtime.profile import Profile, profile
+from graphc.runtime.stages import Stages as Stages
 from graphc.types import resolve
 
 Array = np.ndarray[Any, Any]
-
-
-@dataclass(frozen=True)
-class Stages:
-    """What each stage of the compiler made."""
-
-    source: Graph
-    graph: Graph
-    fused: Fused
-    plan: Plan
-    lowered: tuple[Kernel, ...]
-    kernels: tuple[Kernel, ...]
-    module: Module
-    target: Target
-    extents: tuple[str, ...]
-    tags: tuple[Node, ...]
-    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 class Program:
@@ -122,6 +105,17 @@ class Program:
         ]
         if self.entry is None:
             return self.oracle(arrays, extents)
+        made = self.point(arrays, extents)
+        code = self.entry(
+            ctypes.addressof(self.table), ctypes.addressof(self.sizes),
+            ctypes.addressof(self.context),
+        )
+        if code:
+            self.refuse(code, arrays, extents)
+        return tuple(self.output(o, made, arrays, extents) for o in self.stages.graph.outputs)
+
+    def point(self, arrays: list[Array], extents: dict[str, int]) -> dict[Node, Array]:
+        """Fill in the pointer table for one call; the arrays that its outputs go to."""
         if extents != self.known:
             self.resize(extents)
         for node, array in zip(self.inputs, arrays, strict=True):
@@ -131,13 +125,7 @@ class Program:
             made[node] = np.empty(physical(node, extents), node.dtype)
             self.table[number] = made[node].ctypes.data
         self.context[0] = 0
-        code = self.entry(
-            ctypes.addressof(self.table), ctypes.addressof(self.sizes),
-            ctypes.addressof(self.context),
-        )
-        if code:
-            self.refuse(code, arrays, extents)
-        return tuple(self.output(o, made, arrays, extents) for o in self.stages.graph.outputs)
+        return made
 
     def resize(self, extents: dict[str, int]) -> None:
         """Lay the arena out for new run-time extents."""
@@ -190,6 +178,65 @@ class Program:
         except IndexError as error:
             raise IndexError(f"{error}\n  at {node.site.file}:{node.site.line}") from None
         raise IndexError(f"{node.op.name}: an index is out of bounds, at {node.site}")
+
+    # --- looking inside ---------------------------------------------------------------------
+
+    def as_text(self, stage: str = "graph", **extents: int) -> str:
+        """A stage as text: graph, backward, simplified, fused, memory, lowered, loops, llvm, asm.
+
+        "memory" states sizes for the run-time extents given by name; the others are 1.
+        """
+        return text.as_text(self.stages, stage, extents)
+
+    @property
+    def kernels(self) -> Kernels:
+        """The kernels by name, each with nodes, sites, notes, flops, bytes and as_text(stage)."""
+        return Kernels(self.stages)
+
+    def cost(self, **extents: int) -> Cost:
+        """FLOPs and bytes of every kernel for run-time extents given by name; others are 1."""
+        return cost(self.stages, extents)
+
+    def explain(self, subject: str | Node | KernelView) -> str:
+        """Which kernel computes a node or layer ("relu_1", "%7", "encoder.0"), with what, and why.
+
+        A kernel ("k03") is explained by its nodes, its schedule and its buffers.
+        """
+        return explain(self.stages, subject)
+
+    def profile(self, inputs: Mapping[str, Any] | Sequence[Any], *, repeats: int = 50) -> Profile:
+        """The time that each kernel takes on these inputs: medians, one kernel at a time.
+
+        The state is afterwards as it was. Raises as a call does, and CompileError where there is
+        no native code.
+        """
+        named = isinstance(inputs, Mapping)
+        given = self.collect((), dict(inputs)) if named else self.collect(tuple(inputs), {})
+        if self.entry is None:
+            raise CompileError("the program has no native code here that could be timed")
+        extents: dict[str, int] = {}
+        arrays = [
+            bind(node, value, extents) for node, value in zip(self.inputs, given, strict=True)
+        ]
+        with self.lock:
+            made = self.point(arrays, extents)
+            table = (self.table, self.sizes, self.context)
+            found = profile(self.stages, table, extents, repeats)
+            code = self.context[0]
+            del made
+        if code:
+            self.refuse(code, arrays, extents)
+        return found
+
+    def __repr__(self) -> str:
+        """Its inputs, outputs and size: `<Program (x: f32[batch,3]) -> (loss: f32[]), 7 kernels>`."""
+        given = ", ".join(f"{n.op.name}: {n.type}" for n in self.inputs)
+        source = self.stages.source
+        results = zip(self.names, source.outputs, strict=True)
+        shown = ", ".join(f"{name}: {node.type}" for name, node in results)
+        updated = f", {len(source.updates)} updates" if source.updates else ""
+        count = len(self.stages.kernels)
+        return f"<Program ({given}) -> ({shown}){updated}, {count} kernels, {self.stages.target.name}>"
 
 
 def physical(node: Node, extents: dict[str, int]) -> tuple[int, ...]:

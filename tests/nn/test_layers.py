@@ -85,7 +85,9 @@ def test_layer_equals_torch(torch: Any, case: Any) -> None:
     """In evaluation mode."""
     name, values, options, shape = case
     ours, theirs = getattr(nn, name)(*values, **options), getattr(torch.nn, name)(*values, **options)
-    compare(torch, ours, theirs, draw(*shape))
+    # torch's gradient of this one multiplies by 1/6 in float32
+    tolerance = 1e-7 if name == "Hardsigmoid" else 1e-9
+    compare(torch, ours, theirs, draw(*shape), tolerance=tolerance)
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if "BatchNorm" in c[0]], ids=name_of)

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from graphc import ops
 from graphc.autodiff import vjp
 from graphc.errors import ShapeError, UnsupportedOpError
 from graphc.graph.leaf import input
 from graphc.graph.site import layer
-from graphc import ops
 from graphc.ops.formula import fill
 from tests.support import central_differences, random, run, same, single
 
@@ -263,7 +263,7 @@ def test_every_remedy_that_is_offered_fits() -> None:
 
 
 def test_products_name_what_does_not_fit() -> None:
-    with pytest.raises(ShapeError, match="rows of 3 .* cannot meet columns of 4"):
+    with pytest.raises(ShapeError, match=r"rows of 3 .* cannot meet columns of 4"):
         ops.matmul(input("a", (2, 3)), input("b", (4, 5)))
     with pytest.raises(ShapeError, match="extents 2 and 3"):
         ops.matmul(input("a", (2, 2, 3)), input("b", (3, 3, 5)))

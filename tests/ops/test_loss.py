@@ -39,6 +39,7 @@ PAIRS: list[tuple[str, Any, Any, Callable[[Any], Any]]] = [
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize(("name", "x", "target", "other"), PAIRS, ids=[p[0] for p in PAIRS])
+@pytest.mark.filterwarnings("ignore:reduction")
 def test_of_pairs(torch: Any, name: str, x: Any, target: Any, other: Any, reduction: str) -> None:
     ours, theirs = getattr(loss, name), other(torch.nn.functional)
     order = 1 if name in ("bce_loss", "l1_loss") else 2  # as far as PyTorch goes
@@ -52,6 +53,7 @@ def test_of_pairs(torch: Any, name: str, x: Any, target: Any, other: Any, reduct
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.filterwarnings("ignore:reduction")
 def test_options(torch: Any, reduction: str) -> None:
     f, target, kept = torch.nn.functional, torch.tensor(T), {"reduction": reduction}
     same(

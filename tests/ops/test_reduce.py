@@ -41,21 +41,13 @@ def theirs(torch: Any, name: str, axis: Any, keepdims: bool) -> Any:
 @pytest.mark.parametrize("keepdims", [False, True])
 def test_reductions_equal_pytorch(torch: Any, name: str, axis: Any, keepdims: bool) -> None:
     x = random(3, 4, 2)
-    function = getattr(ops, name)
-    same(
-        torch,
-        lambda x: function(x, axis, keepdims=keepdims),
-        theirs(torch, name, axis, keepdims),
-        x,
-        order=2 if name in SMOOTH else 1,
-        tolerance=1e-9,
-    )
-    single(
-        torch,
-        lambda x: function(x, axis, keepdims=keepdims),
-        theirs(torch, name, axis, keepdims),
-        x,
-    )
+    other = theirs(torch, name, axis, keepdims)
+
+    def ours(x: Any) -> Any:
+        return getattr(ops, name)(x, axis, keepdims=keepdims)
+
+    same(torch, ours, other, x, order=2 if name in SMOOTH else 1, tolerance=1e-9)
+    single(torch, ours, other, x)
 
 
 @pytest.mark.parametrize("name", SMOOTH)

@@ -1,0 +1,167 @@
+"""A compiled program as text, stage by stage: from the graph that was declared to the assembly."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+
+from graphc.errors import InputError
+from graphc.graph.graph import Graph
+from graphc.graph.leaf import Leaf
+from graphc.graph.node import Node
+from graphc.graph.show import aligned, call, name_nodes, show
+from graphc.llvm import engine
+from graphc.llvm.engine import Target
+from graphc.loops import show as loops
+from graphc.loops.ir import Kernel
+from graphc.passes.group import Group
+from graphc.runtime.memory import memory_text
+from graphc.runtime.stages import Stages
+
+Extents = Mapping[str, int]
+
+
+def as_text(stages: Stages, stage: str, extents: Extents) -> str:
+    """One stage as text. Raises InputError that lists the stages for an unknown one.
+
+    A node has the same %number in the texts of all stages. Sizes in "memory" are for the given
+    extents; those not given are 1.
+    """
+    if stage not in STAGES:
+        raise InputError(f"no stage {stage!r}; there are {', '.join(STAGES)}{near(stage, STAGES)}")
+    return STAGES[stage](stages, extents)
+
+
+def kernel_text(stages: Stages, number: int, stage: str) -> str:
+    """One stage of one kernel: fused, lowered, loops, llvm or asm. Raises InputError otherwise."""
+    if stage not in KERNEL_STAGES:
+        raise InputError(
+            f"no stage {stage!r} of a kernel; there are {', '.join(KERNEL_STAGES)}"
+            f"{near(stage, KERNEL_STAGES)}"
+        )
+    return KERNEL_STAGES[stage](stages, number)
+
+
+def near(wanted: str, known: Iterable[str]) -> str:
+    """The end of a refusal: the nearest known names, or nothing where none is near."""
+    found = difflib.get_close_matches(wanted, list(known), n=3, cutoff=0.5)
+    return f". Did you mean {' or '.join(map(repr, found))}?" if found else ""
+
+
+def names_of(stages: Stages) -> dict[Node, str]:
+    """The printed name of every node, one and the same in all stages."""
+    return name_nodes(stages.source, stages.graph)
+
+
+# --- graphs ---------------------------------------------------------------------------------
+
+
+def graph_text(graph: Graph, stages: Stages) -> str:
+    """A graph with the program's names."""
+    return show(graph, names=names_of(stages), columns=("type", "formula", "site"))
+
+
+def backward_text(stages: Stages) -> str:
+    """The nodes that differentiation made, after the forward nodes whose values they read."""
+    graph, names = stages.source, names_of(stages)
+    derived = [n for n in graph.nodes if n.site.derived and not isinstance(n.op, Leaf)]
+    if not derived:
+        return "# nothing was differentiated"
+    members = set(derived)
+    read = dict.fromkeys(operand for node in derived for operand in node.inputs)
+    kept = [n for n in graph.nodes if n in read and n not in members]
+    rows = [
+        ("kept", f"{names[node]} = {call(node, names)}", f": {node.type}", f"# {node.site}")
+        for node in kept
+        if not isinstance(node.op, Leaf)
+    ]
+    body = show(graph, names=names, only=members, columns=("type", "formula", "site"))
+    return "\n".join([*aligned(rows), body])
+
+
+def fused_text(stages: Stages) -> str:
+    """Every group: its kernel, its nodes (stored ones marked), and why they stand together."""
+    names = names_of(stages)
+    parts = [
+        group_text(group, kernel.name, names)
+        for group, kernel in zip(stages.plan.groups, stages.kernels, strict=True)
+    ]
+    views = [
+        (names[node], "re-reads", names[home], f"# {stages.fused.reasons.get(node, 'a view')}")
+        for node, home in stages.fused.aliases.items()
+    ]
+    if views:
+        parts.append("\n".join(["without kernels", *(f"  {line}" for line in aligned(views))]))
+    return "\n\n".join(parts)
+
+
+def group_text(group: Group, name: str, names: Mapping[Node, str]) -> str:
+    """One group: the loops its members share, its members, its reasons."""
+    space = ", ".join(map(str, group.outer))
+    roots = set(group.roots)
+    rows = [
+        (
+            "stored" if node in roots else "inside",
+            f"{names[node]} = {call(node, names)}",
+            f": {node.type}",
+            node.op.describe(),
+        )
+        for node in group.nodes
+    ]
+    lines = [f"{name}  over [{space}]", *(f"  {line}" for line in aligned(rows))]
+    return "\n".join([*lines, *(f"  # {reason}" for reason in dict.fromkeys(group.reasons))])
+
+
+# --- loops and code -------------------------------------------------------------------------
+
+
+def kernels_text(kernels: Iterable[Kernel]) -> str:
+    """Loop nests, one below the other."""
+    return "\n\n".join(map(loops.show, kernels))
+
+
+@lru_cache(maxsize=4)
+def assembly(text: str, target: Target) -> str:
+    """The assembly of a module's text, remembered for the next kernel that is asked for."""
+    return engine.assembly(text, target)
+
+
+def function_assembly(text: str, name: str) -> str:
+    """One function's part of a module's assembly, from its label to its end."""
+    lines = text.splitlines()
+    label = re.compile(rf"_?{re.escape(name)}:")
+    start = next((i for i, line in enumerate(lines) if label.match(line)), None)
+    if start is None:
+        return f"# {name} has no function of its own: LLVM put it into its caller"
+    ends = re.compile(r"\.?Lfunc_end\d+:|\s+\.size\s")
+    stop = next((i for i in range(start, len(lines)) if ends.match(lines[i])), len(lines))
+    return "\n".join(lines[start:stop])
+
+
+STAGES: dict[str, Callable[[Stages, Extents], str]] = {
+    "graph": lambda stages, _: graph_text(stages.source, stages),
+    "backward": lambda stages, _: backward_text(stages),
+    "simplified": lambda stages, _: graph_text(stages.graph, stages),
+    "fused": lambda stages, _: fused_text(stages),
+    "memory": lambda stages, extents: memory_text(stages, extents, names_of(stages)),
+    "lowered": lambda stages, _: kernels_text(stages.lowered),
+    "loops": lambda stages, _: kernels_text(stages.kernels),
+    "llvm": lambda stages, _: stages.module.text,
+    "asm": lambda stages, _: assembly(stages.module.text, stages.target),
+}
+"""What a program can be looked at as, in the order in which it is made."""
+
+KERNEL_STAGES: dict[str, Callable[[Stages, int], str]] = {
+    "fused": lambda stages, number: group_text(
+        stages.plan.groups[number], stages.kernels[number].name, names_of(stages)
+    ),
+    "lowered": lambda stages, number: loops.show(stages.lowered[number]),
+    "loops": lambda stages, number: loops.show(stages.kernels[number]),
+    "llvm": lambda stages, number: stages.module.functions[stages.kernels[number].name],
+    "asm": lambda stages, number: function_assembly(
+        assembly(stages.module.text, stages.target), stages.kernels[number].name
+    ),
+}
+"""What one kernel can be looked at as."""

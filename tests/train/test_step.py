@@ -1,0 +1,197 @@
+"""The compiled training step: against torch, its state, its errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc import nn, ops, optim
+from graphc.errors import InputError, ShapeError
+from graphc.train import compile_eval_step, compile_train_step
+
+Array = np.ndarray[Any, Any]
+
+
+def mlp() -> nn.Sequential:
+    """A small network with batch norm."""
+    return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 3))
+
+
+def data(steps: int, size: int = 6, dtype: str = "float32") -> list[tuple[Array, Array]]:
+    """Batches of inputs and labels."""
+    random = np.random.default_rng(1)
+    return [
+        (random.standard_normal((size, 4)).astype(dtype), random.integers(0, 3, size))
+        for _ in range(steps)
+    ]
+
+
+def test_twenty_steps_equal_torch(torch: Any) -> None:
+    """Losses, parameters and running statistics, in float64."""
+    ours = mlp().double()
+    theirs = torch.nn.Sequential(
+        torch.nn.Linear(4, 8), torch.nn.BatchNorm1d(8), torch.nn.Tanh(), torch.nn.Linear(8, 3)
+    ).double()
+    ours.load_state_dict(theirs.state_dict())
+    step = compile_train_step(
+        ours,
+        "cross_entropy",
+        optim.Adam(0.01),
+        inputs={"x": ("batch", 4)},
+        targets={"y": ("batch",)},
+    )
+    optimizer = torch.optim.Adam(theirs.parameters(), 0.01)
+    for x, y in data(20, dtype="float64"):
+        found = step(x=x, y=y)["loss"]
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(theirs(torch.tensor(x)), torch.tensor(y))
+        loss.backward()
+        optimizer.step()
+        assert float(found) == pytest.approx(loss.item(), rel=1e-9)
+    for name, value in theirs.state_dict().items():
+        np.testing.assert_allclose(
+            ours.state_dict()[name], value.numpy(), rtol=1e-7, atol=1e-9, err_msg=name
+        )
+
+
+def test_metrics_and_ragged_batches() -> None:
+    """Metrics are of the parameters before the step; another batch size needs no compilation."""
+    step = compile_train_step(
+        mlp(),
+        "cross_entropy",
+        optim.SGD(0.1),
+        inputs={"x": ("batch", 4)},
+        targets={"y": ("batch",)},
+        metrics=["accuracy", "perplexity"],
+    )
+    for size in (6, 2, 5):
+        (batch,) = data(1, size)
+        found = step(x=batch[0], y=batch[1])
+        assert list(found) == ["loss", "accuracy", "perplexity"]
+        assert float(found["perplexity"]) == pytest.approx(np.exp(found["loss"]), rel=1e-5)
+    assert step.optimizer.step == 3
+
+
+def test_schedules_and_random_steps_advance() -> None:
+    """The rate follows the schedule; dropout draws anew in every step."""
+    graphc.seed(0)
+    model = nn.Sequential(nn.Linear(4, 50), nn.Dropout(0.5), nn.Linear(50, 3))
+    optimizer = optim.SGD(optim.StepLR(0.0, 1, per="epoch"))
+    step = compile_train_step(
+        model,
+        "cross_entropy",
+        optimizer,
+        inputs={"x": (6, 4)},
+        targets={"y": (6,)},
+        steps_per_epoch=2,
+    )
+    ((x, y),) = data(1)
+    losses = [float(step(x=x, y=y)["loss"]) for _ in range(4)]
+    assert len(set(losses)) == 4
+    decayed = optim.SGD(optim.StepLR(1.0, 1, gamma=0.5, per="epoch"))
+    step = compile_train_step(
+        mlp(), "cross_entropy", decayed, {"x": (6, 4)}, {"y": (6,)}, steps_per_epoch=2
+    )
+    rates = []
+    for _ in range(5):
+        step(x=x, y=y)
+        rates.append(decayed.lr)
+    assert rates == [1.0, 1.0, 0.5, 0.5, 0.25]
+
+
+def test_frozen_and_unused_parameters_stay() -> None:
+    """Weight decay does not touch them either."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            self.body = nn.Linear(4, 3)
+            self.unused = nn.Linear(2, 2)
+
+        def forward(self, x: Any) -> Any:
+            return self.body(x)
+
+    model = Net()
+    model.body.bias.trainable = False
+    before = model.state_dict()
+    step = compile_train_step(
+        model,
+        "cross_entropy",
+        optim.SGD(0.1, weight_decay=0.1),
+        inputs={"x": ("batch", 4)},
+        targets={"y": ("batch",)},
+    )
+    ((x, y),) = data(1)
+    step(x=x, y=y)
+    changed = {n for n, v in model.state_dict().items() if (v != before[n]).any()}
+    assert changed == {"body.weight"}
+
+
+def test_custom_loss_and_dtypes() -> None:
+    """A function of several targets; float targets by default, others as given."""
+    model = nn.Linear(4, 3)
+
+    def loss(prediction: Any, y: Any, weight: Any) -> Any:
+        return ops.mean(ops.square(prediction - y) * ops.cast(weight, "float32"))
+
+    step = compile_train_step(
+        model,
+        loss,
+        optim.SGD(0.1),
+        inputs={"x": ("batch", 4)},
+        targets={"y": ("batch", 3), "weight": (("batch", 1), "int32")},
+        metrics={"peak": lambda prediction, *_: ops.max(prediction)},
+    )
+    x, y = np.ones((2, 4), np.float32), np.zeros((2, 3), np.float32)
+    assert set(step(x=x, y=y, weight=np.ones((2, 1), np.int32))) == {"loss", "peak"}
+
+
+def test_evaluation_moves_nothing() -> None:
+    """Running statistics are used, not updated."""
+    model = mlp()
+    step = compile_eval_step(
+        model, "cross_entropy", {"x": ("batch", 4)}, {"y": ("batch",)}, metrics=["accuracy"]
+    )
+    before = model.state_dict()
+    ((x, y),) = data(1)
+    one, two = step(x=x, y=y), step(x=x, y=y)
+    assert one == two and set(one) == {"loss", "accuracy"}
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_label_out_of_range_changes_no_state() -> None:
+    """IndexError, and the step did not happen."""
+    model = mlp()
+    optimizer = optim.Adam(0.1)
+    step = compile_train_step(
+        model, "cross_entropy", optimizer, {"x": ("batch", 4)}, {"y": ("batch",)}
+    )
+    before = model.state_dict()
+    ((x, y),) = data(1)
+    y[3] = 3
+    with pytest.raises(IndexError, match="3"):
+        step(x=x, y=y)
+    assert optimizer.step == 0
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_errors() -> None:
+    """What cannot be a training step."""
+    specs: dict[str, Any] = {"inputs": {"x": ("batch", 4)}, "targets": {"y": ("batch", 3)}}
+    sgd = optim.SGD(0.1)
+    with pytest.raises(ShapeError, match="must be a scalar"):
+        compile_train_step(nn.Linear(4, 3), lambda p, y: p - y, sgd, **specs)
+    with pytest.raises(InputError, match="must return a node"):
+        compile_train_step(nn.Linear(4, 3), lambda p, y: 0.0, sgd, **specs)  # type: ignore[arg-type, return-value]  # on purpose
+    with pytest.raises(InputError, match="no trainable parameter"):
+        compile_train_step(nn.ReLU(), lambda p, y: ops.sum(p), sgd, **specs)
+    with pytest.raises(InputError, match="names an input and a target"):
+        compile_train_step(nn.Linear(4, 3), "mse", sgd, {"x": (1, 4)}, {"x": (1, 3)})
+    with pytest.raises(InputError, match="threads"):
+        compile_train_step(nn.Linear(4, 3), "mse", sgd, **specs, threads=0)
+    with pytest.raises(ShapeError, match="not a scalar"):
+        compile_train_step(nn.Linear(4, 3), "mse", sgd, **specs, metrics=[lambda p, y: p])
