@@ -18,13 +18,16 @@ from graphc.loops.lower import lower
 from graphc.loops.machine import Machine
 from graphc.loops.order import order
 from graphc.loops.tile import tile
+from graphc.passes import layout
 from graphc.passes.fold import fold
 from graphc.passes.fuse import fuse, separate
 from graphc.passes.invert import invert
+from graphc.passes.memory import Plan
 from graphc.passes.memory import plan as plan_memory
 from graphc.passes.pack import pack
 from graphc.passes.simplify import simplify
 from graphc.runtime.program import Program, Stages
+from graphc.types import SIZE
 
 GRAPH_PASSES: tuple[Callable[[Graph], Graph], ...] = (fold, simplify, invert, pack)
 LOOP_PASSES: tuple[Callable[[Kernel, Machine], Kernel], ...] = (order, tile)
@@ -82,14 +85,29 @@ def build(source: Graph, target: str | None = None) -> tuple[Stages, engine.Load
         for number, (kernel, low) in enumerate(zip(kernels, lowered, strict=True))
     ]
     with log.timed("emit"):
-        module: Module = emit(calls, extents, machine, "entry")     # loops  -> LLVM
+        module: Module = emit(                                      # loops  -> LLVM
+            calls, extents, machine, "entry",
+            copies=[(a, b, size_of(plan.slots[b].node)) for a, b in plan.copies],
+            inputs=[(plan.place[n], n.shape) for n in inputs_of(source, plan)],
+        )
     log.dump("llvm", 4, lambda: module.text)
     loaded = None
     if machine.native and not debug.reference():
         with log.timed("codegen"):
-            loaded = engine.load(module.text, (module.entry,), machine)
+            loaded = engine.load(module.text, (module.entry, module.call), machine)
     stages = Stages(
         source, graph, fused, plan, tuple(low.kernel for low in lowered), tuple(kernels), module,
         machine, extents, tuple(tags), log.seconds,
     )
     return stages, loaded
+
+
+def size_of(variable: Node) -> int:
+    """Bytes of a variable."""
+    return layout.elements(variable.type, {}) * SIZE[variable.dtype]
+
+
+def inputs_of(source: Graph, plan: Plan) -> list[Node]:
+    """The inputs that the program takes, in the order of the source graph."""
+    taken = {slot.node for slot in plan.slots if slot.kind == "input"}
+    return [node for node in source.nodes if node in taken]

@@ -1,11 +1,11 @@
 """Graphs as text: every node as its type and its mathematics, in a deterministic order.
 
-    input     x : f32[2,3]
-    parameter w : f32[3,2]
-    %0 = matmul(x, w)     : f32[2,2]  [m, n] += a*b  where a[m, k], b[k, n]
-    %1 = matmul.da(%0, w) : f32[2,3]  [m, k] += b*grad  where grad[m, n], b[k, n]
-    output out0 = %0
-    update w <- %7
+input     x : f32[2,3]
+parameter w : f32[3,2]
+%0 = matmul(x, w)     : f32[2,2]  [m, n] += a*b  where a[m, k], b[k, n]
+%1 = matmul.da(%0, w) : f32[2,3]  [m, k] += b*grad  where grad[m, n], b[k, n]
+output out0 = %0
+update w <- %7
 """
 
 from __future__ import annotations
@@ -42,7 +42,11 @@ def show(
     """
     names = name_nodes(graph) if names is None else names
     return "\n".join(
-        [*_leaves(graph, names, only), *_nodes(graph, names, only, columns), *_ends(graph, names, only)]
+        [
+            *_leaves(graph, names, only),
+            *_nodes(graph, names, only, columns),
+            *_ends(graph, names, only),
+        ]
     )
 
 

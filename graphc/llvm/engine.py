@@ -61,6 +61,11 @@ def host_features() -> dict[str, bool]:
     return dict(llvm.get_host_cpu_features())
 
 
+def llvm_version() -> str:
+    """The version of the LLVM that llvmlite brings."""
+    return ".".join(map(str, llvm.llvm_version_info))
+
+
 def host_level() -> str:
     """The highest level that the host runs."""
     if platform.machine().lower() in ("aarch64", "arm64"):

@@ -5,14 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from graphc.llvm import fastcall
 from graphc.llvm.emit import Function
 from graphc.llvm.engine import Target, header
 from graphc.loops.ir import Kernel
+from graphc.types import Shape
 
 ATTRIBUTES = (
     'attributes #0 = {{ nounwind "no-trapping-math"="true" "target-cpu"="{cpu}" '
     '"target-features"="{features}" "prefer-vector-width"="{bits}" }}'
 )
+
+
+COMMIT = [
+    "  %failed = load i64, ptr %context, align 8",
+    "  %stop = icmp ne i64 %failed, 0",
+    "  br i1 %stop, label %refused, label %commit",
+    "commit:",
+]
 
 
 @dataclass(frozen=True)
@@ -30,11 +40,23 @@ class Module:
 
     text: str
     entry: str
+    call: str
     functions: dict[str, str]
 
 
-def emit(calls: Sequence[Call], extents: tuple[str, ...], target: Target, entry: str) -> Module:
+def emit(
+    calls: Sequence[Call],
+    extents: tuple[str, ...],
+    target: Target,
+    entry: str,
+    *,
+    copies: Sequence[tuple[int, int, int]] = (),
+    inputs: Sequence[tuple[int, Shape]] = (),
+) -> Module:
     """The program's module. The entry takes the pointer table, the extents and the context.
+
+    `copies` (from slot, to slot, bytes) follow the kernels. `inputs` (slot, shape) are what the
+    entry's form as a C function of Python objects binds.
 
     Kernels that write state follow all that check indices: where a check failed, the entry returns
     before the first of them, and no state has changed.
@@ -55,12 +77,7 @@ def emit(calls: Sequence[Call], extents: tuple[str, ...], target: Target, entry:
     for number, call in enumerate(calls):
         if call.commits and not guarded:
             guarded = True
-            lines += [
-                "  %failed = load i64, ptr %context, align 8",
-                "  %stop = icmp ne i64 %failed, 0",
-                "  br i1 %stop, label %refused, label %commit",
-                "commit:",
-            ]
+            lines += COMMIT
         arguments = []
         for place, slot in enumerate(call.slots):
             name = f"%p{number}.{place}"
@@ -69,15 +86,29 @@ def emit(calls: Sequence[Call], extents: tuple[str, ...], target: Target, entry:
             arguments.append(f"ptr {name}")
         arguments += [f"i64 %size.{e}" for e in extents] + ["ptr %context"]
         lines.append(f"  call void @{call.kernel.name}({', '.join(arguments)})")
+    if copies and not guarded:
+        guarded = True
+        lines += COMMIT
+    for number, (source, destination, size) in enumerate(copies):
+        for end, slot in (("from", source), ("to", destination)):
+            lines.append(f"  %c{number}.{end}.at = getelementptr ptr, ptr %table, i64 {slot}")
+            lines.append(f"  %c{number}.{end} = load ptr, ptr %c{number}.{end}.at, align 8")
+        lines.append(
+            f"  call void @llvm.memcpy.p0.p0.i64(ptr %c{number}.to, ptr %c{number}.from, "
+            f"i64 {size}, i1 false)"
+        )
+        declarations.add("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
     lines += ["  %code = load i64, ptr %context, align 8", "  ret i64 %code"]
     if guarded:
         lines += ["refused:", "  ret i64 %failed"]
     lines.append("}")
-    bodies = {**functions, entry: "\n".join(lines)}
+    call_name = f"{entry}_call"
+    bound = fastcall.emit(entry, call_name, inputs, extents)
+    bodies = {**functions, entry: "\n".join(lines), call_name: bound}
     attributes = ATTRIBUTES.format(
         cpu=target.cpu, features=target.features, bits=target.vector_bytes * 8
     )
     text = "\n\n".join(
         [header(target), "\n".join(sorted(declarations)), *bodies.values(), attributes]
     )
-    return Module(text + "\n", entry, functions)
+    return Module(text + "\n", entry, call_name, functions)

@@ -480,9 +480,11 @@ class Lowering:
         self.scopes.append(Scope(loop))
 
     def close(self, loop: str, extent: Extent) -> None:
-        """End a loop's body and put the loop into the enclosing one."""
+        """End a loop's body and put the loop, where it has any step, into the enclosing one."""
         scope = self.scopes.pop()
         assert scope.loop == loop
+        if extent == 0:
+            return
         self.write(For(loop, 0, bound(extent), 1, "serial", tuple(scope.body)))
 
     def write(self, stmt: Stmt) -> None:

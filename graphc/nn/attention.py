@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -100,8 +101,9 @@ class MultiheadAttention(Module):
         """[n, t, E] -> [n, heads, t, E/heads], by the projection's part 0, 1 or 2."""
         width = self.embed_dim
         rows = slice(part * width, (part + 1) * width)
-        bias = self.in_proj_bias
-        x = ops.linear(x, self.in_proj_weight[rows], None if bias is None else bias[rows])
+        weight: Any = self.in_proj_weight
+        bias: Any = self.in_proj_bias
+        x = ops.linear(x, weight[rows], None if bias is None else bias[rows])
         split = (*x.shape[:2], self.num_heads, width // self.num_heads)
         return ops.transpose(ops.reshape(x, split), (0, 2, 1, 3))
 
@@ -168,21 +170,21 @@ class TransformerEncoderLayer(Module):
 
     def forward(
         self,
-        x: Node,
+        x: Any,
         *,
         src_mask: Node | None = None,
         src_key_padding_mask: Node | None = None,
         is_causal: bool = False,
-    ) -> Node:
+    ) -> Any:
         """[n, t, d_model] -> the same; masks as in MultiheadAttention."""
 
-        def attend(x: Node) -> Node:
+        def attend(x: Any) -> Any:
             result, _ = self.self_attn(
                 x, attn_mask=src_mask, key_padding_mask=src_key_padding_mask, is_causal=is_causal
             )
             return self.dropout1(result)
 
-        def expand(x: Node) -> Node:
+        def expand(x: Any) -> Any:
             function = ops.relu if self.activation == "relu" else ops.gelu
             return self.dropout2(self.linear2(self.dropout(function(self.linear1(x)))))
 

@@ -67,20 +67,18 @@ class BatchNorm(Module):
             )
         result, mean, variance = ops.batch_norm(x, self.weight, self.bias, eps=self.eps)
         if self.training and self.track_running_stats:
-            self._track(mean, variance, count(x))
+            self._track(mean, variance * unbiased(x))
         return result
 
-    def _track(self, mean: Node, variance: Node, n: Node) -> None:
-        """Move the running statistics; the one batch of size 1 has no unbiased variance: biased."""
+    def _track(self, mean: Node, variance: Node) -> None:
+        """Move the running statistics towards those of the batch."""
         mean, variance = ops.stop_gradient(mean), ops.stop_gradient(variance)
-        unbiased = variance * (n / ops.maximum(n - 1.0, 1.0))
         self.num_batches_tracked = self.num_batches_tracked + 1
-        if self.momentum is None:
+        part: Any = self.momentum
+        if part is None:
             part = 1.0 / ops.cast(self.num_batches_tracked, mean.dtype)
-        else:
-            part = leaf.constant(self.momentum, mean.dtype)
         self.running_mean = (1.0 - part) * self.running_mean + part * mean
-        self.running_var = (1.0 - part) * self.running_var + part * unbiased
+        self.running_var = (1.0 - part) * self.running_var + part * variance
 
     def extra_repr(self) -> str:
         """Features and options."""
@@ -226,11 +224,14 @@ def shape_of(sizes: int | tuple[int, ...]) -> tuple[int, ...]:
     return (sizes,) if isinstance(sizes, int) else tuple(sizes)
 
 
-def count(x: Node) -> Node:
-    """How many elements each channel of x [n, c, ...] has, as a scalar of x's dtype."""
+def unbiased(x: Node) -> float | Node:
+    """n / (n - 1), n the number of elements of each channel of x [n, c, ...]; 1 where n is 1."""
     extents = (x.shape[0], *x.shape[2:])
-    total = leaf.constant(math.prod(e for e in extents if isinstance(e, int)), x.dtype)
+    known = math.prod(e for e in extents if isinstance(e, int))
+    n: Node | None = None
     for name in extents:
         if isinstance(name, str):
-            total = total * ops.cast(leaf.extent(name), x.dtype)
-    return total
+            n = ops.cast(leaf.extent(name), x.dtype) * float(known)
+    if n is None:
+        return known / max(known - 1, 1)
+    return n / ops.maximum(n - 1.0, 1.0)

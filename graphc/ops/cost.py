@@ -66,11 +66,11 @@ def _count(expr: Expr, operands: frozenset[Symbol]) -> int:
                 return 0
             case sympy.Add() | sympy.Mul():
                 fixed = part.func(*(inner for inner in part.args if not varies(inner)))
-                moving = sum(varies(inner) for inner in part.args)
+                moving: int = sum(varies(inner) for inner in part.args)
                 return moving - (fixed in (part.func.identity, -part.func.identity))
             case sympy.Pow(exp=sympy.Integer() as exponent) if abs(exponent) > 1:
                 size = abs(int(exponent))
-                return size.bit_length() + size.bit_count() - 2 + (exponent < 0)
+                return size.bit_length() + size.bit_count() - 2 + int(bool(exponent < 0))
             case sympy.Piecewise():
                 return len(part.args) - 1
         return 1

@@ -30,7 +30,8 @@ def made(name: str, expr: Expr | float, shape: Sizes, dtype: object) -> Node:
 def full(shape: Sizes, value: float, dtype: object = "float32") -> Node:
     """result[i] = value, of any dtype; an extent may be a name. Source: numpy.full."""
     sizes = (shape,) if isinstance(shape, int) else tuple(shape)
-    return fill(value, TensorType(dtype_name(dtype), sizes), "full")
+    number = int(value) if isinstance(value, float) and value.is_integer() else value
+    return fill(number, TensorType(dtype_name(dtype), sizes), "full")
 
 
 def zeros(shape: Sizes, dtype: object = "float32") -> Node:

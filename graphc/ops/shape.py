@@ -46,10 +46,8 @@ def number(name: str, x: Node, axis: int) -> int:
     """An axis's extent, which must be a number."""
     extent = x.shape[axis]
     if not isinstance(extent, int):
-        raise fail(
-            ShapeError, name, [x],
-            f"axis {axis} has the run-time extent {extent!r}; this needs a number there",
-        )  # fmt: skip
+        problem = f"axis {axis} has the run-time extent {extent!r}; this needs a number there"
+        raise fail(ShapeError, name, [x], problem)
     return extent
 
 
@@ -128,7 +126,6 @@ def _inferred(x: Node, given: Shape) -> Shape:
     want = math.prod(e for e in given if isinstance(e, int) and e != -1)
     missing = [n for n in names if n not in given]
     unknown = [e for e in given if isinstance(e, str) and e not in names]
-    hint = ""
     if -1 in given and not unknown:
         at = given.index(-1)
         free: Extent | None = None
@@ -140,12 +137,9 @@ def _inferred(x: Node, given: Shape) -> Shape:
             return (*given[:at], free, *given[at + 1 :])
     elif not missing and not unknown and have == want:
         return given
-    if names:
-        hint = f"; the run-time extent {names[0]!r} must stay an axis by itself"
-    raise fail(
-        ShapeError, "reshape", [x],
-        f"{x.shape} cannot become {given}: {_text(x.shape)} elements against {_text(given)}{hint}",
-    )  # fmt: skip
+    hint = f"; the run-time extent {names[0]!r} must stay an axis by itself" if names else ""
+    counts = f"{_text(x.shape)} elements against {_text(given)}"
+    raise fail(ShapeError, "reshape", [x], f"{x.shape} cannot become {given}: {counts}{hint}")
 
 
 def _text(shape: Shape) -> str:
@@ -200,11 +194,8 @@ def flatten(x: Node, start_axis: int = 0, end_axis: int = -1) -> Node:
         return x
     merged = x.shape[start : end + 1]
     if any(isinstance(e, str) for e in merged) and sum(e != 1 for e in merged) > 1:
-        raise fail(
-            ShapeError, "flatten", [x],
-            f"axes {start} to {end} have extents {merged}: a run-time extent cannot be merged; "
-            "start after it",
-        )  # fmt: skip
+        problem = f"axes {start} to {end} have extents {merged}: a run-time extent cannot be merged"
+        raise fail(ShapeError, "flatten", [x], f"{problem}; start after it")
     size: Extent | None = next((e for e in merged if isinstance(e, str)), None)
     size = size or _product(merged, range(len(merged)))
     return reshape(x, (*x.shape[:start], size, *x.shape[end + 1 :]))

@@ -43,6 +43,9 @@ class Optimizer:
     slots: ClassVar[tuple[str, ...]] = ()
     """The names of the arrays that are kept for each parameter."""
 
+    scheduled: bool
+    """Whether some rate changes by a schedule."""
+
     def __init__(
         self,
         lr: Rate,
@@ -63,7 +66,7 @@ class Optimizer:
         self._members: dict[int, int] = {}
         for position, group in enumerate(self.groups):
             self._check_group(position, group)
-        self._schedules = [schedule_of(group.get("lr", lr)) for group in self.groups]
+        self._follow([schedule_of(group.get("lr", lr)) for group in self.groups])
         self._factors = [float(group.get("lr_factor", 1.0)) for group in self.groups]
         self.cells: dict[str, Cell] = {}
         self._attached: dict[str, Parameter] = {}
@@ -111,12 +114,12 @@ class Optimizer:
 
     @lr.setter
     def lr(self, rate: Rate) -> None:
-        schedule, old = schedule_of(rate), self.lr
+        old = self.lr
         for position, group in enumerate(self.groups):
-            if position and "lr" in group:
+            if "lr" in group:
                 ratio = float(self.cells[rate_name(position)].value) / old if old else 1.0
                 self._factors[position] = ratio
-            self._schedules[position] = schedule
+        self._follow([schedule_of(rate)] * len(self.groups))
         self.set_rates(self.step, 1)
 
     @property
@@ -125,14 +128,13 @@ class Optimizer:
         return int(self.cells["step"].value)
 
     @property
-    def scheduled(self) -> bool:
-        """Whether some rate changes by a schedule."""
-        return any(not isinstance(schedule, Constant) for schedule in self._schedules)
-
-    @property
     def schedules(self) -> tuple[Schedule, ...]:
         """The schedule of every group, the first that of parameters in none."""
         return tuple(self._schedules)
+
+    def _follow(self, schedules: Sequence[Schedule]) -> None:
+        self._schedules = list(schedules)
+        self.scheduled = any(not isinstance(schedule, Constant) for schedule in schedules)
 
     def set_rates(self, step: int, steps_per_epoch: int) -> None:
         """Write the rates of a step, counted from 0, into their cells."""
@@ -243,10 +245,12 @@ class Optimizer:
             raise InputError(f"cannot load the state of {type(self).__name__}:\n  {listed}{hint}")
         for name, cell in self.cells.items():
             cell.assign(state[name])
-        for position, schedule in enumerate(self._schedules):
+        kept = list(self._schedules)
+        for position, schedule in enumerate(kept):
             if isinstance(schedule, Constant):
                 self._factors[position] = 1.0
-                self._schedules[position] = Constant(float(self.cells[rate_name(position)].value))
+                kept[position] = Constant(float(self.cells[rate_name(position)].value))
+        self._follow(kept)
 
     def __repr__(self) -> str:
         """The rate and the options."""

@@ -28,7 +28,8 @@ class Slot:
 class Plan:
     """Kernels in order, the pointer table, and copies to make at the end.
 
-    `copies` are (from slot, to slot) for updates that could not be made in place.
+    `copies` are (from slot, to slot), in order, for updates that could not be made in place; where
+    the source is itself overwritten they go through the arena.
     """
 
     groups: tuple[Group, ...]
@@ -111,13 +112,26 @@ def plan(fused: Fused) -> Plan:
             slot(node, "output", made[node], end)
         else:
             slot(node, "arena", made[node], max(last.get(node, -1), made[node]))
-    copies = tuple(
-        (place[fused.home(value)], place[variable])
+    copies: list[tuple[int, int]] = []
+    late: list[tuple[int, int]] = []
+    moved = [
+        (variable, fused.home(value))
         for variable, value in graph.updates
         if variable not in inplace and fused.home(value) is not variable
-    )
+    ]
+    overwritten = {variable for variable, _ in graph.updates}
+    for variable, home in moved:
+        if home in overwritten:
+            number = len(slots)
+            slots.append(Slot(variable, "arena", end, end))
+            copies.append((place[home], number))
+            late.append((number, place[variable]))
+        else:
+            late.append((place[home], place[variable]))
     commits = frozenset(made[home] for home in targets)
-    return Plan(tuple(groups), tuple(slots), place, copies, commits, tuple(inplace))
+    return Plan(
+        tuple(groups), tuple(slots), place, (*copies, *late), commits, tuple(inplace)
+    )
 
 
 def leaf_order(nodes: tuple[Node, ...]) -> object:

@@ -110,13 +110,14 @@ class Explanation:
             writers = [view.name for view in self.maker.get(fused.home(value), [])]
             way = "in place" if node in self.stages.plan.inplace else "by a copy at the end"
             lines.append(
-                f"overwritten with {self.names[value]} of {', '.join(writers) or 'no kernel'}, {way}"
+                f"overwritten with {self.names[value]}, {way}, by {', '.join(writers) or 'none'}"
             )
         return "\n".join(lines)
 
     def several(self, title: str, nodes: Iterable[Node]) -> str:
         """A table of nodes, and the explanation of every kernel that computes some of them."""
-        rows, views = [], {}
+        rows: list[tuple[str, ...]] = []
+        views: dict[str, KernelView] = {}
         for node in nodes:
             if isinstance(node.op, Leaf):
                 rows.append((leaf_kind(node), self.names[node], f": {node.type}"))
@@ -132,7 +133,9 @@ class Explanation:
         twins = [
             other
             for other in self.stages.graph.nodes
-            if other.site == node.site and other.type == node.type and not isinstance(other.op, Leaf)
+            if other.site == node.site
+            and other.type == node.type
+            and not isinstance(other.op, Leaf)
         ]
         same = [other for other in twins if other.op.name == node.op.name] or twins
         if not same:

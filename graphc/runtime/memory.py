@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from graphc.errors import InputError
 from graphc.graph.node import Node
 from graphc.graph.show import aligned
 from graphc.passes import layout
@@ -29,8 +30,13 @@ def memory_text(stages: Stages, extents: Mapping[str, int], names: Mapping[Node,
         shown = ", ".join(names[node] for node in held[number])
         rows.append(
             (
-                str(number), shown, slot.kind, str(slot.node.type), f"{amount:,}",
-                alive(slot, stages), offset,
+                str(number),
+                shown,
+                slot.kind,
+                str(slot.node.type),
+                f"{amount:,}",
+                alive(slot, stages),
+                offset,
             )
         )
     lines = aligned([HEADER, *rows], right=(0, 4, 6))
@@ -43,7 +49,11 @@ def memory_text(stages: Stages, extents: Mapping[str, int], names: Mapping[Node,
 
 
 def assume(stages: Stages, extents: Mapping[str, int]) -> dict[str, int]:
-    """The run-time extents, 1 where none is given."""
+    """The run-time extents, 1 where none is given. Raises InputError for an unknown name."""
+    for name in extents:
+        if name not in stages.extents:
+            known = ", ".join(stages.extents) or "none"
+            raise InputError(f"the program has no run-time extent {name!r}; it has: {known}")
     return {name: extents.get(name, 1) for name in stages.extents}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from graphc.errors import InputError
-from graphc.graph.leaf import Cell, Variable
+from graphc.graph.leaf import Variable
 from graphc.graph.show import aligned
 from graphc.llvm import engine
 from graphc.llvm.engine import ENTRY, Loaded
@@ -22,6 +22,10 @@ from graphc.runtime.cost import KernelCost, cost, shortened
 from graphc.runtime.stages import Stages
 
 HEADER = ("kernel", "ops", "microseconds", "share", "GFLOP/s", "GB/s")
+
+
+SPAN = 50e-6
+MOST = 200
 
 
 @dataclass(frozen=True)
@@ -62,12 +66,15 @@ class Profile:
             took = row.seconds or float("inf")
             rows.append(
                 (
-                    row.kernel, shortened(row.cost.ops), f"{row.seconds * 1e6:,.2f}",
-                    f"{row.seconds / whole:.1%}", f"{row.cost.flops / took / 1e9:.2f}",
+                    row.kernel,
+                    shortened(row.cost.ops),
+                    f"{row.seconds * 1e6:,.3f}",
+                    f"{row.seconds / whole:.1%}",
+                    f"{row.cost.flops / took / 1e9:.2f}",
                     f"{row.cost.bytes / took / 1e9:.2f}",
                 )
             )
-        rows.append(("total", "", f"{self.seconds * 1e6:,.2f}", "", "", ""))
+        rows.append(("total", "", f"{self.seconds * 1e6:,.3f}", "", "", ""))
         lines = aligned([HEADER, *rows], right=(2, 3, 4, 5))
         return "\n".join([f"# medians of {self.repeats} calls, one kernel at a time", *lines])
 
@@ -108,31 +115,56 @@ def profile(
 
 
 def timed(stages: Stages, arguments: Sequence[int], repeats: int) -> list[float]:
-    """Median seconds of each kernel, called in order `repeats` times. The state is left as it was.
+    """Median seconds of each kernel over `repeats` rounds in the program's order.
 
-    The cost of a call that does nothing is subtracted.
+    A kernel too short for the clock is called several times a round, from the state that its round
+    began with. The cost of a call that does nothing is subtracted. The state is left as it was.
     """
     kernels = separate(stages)
     empty = emit([], stages.extents, stages.target, "entry")
     nothing = engine.load(empty.text, (empty.entry,), stages.target)
-    calls = [ENTRY(nothing.addresses[empty.entry]), *(kernel.run for kernel in kernels)]
+    calls: list[Callable[..., int]] = [
+        ENTRY(nothing.addresses[empty.entry]),
+        *(kernel.run for kernel in kernels),
+    ]
     pointers = [ctypes.c_void_p(address) for address in arguments]
-    cells = state(stages)
-    before = [np.array(cell.value) for cell in cells]
-    spent: list[list[float]] = [[] for _ in calls]
+    saved = State(stages)
     try:
-        for _ in range(repeats + 1):
-            for call, times in zip(calls, spent, strict=True):
-                start = time.perf_counter_ns()
-                call(*pointers)
-                times.append((time.perf_counter_ns() - start) * 1e-9)
+        counts = [enough(call, pointers) for call in calls]
+        spent: list[list[float]] = [[] for _ in calls]
+        for _ in range(repeats):
+            for call, count, times in zip(calls, counts, spent, strict=True):
+                if count > 1:
+                    saved.restore()
+                times.append(once(call, pointers, count))
     finally:
-        for cell, value in zip(cells, before, strict=True):
-            cell.value[...] = value
-    overhead, *rest = (statistics.median(times[1:]) for times in spent)
+        saved.restore()
+    overhead, *rest = map(statistics.median, spent)
     return [max(seconds - overhead, 0.0) for seconds in rest]
 
 
-def state(stages: Stages) -> list[Cell]:
-    """The cells that a call overwrites."""
-    return [v.op.cell for v, _ in stages.graph.updates if isinstance(v.op, Variable)]
+def once(call: Callable[..., int], pointers: Sequence[Any], count: int) -> float:
+    """Seconds of one call, the mean of `count` of them."""
+    start = time.perf_counter_ns()
+    for _ in range(count):
+        call(*pointers)
+    return (time.perf_counter_ns() - start) * 1e-9 / count
+
+
+def enough(call: Callable[..., int], pointers: Sequence[Any]) -> int:
+    """How many calls the clock can tell from none: they take some 50 microseconds."""
+    first = min(once(call, pointers, 1) for _ in range(3))
+    return max(1, min(round(SPAN / max(first, 1e-9)), MOST))
+
+
+class State:
+    """The values of all variables that a call overwrites, to be put back."""
+
+    def __init__(self, stages: Stages) -> None:
+        cells = (v.op.cell for v, _ in stages.graph.updates if isinstance(v.op, Variable))
+        self.values = [(cell, np.array(cell.value)) for cell in cells]
+
+    def restore(self) -> None:
+        """Put the values back, in place."""
+        for cell, value in self.values:
+            cell.value[...] = value

@@ -25,7 +25,7 @@ def uniform_within(array: Array, bound: float) -> None:
 
 
 def test_defaults_are_torch_s() -> None:
-    """Uniform within 1/sqrt(fan in) or 1/sqrt(hidden); Xavier for attention; normal for embedding."""
+    """Uniform within 1/sqrt(fan in) or 1/sqrt(hidden); Xavier for attention; normal for tables."""
     graphc.seed(0)
     linear = nn.Linear(64, 100)
     uniform_within(linear.weight.value, 1 / 8)

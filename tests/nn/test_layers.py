@@ -84,7 +84,10 @@ def name_of(case: Any) -> str:
 def test_layer_equals_torch(torch: Any, case: Any) -> None:
     """In evaluation mode."""
     name, values, options, shape = case
-    ours, theirs = getattr(nn, name)(*values, **options), getattr(torch.nn, name)(*values, **options)
+    ours, theirs = (
+        getattr(nn, name)(*values, **options),
+        getattr(torch.nn, name)(*values, **options),
+    )
     # torch's gradient of this one multiplies by 1/6 in float32
     tolerance = 1e-7 if name == "Hardsigmoid" else 1e-9
     compare(torch, ours, theirs, draw(*shape), tolerance=tolerance)
@@ -94,7 +97,10 @@ def test_layer_equals_torch(torch: Any, case: Any) -> None:
 def test_batch_norm_equals_torch_in_training(torch: Any, case: Any) -> None:
     """Values, gradients and the running statistics after one batch."""
     name, values, options, shape = case
-    ours, theirs = getattr(nn, name)(*values, **options), getattr(torch.nn, name)(*values, **options)
+    ours, theirs = (
+        getattr(nn, name)(*values, **options),
+        getattr(torch.nn, name)(*values, **options),
+    )
     compare(torch, ours, theirs, draw(*shape) * 2 + 1, training=True)
 
 

@@ -162,7 +162,7 @@ def test_a_buffer_assigned_in_forward_is_an_update() -> None:
 def test_registration_errors() -> None:
     """What an attribute may not become."""
     layer = nn.Linear(2, 2)
-    with pytest.raises(InputError, match="use .weight.assign"):
+    with pytest.raises(InputError, match=r"use \.weight\.assign"):
         layer.weight = np.zeros((2, 2))
     layer.weight.assign(np.zeros((2, 2)))
     with pytest.raises(AttributeError, match="Linear has no attribute 'wieght'"):

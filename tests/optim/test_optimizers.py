@@ -53,7 +53,9 @@ def inputs(dtype: str, steps: int = STEPS) -> list[Array]:
     return list(np.random.default_rng(4).standard_normal((steps, 4)).astype(dtype))
 
 
-def ours(optimizer: Optimizer, dtype: str, xs: list[Array], model: Weights | None = None) -> Weights:
+def ours(
+    optimizer: Optimizer, dtype: str, xs: list[Array], model: Weights | None = None
+) -> Weights:
     """The weights after a step for each x."""
     model = model or Weights(dtype)
     x = graphc.input("x", (4,), dtype)
@@ -230,7 +232,7 @@ def test_errors_say_what_is_wrong() -> None:
         optim.SGD(0.1, nesterov=True)
     with pytest.raises(InputError, match="betas"):
         optim.Adam(betas=(0.9, 1.0))
-    with pytest.raises(InputError, match="group 1 has params, beta; .* may have .*momentum"):
+    with pytest.raises(InputError, match=r"group 1 has params, beta; .* may have .*momentum"):
         optim.SGD(0.1, groups=[{"params": [parameter], "beta": 1}])
     with pytest.raises(InputError, match="stands in two groups"):
         optim.SGD(0.1, groups=[{"params": [parameter]}, {"params": [parameter]}])

@@ -1,0 +1,77 @@
+"""What was found in a file, as a compiled program."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphc.cli.load import KINDS, Found
+from graphc.cli.shapes import Specs, inputs_of, targets_of
+from graphc.compiler import compile
+from graphc.errors import InputError
+from graphc.graph.node import Node
+from graphc.inspect.text import graph_of, program_of
+from graphc.nn.module import Module
+from graphc.nn.trace import trace
+from graphc.runtime.program import Program
+from graphc.train.step import compile_train_step
+from graphc.train.trainer import Trainer
+
+
+def inference(found: Found, given: Specs) -> Program:
+    """The program of a model's forward pass, of nodes, or the program itself."""
+    value = found.value
+    program = program_of(value)
+    if program is not None:
+        return program
+    model = value.model if isinstance(value, Trainer) else value
+    if isinstance(model, Module):
+        result, updates = trace(model, inputs_of(found, model, given))
+        return compile(result, updates)
+    return compile(nodes_of(found.name, value))
+
+
+def training(found: Found, given: Specs) -> Program:
+    """The program of a training step: of a trainer, or of the one trainer that has the model."""
+    value = found.value
+    program = program_of(value)
+    if program is not None:
+        if not program.stages.source.updates:
+            raise InputError(f"{found.name} is compiled already, and is no training step")
+        return program
+    trainer = trainer_of(found)
+    inputs = inputs_of(found, trainer.model, given)
+    targets = targets_of(found, trainer, inputs, given)
+    step = compile_train_step(
+        trainer.model, trainer.loss, trainer.optimizer, inputs, targets, metrics=trainer.metrics
+    )
+    program = program_of(step)
+    assert program is not None
+    return program
+
+
+def trainer_of(found: Found) -> Trainer:
+    """The trainer itself, or the one in the file whose model it is. Raises InputError."""
+    if isinstance(found.value, Trainer):
+        return found.value
+    beside = [
+        value
+        for value in vars(found.module).values()
+        if isinstance(value, Trainer) and value.model is found.value
+    ]
+    if not beside:
+        raise InputError(
+            f"--train needs a Trainer, which has the loss and the optimizer; {found.name} is a "
+            f"{type(found.value).__name__}, and no trainer in the file trains it"
+        )
+    return beside[0]
+
+
+def nodes_of(name: str, value: Any) -> Any:
+    """A node, or several, to be compiled. Raises InputError for anything else."""
+    if isinstance(value, Node):
+        return value
+    try:
+        graph = graph_of(value)
+    except InputError:
+        raise InputError(f"{name} has the type {type(value).__name__}; it may be {KINDS}") from None
+    return dict(zip(graph.names, graph.outputs, strict=True))

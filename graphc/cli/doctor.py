@@ -1,0 +1,91 @@
+"""`graphc doctor`: what the machine offers, what graphc uses of it, and whether it works."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+import numpy as np
+
+from graphc.compiler import compile
+from graphc.errors import GraphcError
+from graphc.graph import leaf
+from graphc.graph.show import aligned
+from graphc.inspect.colour import write
+from graphc.inspect.host import examine
+
+
+@click.command(short_help="Print what the machine offers and what graphc uses of it.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+def doctor(as_json: bool) -> None:
+    """Print versions, the processor, the chosen target, the object cache, and a trial's result.
+
+    Exits with 1 where the trial, compiling and running a small program, fails.
+
+    \b
+    Example:
+      graphc doctor --json
+    """
+    facts = {**examine(), "trial": trial()}
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+    else:
+        write("\n".join(report(facts)))
+    if facts["trial"] != "passed":
+        raise SystemExit(1)
+
+
+def trial() -> str:
+    """Compile and run x + x: "passed", or what went wrong."""
+    x = leaf.input("x", ("n", 3))
+    numbers = np.arange(21, dtype=np.float32).reshape(7, 3)
+    try:
+        (result,) = compile(x + x)(numbers)
+    except (GraphcError, OSError, RuntimeError) as error:
+        return f"failed: {error}"
+    return "passed" if np.array_equal(result, numbers + numbers) else "failed: wrong numbers"
+
+
+def report(facts: dict[str, Any]) -> list[str]:
+    """The facts as lines."""
+    cpu, target, kept = facts["processor"], facts["target"], facts["object_cache"]
+    native = [name for name, runs in facts["targets"].items() if runs]
+    others = [name for name, runs in facts["targets"].items() if not runs]
+    rows = [
+        ("versions", ", ".join(f"{name} {v}" for name, v in facts["versions"].items())),
+        (
+            "processor",
+            f"{cpu['model']} ({cpu['architecture']}), {cpu['usable_cores']} usable cores",
+        ),
+        ("system", cpu["system"]),
+        ("features", " ".join(cpu["features"]) or "none that matter here"),
+        ("caches", caches(cpu["caches"])),
+        (
+            "target",
+            f"{target['name']} ({target['cpu']}): {target['vector_bits']}-bit vectors, "
+            f"{target['float32_lanes']} float32 or {target['float64_lanes']} float64 lanes, "
+            f"{target['vector_registers']} vector registers",
+        ),
+        ("runs", f"{', '.join(native)}; can be inspected only: {', '.join(others) or 'none'}"),
+        ("threads", "1: kernels run on the calling thread"),
+        ("object cache", object_cache(kept)),
+        ("settings", " ".join(f"{k}={v}" for k, v in facts["settings"].items()) or "no GRAPHC_*"),
+        ("trial", facts["trial"]),
+    ]
+    return aligned(rows)
+
+
+def caches(found: list[dict[str, Any]]) -> str:
+    """The caches on a line."""
+    shown = [f"L{c['level']} {c['kind']} {c['size']}" for c in found]
+    return ", ".join(shown) or "the system does not tell"
+
+
+def object_cache(kept: dict[str, Any]) -> str:
+    """The object cache on a line."""
+    if kept["folder"] is None:
+        return 'off (GRAPHC_CACHE_DIR is "off")'
+    size = f"{kept['objects']} objects, {kept['bytes'] / 1e6:.1f} MB"
+    trust = "" if kept["trusted"] else "; NOT used: others may write there, or it is not yours"
+    return f"{kept['folder']}: {size}{trust}"

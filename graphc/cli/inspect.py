@@ -1,0 +1,86 @@
+"""`graphc inspect`: any stage of a compiled model, trainer or program."""
+
+from __future__ import annotations
+
+import click
+
+from graphc.cli.compiled import inference, training
+from graphc.cli.load import load
+from graphc.cli.shapes import parsed
+from graphc.errors import InputError
+from graphc.inspect.colour import write
+from graphc.runtime.text import STAGES
+
+VIEWS = (*STAGES, "kernels", "cost")
+
+
+@click.command(short_help="Print a stage of a compiled model, trainer or program.")
+@click.argument("place", metavar="FILE.py:NAME")
+@click.option(
+    "--stage",
+    default=None,
+    metavar="STAGE",
+    help=f"One of {', '.join(VIEWS)}. By default graph; with --kernel, loops.",
+)
+@click.option("--kernel", default=None, metavar="K", help="Only this kernel, such as k03.")
+@click.option("--explain", default=None, metavar="NODE", help="Explain a node, layer or kernel.")
+@click.option("--train", is_flag=True, help="The training step of a Trainer, not the forward pass.")
+@click.option(
+    "--shape",
+    "shapes",
+    multiple=True,
+    metavar="NAME=EXTENTS",
+    help="Shape of an input or target, as x=batch,1,8,8 or y=batch:int64. May be repeated.",
+)
+@click.option(
+    "--extent",
+    "extents",
+    multiple=True,
+    metavar="NAME=N",
+    help="A run-time extent for memory and cost, as batch=64; otherwise 1.",
+)
+def inspect(
+    place: str,
+    stage: str | None,
+    kernel: str | None,
+    explain: str | None,
+    train: bool,
+    shapes: tuple[str, ...],
+    extents: tuple[str, ...],
+) -> None:
+    """Print a stage of what NAME in FILE.py compiles to.
+
+    NAME is a model, a Trainer, a compiled program, a node, or a function that returns one. The file
+    is imported, not run as a script.
+
+    \b
+    Examples:
+      graphc inspect examples/digits.py:model --stage loops
+      graphc inspect examples/digits.py:trainer --train --stage asm --kernel k03
+      graphc inspect net.py:model --shape x=batch,1,8,8 --explain relu_1
+    """
+    given, found = parsed(shapes), load(place)
+    program = found.at_definition(lambda: (training if train else inference)(found, given))
+    if explain is not None:
+        write(program.explain(explain))
+    elif kernel is not None:
+        chosen = stage or "loops"
+        write(program.kernels[kernel].as_text(chosen), chosen)
+    elif stage == "kernels":
+        write(repr(program.kernels))
+    elif stage == "cost":
+        write(str(program.cost(**numbers(extents))))
+    else:
+        chosen = stage or "graph"
+        write(program.as_text(chosen, **numbers(extents)), chosen)
+
+
+def numbers(options: tuple[str, ...]) -> dict[str, int]:
+    """Every NAME=N as name -> number. Raises InputError."""
+    found = {}
+    for option in options:
+        name, _, number = option.partition("=")
+        if not name or not number.isdigit():
+            raise InputError(f"--extent {option!r}: write NAME=N, as batch=64")
+        found[name] = int(number)
+    return found

@@ -1,0 +1,153 @@
+"""FILE.py:NAME -> the object of that name, the file imported without running its main part."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+from graphc.errors import GraphcError, InputError
+from graphc.graph.node import Node
+from graphc.inspect.text import program_of
+from graphc.nn import Module
+from graphc.runtime.text import near
+from graphc.train.trainer import Trainer
+
+KINDS = "a model, trainer, program, node, or function that returns one"
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Found:
+    """An object, its name, and the module it was found in."""
+
+    name: str
+    value: Any
+    module: ModuleType
+
+    def beside(self, *names: str) -> Any:
+        """What the file calls by the first of these names that it has; None without any."""
+        return next((getattr(self.module, n) for n in names if hasattr(self.module, n)), None)
+
+    def at_definition(self, work: Callable[[], Result]) -> Result:
+        """Call a function as if from the line that defines the object.
+
+        Nodes remember the nearest line outside of graphc; without this it would be click's.
+        """
+        path = str(self.module.__file__)
+        frame = "\n" * (defined(path, self.name.split(".")[0]) - 1) + "result = work()"
+        space: dict[str, Any] = {"work": work}
+        exec(compile(frame, path, "exec"), space)
+        result: Result = space["result"]
+        return result
+
+
+def load(place: str) -> Found:
+    """The object at FILE.py:NAME; where it is a function, what it returns.
+
+    Raises InputError where the file or the name is missing, or where the file fails, with the
+    frames of the traceback that are the user's.
+    """
+    file, colon, name = place.rpartition(":")
+    if not colon or not file:
+        file, name = place, ""
+    path = Path(file)
+    if not path.is_file():
+        raise InputError(f"no file {file!r}; give FILE.py:NAME")
+    module = imported(path)
+    if not name:
+        raise InputError(f"{file} needs a name: {file}:NAME. {offered(module)}")
+    value: Any = module
+    for part in name.split("."):
+        if not hasattr(value, part):
+            known = [n for n in vars(module) if not n.startswith("_")]
+            raise InputError(
+                f"{file} has no name {name!r}{near(name, known) or '.'} {offered(module)}"
+            )
+        value = getattr(value, part)
+    if is_function(value):
+        value = called(value, name, path)
+    return Found(name, value, module)
+
+
+def imported(path: Path) -> ModuleType:
+    """The file as a module that is not `__main__`; what it prints goes to stderr."""
+    name = f"graphc_inspected_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    sys.path.insert(0, str(path.resolve().parent))
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise InputError(f"{path} failed when it was imported\n{blame(error)}") from None
+    finally:
+        sys.path.pop(0)
+    return module
+
+
+def called(function: Any, name: str, path: Path) -> Any:
+    """What a function without arguments returns."""
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            return function()
+    except (Exception, SystemExit) as error:
+        raise InputError(f"{name}() of {path} failed\n{blame(error)}") from None
+
+
+def blame(error: BaseException) -> str:
+    """An error with the frames of its traceback that are not graphc's or Python's own."""
+    own = (str(Path(__file__).parent.parent), "<frozen importlib")
+    frames = [
+        f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(own)
+    ]
+    if isinstance(error, SyntaxError):
+        frames = []
+    lines = traceback.format_list(frames) + traceback.format_exception_only(error)
+    if isinstance(error, GraphcError):
+        lines[-1] = f"{type(error).__name__}: {error}"
+    return "".join(lines).rstrip()
+
+
+def defined(path: str, name: str) -> int:
+    """The line of a file that first binds a name at its top level; 1 where none is found."""
+    for statement in ast.parse(Path(path).read_bytes()).body:
+        bound = [n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and is_stored(n)]
+        if name in bound or getattr(statement, "name", None) == name:
+            return statement.lineno
+    return 1
+
+
+def is_stored(name: ast.Name) -> bool:
+    """Whether a name is assigned to."""
+    return isinstance(name.ctx, ast.Store)
+
+
+def is_function(value: Any) -> bool:
+    """Whether a value is to be called for the object that is meant."""
+    if isinstance(value, type):
+        return issubclass(value, Module)
+    known = isinstance(value, Module | Trainer | Node) or program_of(value) is not None
+    return callable(value) and not known
+
+
+def offered(module: ModuleType) -> str:
+    """The names of a file that can be inspected, as a sentence."""
+    found = [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and (isinstance(value, Module | Trainer | Node) or program_of(value) is not None)
+    ]
+    return f"It has: {', '.join(found)}" if found else f"It has no variable that is {KINDS}"

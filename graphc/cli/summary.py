@@ -1,0 +1,38 @@
+"""`graphc summary`: a model's layers as a table."""
+
+from __future__ import annotations
+
+import click
+
+from graphc.cli.load import load
+from graphc.cli.shapes import inputs_of, parsed
+from graphc.errors import InputError
+from graphc.inspect.colour import write
+from graphc.nn.module import Module
+
+
+@click.command(short_help="Print a model's layers, their shapes, parameters and work.")
+@click.argument("place", metavar="FILE.py:NAME")
+@click.option(
+    "--shape",
+    "shapes",
+    multiple=True,
+    metavar="NAME=EXTENTS",
+    help="Shape of an input, as x=batch,1,8,8. May be repeated.",
+)
+def summary(place: str, shapes: tuple[str, ...]) -> None:
+    """Print the layers of the model, or of the Trainer's model, that NAME in FILE.py is.
+
+    \b
+    Example:
+      graphc summary examples/digits.py:model
+      graphc summary net.py:model --shape x=batch,3,32,32
+    """
+    given, found = parsed(shapes), load(place)
+    model = getattr(found.value, "model", found.value)
+    if not isinstance(model, Module):
+        raise InputError(
+            f"{found.name} has the type {type(model).__name__}; it may be a model or a Trainer"
+        )
+    inputs = inputs_of(found, model, given)
+    write(found.at_definition(lambda: model.summary(inputs)))

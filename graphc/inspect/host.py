@@ -1,0 +1,116 @@
+"""What the machine offers, and what graphc uses of it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from graphc import __version__
+from graphc.llvm import cache, engine
+
+LIBRARIES = ("numpy", "sympy", "networkx", "llvmlite", "click", "rich", "safetensors")
+CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+USED = ("sse2", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl", "neon")
+"""The features that decide what code is generated."""
+
+
+def examine() -> dict[str, Any]:
+    """Facts about versions, processor, targets, object cache and settings, ready for JSON."""
+    chosen = engine.target()
+    return {
+        "versions": versions(),
+        "processor": processor(),
+        "target": {
+            "name": chosen.name,
+            "cpu": chosen.cpu,
+            "triple": chosen.triple,
+            "vector_bits": chosen.vector_bytes * 8,
+            "float32_lanes": chosen.vector_bytes // 4,
+            "float64_lanes": chosen.vector_bytes // 8,
+            "vector_registers": chosen.registers,
+        },
+        "targets": {name: engine.target(name).native for name in engine.WIDTHS},
+        "object_cache": object_cache(),
+        "settings": {k: v for k, v in sorted(os.environ.items()) if k.startswith("GRAPHC_")},
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of graphc, Python, LLVM and the libraries that are installed."""
+    found = {"graphc": __version__, "python": platform.python_version()}
+    found["llvm"] = engine.llvm_version()
+    return found | {name: version(name) for name in LIBRARIES}
+
+
+def version(package: str) -> str:
+    """The version of an installed package."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def processor() -> dict[str, Any]:
+    """The processor: model, cores that this process may use, features, caches where readable."""
+    features = engine.host_features()
+    return {
+        "model": model_name(),
+        "architecture": platform.machine(),
+        "system": f"{platform.system()} {platform.release()}",
+        "usable_cores": usable_cores(),
+        "features": [name for name in USED if features.get(name)],
+        "caches": caches(),
+    }
+
+
+def model_name() -> str:
+    """The processor's name, from /proc/cpuinfo where there is one."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or "unknown"
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def caches() -> list[dict[str, Any]]:
+    """The caches of the first core: level, kind, size; empty where the system does not tell."""
+    found = []
+    for folder in sorted(CACHES.glob("index*")):
+        try:
+            level, kind, size = (
+                (folder / f).read_text().strip() for f in ("level", "type", "size")
+            )
+        except OSError:
+            continue
+        found.append({"level": int(level), "kind": kind.lower(), "size": size})
+    return found
+
+
+def object_cache() -> dict[str, Any]:
+    """Where compiled objects are kept, how many, how large, and whether the folder is trusted."""
+    folder = cache.folder()
+    if folder is None:
+        return {"folder": None, "objects": 0, "bytes": 0, "trusted": False}
+    sizes = []
+    for path in folder.glob("*.o"):
+        try:
+            sizes.append(path.stat().st_size)
+        except OSError:
+            continue
+    return {
+        "folder": str(folder),
+        "objects": len(sizes),
+        "bytes": sum(sizes),
+        "trusted": cache.trusted(folder) or not folder.exists(),
+    }

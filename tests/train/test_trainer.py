@@ -1,0 +1,246 @@
+"""Trainer: fit, evaluate, predict; resuming bit for bit; callbacks; refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc import nn, optim
+from graphc.errors import DTypeError, InputError, NumericsError, ShapeError
+from graphc.ops import random
+from graphc.train import (
+    Callback,
+    Checkpoint,
+    CSVLog,
+    EarlyStopping,
+    Trainer,
+    load_arrays,
+    save_arrays,
+)
+
+Array = np.ndarray[Any, Any]
+DRAW = np.random.default_rng(0)
+X = DRAW.standard_normal((50, 4)).astype(np.float32)
+Y = (X[:, 0] > 0).astype(np.int64) + (X[:, 1] > 0)
+
+
+def trainer(**options: Any) -> Trainer:
+    """A small network with all kinds of state, the same one every time."""
+    graphc.seed(11)
+    model = nn.Sequential(
+        nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(0.2), nn.Linear(8, 3)
+    )
+    settings = {"loss": "cross_entropy", "optimizer": optim.Adam(0.02), "metrics": ["accuracy"]}
+    return Trainer(model, **{**settings, **options})
+
+
+def same(one: Trainer, two: Trainer) -> None:
+    """Model, optimiser and history, bit for bit."""
+    for name, value in one.model.state_dict().items():
+        np.testing.assert_array_equal(two.model.state_dict()[name], value, err_msg=name)
+    for name, value in one.optimizer.state_dict().items():
+        np.testing.assert_array_equal(two.optimizer.state_dict()[name], value, err_msg=name)
+    assert one.history == two.history and one.epoch == two.epoch
+
+
+def test_fit_learns() -> None:
+    """The loss falls; evaluate and predict agree with the history."""
+    one = trainer()
+    history = one.fit(X, Y, batch_size=16, epochs=12, validation_data=(X, Y), verbose=0)
+    assert history is one.history and history.epochs == list(range(1, 13))
+    assert history.names == ["loss", "accuracy", "val_loss", "val_accuracy"]
+    assert history["loss"][-1] < history["loss"][0]
+    found = one.evaluate(X, Y, batch_size=7)
+    assert found["loss"] == pytest.approx(history["val_loss"][-1], rel=1e-5)
+    prediction = one.predict(X, batch_size=7)
+    assert prediction.shape == (50, 3)
+    assert (prediction.argmax(1) == Y).mean() == pytest.approx(found["accuracy"])
+
+
+@pytest.mark.parametrize("split", [4, 6], ids=["epoch's end", "mid-epoch"])
+def test_resume_equals_no_break(tmp_path: Path, split: int) -> None:
+    """12 steps equal so many, save, load into a fresh Trainer, and the rest."""
+    whole = trainer()
+    whole.fit(X, Y, batch_size=16, epochs=3, verbose=0)
+    first = trainer()
+    first.fit(X, Y, batch_size=16, epochs=3, steps=split, verbose=0)
+    assert first.epoch == split // 4 and first.position == split % 4
+    first.save(tmp_path / "state.safetensors")
+    second = trainer(optimizer=optim.Adam(0.5), seed=9)
+    second.load(tmp_path / "state.safetensors")
+    graphc.seed(77)
+    second.fit(X, Y, batch_size=16, epochs=3, initial_epoch=second.epoch, verbose=0)
+    same(whole, second)
+    assert whole.epoch == 3 and whole.optimizer.step == 12
+
+
+def test_seed_decides_order_and_dropout() -> None:
+    """The same seed repeats; another differs; the global generator is left alone."""
+    runs = []
+    for seed in (1, 1, 2):
+        one = trainer(seed=seed)
+        before = int(random.DEFAULT.step.value)
+        one.fit(X, Y, batch_size=16, verbose=0)
+        assert int(random.DEFAULT.step.value) == before
+        runs.append(one.history["loss"][0])
+    assert runs[0] == runs[1] != runs[2]
+
+
+def test_an_interrupted_epoch_goes_on() -> None:
+    """KeyboardInterrupt between two steps loses nothing."""
+    whole, cut = trainer(), trainer()
+    whole.fit(X, Y, batch_size=16, epochs=2, verbose=0)
+
+    class Interrupt(Callback):
+        def on_epoch_begin(self, trainer: Any) -> None:
+            if trainer.epoch == 1:
+                raise KeyboardInterrupt
+
+    cut.fit(X, Y, batch_size=16, epochs=2, steps=2, verbose=0)
+    with pytest.raises(KeyboardInterrupt):
+        cut.fit(X, Y, batch_size=16, epochs=2, verbose=0, callbacks=[Interrupt()])
+    cut.fit(X, Y, batch_size=16, epochs=1, verbose=0)
+    same(whole, cut)
+
+
+def test_another_batch_size_starts_the_epoch_anew() -> None:
+    """The unfinished epoch's steps are kept, its place is not."""
+    one = trainer()
+    one.fit(X, Y, batch_size=16, steps=2, verbose=0)
+    one.fit(X, Y, batch_size=25, verbose=0)
+    assert one.epoch == 1 and one.optimizer.step == 4 and one.position == 0
+
+
+def test_callbacks(tmp_path: Path) -> None:
+    """Early stopping restores the best, checkpoints resume, the log has a line an epoch."""
+    one = trainer()
+    stopping = EarlyStopping("val_loss", patience=1, restore_best_weights=True, min_delta=10)
+    one.fit(
+        X,
+        Y,
+        batch_size=25,
+        epochs=5,
+        validation_split=0.2,
+        verbose=0,
+        callbacks=[
+            stopping,
+            Checkpoint(tmp_path / "{epoch}.safetensors"),
+            CSVLog(tmp_path / "log.csv"),
+        ],
+    )
+    assert one.epoch == 2 and stopping.best_epoch == 1
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
+    best = trainer()
+    best.load(tmp_path / "1.safetensors")
+    for name, value in best.model.state_dict().items():
+        np.testing.assert_array_equal(one.model.state_dict()[name], value, err_msg=name)
+    assert best._random_step == 2
+
+
+def test_schedules(tmp_path: Path) -> None:
+    """By epochs, and by what an epoch reported; a plateau's state is saved."""
+    one = trainer(optimizer=optim.SGD(optim.StepLR(1.0, 1, gamma=0.5)))
+    one.fit(X, Y, epochs=3, verbose=0)
+    assert one.optimizer.lr == 0.25
+    plateau = optim.ReduceLROnPlateau(1.0, "loss", factor=0.1, patience=0, threshold=0.99)
+    two = trainer(optimizer=optim.SGD(plateau))
+    two.fit(X, Y, epochs=2, verbose=0)
+    assert plateau.rate == pytest.approx(0.1)
+    two.save(tmp_path / "a.safetensors")
+    again = optim.ReduceLROnPlateau(1.0, "loss", factor=0.1, patience=0, threshold=0.99)
+    three = trainer(optimizer=optim.SGD(again))
+    three.load(tmp_path / "a.safetensors")
+    assert again == plateau
+    with pytest.raises(InputError, match="watches 'val_loss', which the epoch did not report"):
+        trainer(optimizer=optim.SGD(optim.ReduceLROnPlateau(1.0))).fit(X, Y, verbose=0)
+
+
+def test_data_by_name_and_dtype() -> None:
+    """Dicts of inputs, integer inputs as they are, float64 and integer targets converted."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            self.table = nn.Embedding(5, 4)
+            self.head = nn.Linear(4, 1)
+
+        def forward(self, values: Any, index: Any) -> Any:
+            return self.head(self.table(index) + values)
+
+    one = Trainer(Net(), "mse", optim.SGD(0.1), ["mae"])
+    x = {"index": np.arange(50) % 5, "values": X.astype(np.float64)}
+    y = np.ones((50, 1), np.int32)
+    one.fit(x, y, epochs=1, verbose=0)
+    assert one.predict(x).shape == (50, 1)
+    assert set(one.evaluate(x, y)) == {"loss", "mae"}
+
+
+def test_several_outputs() -> None:
+    """A tuple or a dict of what the model gives."""
+
+    class Net(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return {"twice": x * 2.0, "half": x / 2.0}
+
+    found = Trainer(Net(), "mse", optim.SGD(0.1)).predict(X, batch_size=20)
+    np.testing.assert_allclose(found["twice"], X * 2)
+    np.testing.assert_allclose(found["half"], X / 2)
+
+
+def test_nan_ends_training() -> None:
+    """At once, naming step and epoch."""
+    bad = X.copy()
+    bad[40] = np.nan
+    one = trainer(terminate_on_nan=True)
+    with pytest.raises(NumericsError, match="the loss is nan in step 3 of epoch 1"):
+        one.fit(bad, Y, batch_size=16, shuffle=False, verbose=0)
+    trainer().fit(bad, Y, batch_size=16, shuffle=False, verbose=0)
+
+
+def test_refusals(tmp_path: Path) -> None:
+    """Every error names what differs."""
+    one = trainer()
+    with pytest.raises(ShapeError, match="x has 50, y has 49"):
+        one.fit(X, Y[:-1])
+    with pytest.raises(InputError, match="no examples"):
+        one.fit(X[:0], Y[:0])
+    with pytest.raises(DTypeError, match="'x' has dtype <U1"):
+        one.predict(np.array([["a"]]))
+    with pytest.raises(ShapeError, match="takes 4 features"):
+        one.predict(X[:, :3])
+    with pytest.raises(InputError, match="not both"):
+        one.fit(X, Y, validation_data=(X, Y), validation_split=0.5)
+    with pytest.raises(InputError, match="leaves 50 to train on and 0 to validate on"):
+        one.fit(X, Y, validation_split=0.001)
+    with pytest.raises(InputError, match="batch_size=0"):
+        one.fit(X, Y, batch_size=0)
+    one.fit(X, Y, verbose=0)
+    with pytest.raises(InputError, match="initial_epoch=0, but 1 epochs"):
+        one.fit(X, Y, initial_epoch=0)
+    save_arrays(tmp_path / "weights.safetensors", one.state_dict())
+    with pytest.raises(InputError, match="not saved by a Trainer"):
+        one.load(tmp_path / "weights.safetensors")
+    trainer().model.load_state_dict(load_arrays(tmp_path / "weights.safetensors")[0])
+    one.save(tmp_path / "all.safetensors")
+    with pytest.raises(InputError, match=r"unexpected: 0.bias.exp_avg"):
+        trainer(optimizer=optim.SGD(0.1)).load(tmp_path / "all.safetensors")
+
+
+def test_lazy_models_load_before_the_first_trace(tmp_path: Path) -> None:
+    """Their shapes come from the file."""
+
+    def make() -> Trainer:
+        graphc.seed(2)
+        return Trainer(nn.Sequential(nn.LazyLinear(3)), "cross_entropy", optim.Adam(0.1))
+
+    one, two = make(), make()
+    one.fit(X, Y, verbose=0)
+    one.save(tmp_path / "a.safetensors")
+    two.load(tmp_path / "a.safetensors")
+    np.testing.assert_array_equal(one.predict(X), two.predict(X))
+    one.fit(X, Y, verbose=0)
+    two.fit(X, Y, verbose=0)
+    same(one, two)
