@@ -19,6 +19,7 @@ from graphc.loops.machine import Machine
 from graphc.loops.order import order
 from graphc.loops.tile import tile
 from graphc.passes import layout
+from graphc.passes.border import border
 from graphc.passes.fold import fold
 from graphc.passes.fuse import fuse, separate
 from graphc.passes.invert import invert
@@ -29,7 +30,7 @@ from graphc.passes.simplify import simplify
 from graphc.runtime.program import Program, Stages
 from graphc.types import SIZE
 
-GRAPH_PASSES: tuple[Callable[[Graph], Graph], ...] = (fold, simplify, invert, pack)
+GRAPH_PASSES: tuple[Callable[[Graph], Graph], ...] = (fold, simplify, invert, border, pack)
 LOOP_PASSES: tuple[Callable[[Kernel, Machine], Kernel], ...] = (order, tile)
 
 

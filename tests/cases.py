@@ -292,7 +292,7 @@ def reduction(name: str, low: float = -2.0, high: float = 2.0, **options: Any) -
             continue  # the root of 0/0
         case(
             name,
-            lambda x, a=axis, k=keep: getattr(ops, name)(x, a, keepdims=k, **attributes),
+            lambda x, a=axis, k=keep: getattr(ops, name)(x, axis=a, keepdims=k, **attributes),
             Operand(shape, low, high),
             **options,
         )
@@ -330,7 +330,7 @@ def moves(name: str, call: Call, *operands: Operand | Shape, **options: Any) -> 
 
 
 moves("reshape", lambda x: ops.reshape(x, (5, 2, 3)), (3, 10))
-moves("reshape", lambda x: ops.reshape(x, ("batch", 15)), ("batch", 3, 5))
+moves("reshape", lambda x: ops.reshape(x, (-1, 15)), ("batch", 3, 5))
 moves("reshape", lambda x: ops.reshape(x, (0, 7)), (3, 0))
 moves("flatten", lambda x: ops.flatten(x, 1), ("batch", 3, 5))
 moves("flatten", lambda x: ops.flatten(ops.transpose(x)), (5, 3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -148,6 +149,7 @@ class Node:
 
 _interned: WeakValueDictionary[tuple[object, ...], Node] = WeakValueDictionary()
 _lock = threading.Lock()
+atexit.register(_interned.clear)
 
 
 def make(op: Operation, inputs: tuple[Node, ...], type: TensorType) -> Node:

@@ -74,7 +74,7 @@ def _leaf_name(node: Node) -> str:
         case Constant() if node.op.array.size == 1 and node.shape == ():
             return str(node.op.array[()])
         case Constant():
-            return "constant"
+            return "array"
         case Extent(name=name):
             return f"extent({name})"
     return node.op.name

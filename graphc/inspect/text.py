@@ -62,7 +62,7 @@ def graph_of(subject: Subject) -> Graph:
     nodes = [value for value in values if isinstance(value, Node)]
     if not nodes or len(nodes) != len(values):
         raise InputError(
-            f"a {type(subject).__name__} holds no graph; give a program, a graph or nodes"
+            f"{type(subject).__name__} holds no graph; give a program, a graph or nodes"
         )
     if isinstance(subject, Mapping):
         return make_graph(dict(zip(map(str, subject), nodes, strict=True)))

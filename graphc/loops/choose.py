@@ -78,7 +78,7 @@ def allowed(nest: Nest, loop: For) -> bool:
 
 def fill(count: int, lanes: int) -> float:
     """The share of lanes in use."""
-    return count / (-(-count // lanes) * lanes)
+    return count / (-(-count // lanes) * lanes) if count else 1.0
 
 
 def load_cost(access: Access, index: str, lanes: int, moving: set[str]) -> float:
@@ -110,7 +110,7 @@ def plans(nest: Nest, loop: For, lanes: int, machine: Machine) -> list[tuple[flo
     after = sum(load_cost(a, loop.index, lanes, moving) for a in accesses(nest.after))
     points = 1
     for other in nest.summed:
-        points *= extent(other)
+        points *= max(1, extent(other))
     for vectors, tiles in shapes(nest, loop, lanes, machine):
         cycles, registers = step_cost(nest, loop, lanes, vectors, tiles, moving)
         if registers > machine.registers:

@@ -158,8 +158,8 @@ class Lowering:
         loops = [self.fresh("k") for _ in kept]
         for letter in loops:
             self.open(letter)
-        reductions = [n for n in batch if not formula(n).pointwise]
-        maps = [n for n in batch if formula(n).pointwise]
+        reductions = [n for n in batch if reduces(formula(n))]
+        maps = [n for n in batch if not reduces(formula(n))]
         bindings = {n: self.bind(n, loops) for n in batch}
         if reductions:
             accumulators = {n: self.start(n) for n in reductions}
@@ -501,10 +501,16 @@ class Lowering:
         )
         if isinstance(stmt, Load) and stmt.access.buffer.space == "register":
             depth = len(self.scopes) - 1
+        if isinstance(stmt, Load) and self.written(stmt.access.buffer):
+            depth = max(depth, len(self.group.outer))
         self.depth[name] = depth
         self.scopes[depth].body.append(stmt)
         if key is not None:
             self.scopes[depth].memo[key] = name
+
+    def written(self, buffer: Buffer) -> bool:
+        """Whether the kernel itself writes a buffer: a row is then read inside the outer loops."""
+        return buffer.space == "stack" or any(self.buffers.get(n) is buffer for n in self.stored)
 
     def buffer(self, node: Node) -> Buffer:
         """The argument that a node's value lies in."""
@@ -520,6 +526,11 @@ def formula(node: Node) -> Formula:
     if not isinstance(node.op, Formula):
         raise CompileError(f"{node!r} is no formula")
     return node.op
+
+
+def reduces(op: Formula) -> bool:
+    """Whether several points, or a search among them, make one element of the result."""
+    return bool(op.summed) or op.how in ("argmax", "argmin")
 
 
 def bound(extent: Extent) -> Bound:

@@ -49,26 +49,41 @@ class Nest:
 
 
 def parse(loop: For) -> Nest | None:
-    """The nest that a loop is the outermost of; None where its body has several inner loops."""
-    kept = [loop]
-    while len(kept[-1].body) == 1 and isinstance(kept[-1].body[0], For):
-        kept.append(kept[-1].body[0])
-    body = kept[-1].body
+    """The nest that a loop is the outermost of; None where its body has several inner loops.
+
+    Definitions that stand between the loops are taken into the innermost body.
+    """
+    kept, shared = descend(loop)
+    body = (*shared, *kept[-1].body)
     inside = [s for s in body if isinstance(s, For)]
     if not inside:
-        return Nest(tuple(kept), (), (), body, ())
+        return Nest(kept, (), (), body, ())
     if len(inside) != 1:
         return None
     at = body.index(inside[0])
-    summed = [inside[0]]
-    while len(summed[-1].body) == 1 and isinstance(summed[-1].body[0], For):
-        summed.append(summed[-1].body[0])
-    if any(isinstance(s, For) for s in summed[-1].body):
+    if not any(isinstance(s, Alloc) for s in body[:at]):
         return None
-    hoisted = [s for f in summed[:-1] for s in f.body if not isinstance(s, For)]
-    if hoisted or not any(isinstance(s, Alloc) for s in body[:at]):
+    summed, between = descend(inside[0])
+    inner = (*between, *summed[-1].body)
+    if any(isinstance(s, For) for s in inner):
         return None
-    return Nest(tuple(kept), body[:at], tuple(summed), summed[-1].body, body[at + 1 :])
+    return Nest(kept, body[:at], summed, inner, body[at + 1 :])
+
+
+def descend(loop: For) -> tuple[tuple[For, ...], tuple[Stmt, ...]]:
+    """The loops that hold nothing but one loop and definitions, and those definitions."""
+    loops: list[For] = [loop]
+    shared: list[Stmt] = []
+    while True:
+        body = loops[-1].body
+        inside = [s for s in body if isinstance(s, For)]
+        if len(inside) != 1 or body[-1] is not inside[0]:
+            break
+        if not all(isinstance(s, Load | Let | Check) for s in body[:-1]):
+            break
+        shared += body[:-1]
+        loops.append(inside[0])
+    return tuple(loops), tuple(shared)
 
 
 def chain(loops: Sequence[For], body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:

@@ -33,12 +33,14 @@ from graphc.loops.ir import (
     walk,
 )
 from graphc.loops.machine import Machine
-from graphc.loops.nest import Nest, chain, needed, parse
+from graphc.loops.nest import Nest, accesses, chain, extent, needed, parse
 from graphc.ops import scalar
 from graphc.ops.index import Affine, Bound, Runtime, affine, index
 from graphc.types import SIZE
 
 UNROLL = 8
+SCRATCH = 1 << 18
+"""Bytes of partial sums that a kernel may keep on its stack."""
 
 
 def tile(kernel: Kernel, machine: Machine) -> Kernel:
@@ -256,6 +258,64 @@ class Writer:
 
     def reduction(self, nest: Nest) -> tuple[Stmt, ...]:
         """A reduction with kept loops: split them into tiles, sink the tile into the body."""
+        streamed = self.streamed(nest)
+        if streamed is not None:
+            return streamed
+        return self.tiled(nest)
+
+    def streamed(self, nest: Nest) -> tuple[Stmt, ...] | None:
+        """Where all that is summed leaves the second cache level: one outer step at a time.
+
+        for k: r = 0; for n, s: r += f; c[k] = r
+        -->
+        t[...] = 0; for n: for k: r = 0; for s: r += f; t[k] += r
+        for k: c[k] = t[k]
+        """
+        outer, starts = nest.summed[0], [s for s in nest.before if isinstance(s, Update)]
+        total = 1
+        for loop in nest.kept:
+            if loop.extent is None:
+                return None
+            total *= loop.extent
+        if len(nest.summed) < 2 or len(starts) != 1 or starts[0].companion is not None:
+            return None
+        register = starts[0].target.buffer
+        ends = [s for s in nest.after if isinstance(s, Load) and s.access.buffer == register]
+        updates = [s for s in nest.inner if isinstance(s, Update)]
+        size = SIZE[register.dtype]
+        step = {**{f.index: extent(f) for f in nest.kept}, **{f.index: extent(f) for f in nest.summed[1:]}}
+        near = sum(footprint(a, step) for a in accesses(nest.inner))
+        far = near * extent(outer)
+        if len(ends) != 1 or len(updates) != 1 or total * size > SCRATCH:
+            return None
+        if far < self.machine.level2 // 2 or near > self.machine.level2 // 4 or extent(outer) < 4:
+            return None
+        self.serial += 1
+        scratch = Buffer(f"t{self.serial}", register.dtype, total, "stack")
+        place, factor = Affine(), 1
+        for loop in reversed(nest.kept):
+            place = place + index(loop.index) * factor
+            factor *= loop.extent or 1
+        target = Access(scratch, place)
+        symbol = scalar.argument("part")
+        self.notes.append(
+            f"summed over {outer.index} step by step: {far >> 10} KiB in all, {near >> 10} KiB a step"
+        )
+        clear = (Update(target, starts[0].expr, ()),)
+        part = (ends[0], Update(target, symbol, ((symbol, ends[0].name),), updates[0].how))
+        inner = Nest(nest.kept, nest.before, nest.summed[1:], nest.inner, part)
+        rest = tuple(s for s in nest.after if s is not ends[0])
+        shared = tuple(s for s in nest.before if isinstance(s, Load | Let | Check))
+        last = (*needed(shared, rest), Load(ends[0].name, target), *rest)
+        return (
+            Alloc(scratch),
+            *self.mapped(Nest(nest.kept, (), (), clear, ())),
+            replace(outer, body=self.tiled(inner)),
+            *self.mapped(Nest(nest.kept, (), (), last, ())),
+        )
+
+    def tiled(self, nest: Nest) -> tuple[Stmt, ...]:
+        """A reduction nest in register tiles."""
         plan = choose(nest, self.machine)
         self.notes.append(plan.why)
         tiles = dict(plan.tiles)
@@ -374,7 +434,7 @@ class Writer:
         starts = tuple(s for s in nest.before if isinstance(s, Update))
         shared = tuple(s for s in nest.before if isinstance(s, Load | Let | Check))
         inner = (*needed(shared, nest.inner), *nest.inner)
-        opening: tuple[Stmt, ...] = sunk(starts)
+        opening: tuple[Stmt, ...] = sunk((*needed(shared, starts), *starts))
         closing: tuple[Stmt, ...] = ()
         loops = list(nest.summed)
         if plan.vector is not None and vector is None:
@@ -428,6 +488,15 @@ class Writer:
             step = self.step(rest, lanes)
             result.append(For(f"{name}.v", 0, rest, step, "vector", moved(stmts, {name: at})))
         return tuple(result)
+
+
+def footprint(access: Access, extents: dict[str, int]) -> int:
+    """Bytes that an access touches while some indices run."""
+    reach = 1 + sum(abs(c) * (extents[n] - 1) for n, c in access.offset.terms if n in extents)
+    points = 1
+    for name in access.offset.names:
+        points *= extents.get(name, 1)
+    return min(reach, points) * SIZE[access.buffer.dtype]
 
 
 def small(loop: For, accumulators: int) -> bool:

@@ -94,6 +94,12 @@ class Formula:
         """Whether it is a map: plain writes and nothing summed."""
         return self.plain and not self.summed and self.how not in ("argmax", "argmin")
 
+    @cached_property
+    def checks(self) -> bool:
+        """Whether it can refuse a value: an index that is data, or a bounded one."""
+        places = (*self.writes, *(e for read in self.reads for e in read))
+        return any(isinstance(e, Lookup) for e in places) or self.expr.has(scalar.bounded)
+
     def describe(self) -> str:
         """E.g. `[m, n] += a*b  where a[m, k], b[k, n]`."""
         shown = [

@@ -269,6 +269,11 @@ def finite(expr: Expr) -> bool:
     return not expr.has(sympy.oo, -sympy.oo, sympy.zoo, sympy.nan)
 
 
+def with_value(expr: Expr, symbol: Symbol, value: int) -> Expr:
+    """The formula where a symbol has a value."""
+    return expr.subs(symbol, value)
+
+
 def within(value: Expr, bound: Expr | int) -> Expr:
     """0 <= value < bound."""
     return sympy.And(value >= 0, value < bound)

@@ -43,7 +43,7 @@ def number(node: Node, others: list[Node]) -> scalar.Expr | None:
     """The one finite number that a node holds everywhere, as a formula's constant."""
     op = node.op
     if isinstance(op, Formula) and not op.args and op.pointwise and op.expr.is_number:
-        value = float(op.expr) if is_float(node.dtype) else int(op.expr)
+        value = scalar.evaluate(op.expr, {}, {}, node.dtype).item()
     elif isinstance(op, leaf.Constant) and op.array.size == 1:
         value = op.array.item()
     else:

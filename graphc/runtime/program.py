@@ -266,7 +266,7 @@ class Program:
         return found
 
     def __repr__(self) -> str:
-        """Its inputs, outputs and size: `<Program (x: f32[n,3]) -> (y: f32[]), 7 kernels, avx2>`."""
+        """Inputs, outputs and size: `<Program (x: f32[n,3]) -> (y: f32[]), 7 kernels, sse2>`."""
         given = ", ".join(f"{n.op.name}: {n.type}" for n in self.inputs)
         source = self.stages.source
         results = zip(self.names, source.outputs, strict=True)

@@ -1,0 +1,73 @@
+"""Borders: a contraction that reads beyond an operand reads a padded copy instead.
+
+What lies outside contributes nothing, so zeros may stand there; the inner loops then need no
+conditions.
+"""
+
+from __future__ import annotations
+
+from graphc.graph.graph import Graph
+from graphc.graph.node import Node
+from graphc.graph.rewrite import rewrite
+from graphc.ops import scalar
+from graphc.ops.formula import Formula
+from graphc.ops.index import Affine, index, stays
+from graphc.types import Extent, TensorType
+
+
+def border(graph: Graph) -> Graph:
+    """Apply `padded` everywhere."""
+    return rewrite(graph, [padded])
+
+
+def padded(node: Node) -> Node | None:
+    """[i] += a*x[i - k]   ->   [i] += a*x'[i - k + K]  where [j] = x[j - K], 0 outside."""
+    op = node.op
+    if not isinstance(op, Formula) or op.how != "sum" or len(op.args) < 2 or not op.summed:
+        return None
+    for position, (arg, operand, read) in enumerate(
+        zip(op.args, node.inputs, op.reads, strict=True)
+    ):
+        if op.is_lookup(position) or scalar.with_value(op.expr, arg, 0) != 0:
+            continue
+        shifts = [reach(e, size, op) for e, size in zip(read, operand.shape, strict=True)]
+        if all(shift is None for shift in shifts):
+            continue
+        copy = widened(operand, shifts)
+        moved = tuple(
+            e if shift is None or not isinstance(e, Affine) else e - shift[0]
+            for e, shift in zip(read, shifts, strict=True)
+        )
+        reads = (*op.reads[:position], moved, *op.reads[position + 1 :])
+        inputs = (*node.inputs[:position], copy, *node.inputs[position + 1 :])
+        inner = Formula(op.name, op.args, op.expr, reads, op.writes, op.domain, op.how)
+        return inner(inputs, node.type)
+    return None
+
+
+def reach(e: object, size: Extent, op: Formula) -> tuple[int, int] | None:
+    """The values an index expression takes, lowest and highest, where it leaves its operand."""
+    if not isinstance(e, Affine) or stays(e, size, op.extents):
+        return None
+    if any(not isinstance(op.extents[n], int) for n in e.names) or not isinstance(size, int):
+        return None
+    low, high = e.range(op.extents)
+    return min(low, 0), max(high, size - 1)
+
+
+def widened(node: Node, shifts: list[tuple[int, int] | None]) -> Node:
+    """A copy of a node with room around it, zero outside."""
+    symbol = scalar.argument("x")
+    names = [f"b{axis}" for axis in range(len(shifts))]
+    shape = tuple(
+        size if shift is None else shift[1] - shift[0] + 1
+        for size, shift in zip(node.shape, shifts, strict=True)
+    )
+    read = tuple(
+        index(name) if shift is None else index(name) + shift[0]
+        for name, shift in zip(names, shifts, strict=True)
+    )
+    writes = tuple(index(name) for name in names)
+    domain = tuple(zip(names, shape, strict=True))
+    op = Formula("bordered", (symbol,), symbol, (read,), writes, domain)
+    return op((node,), TensorType(node.dtype, shape))
