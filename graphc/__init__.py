@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from graphc import data, errors, metrics, nn, ops, optim, train
     from graphc.autodiff import grad, hessian_vector_product, jvp, vjp
     from graphc.compiler import compile
+    from graphc.runtime.program import Program
     from graphc.errors import (
         CompileError,
         DTypeError,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from graphc.graph.leaf import constant, input, parameter
     from graphc.graph.node import Node
     from graphc.graph.site import layer
+    from graphc.inspect.networks import to_networkx
     from graphc.ops.formula import op
     from graphc.ops.random import seed
     from graphc.ops.reference import evaluate
@@ -40,6 +42,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "graphc.autodiff": ("grad", "hessian_vector_product", "jvp", "vjp"),
     "graphc.compiler": ("compile",),
+    "graphc.runtime.program": ("Program",),
     "graphc.errors": (
         "CompileError",
         "DTypeError",
@@ -54,6 +57,7 @@ _HOMES = {
     "graphc.graph.leaf": ("constant", "input", "parameter"),
     "graphc.graph.node": ("Node",),
     "graphc.graph.site": ("layer",),
+    "graphc.inspect.networks": ("to_networkx",),
     "graphc.ops.formula": ("op",),
     "graphc.ops.random": ("seed",),
     "graphc.ops.reference": ("evaluate",),

@@ -17,8 +17,10 @@ from graphc.loops.ir import Kernel
 from graphc.loops.lower import lower
 from graphc.loops.machine import Machine
 from graphc.loops.order import order
+from graphc.loops.scan import lower_scan
 from graphc.loops.tile import tile
 from graphc.passes import layout
+from graphc.passes.bodies import prepare
 from graphc.passes.border import border
 from graphc.passes.fold import fold
 from graphc.passes.fuse import fuse, separate
@@ -66,13 +68,18 @@ def build(source: Graph, target: str | None = None) -> tuple[Stages, engine.Load
         with log.timed(step.__name__):
             graph = step(graph)
         verify(graph)
+    with log.timed("bodies"):
+        graph = prepare(graph, GRAPH_PASSES)
     with log.timed("fuse"):
         fused = separate(graph) if "fuse" in debug.skipped() else fuse(graph)                                         # nodes  -> groups
     with log.timed("memory"):
         plan = plan_memory(fused)                                   # groups -> an order and slots
     tags: list[Node] = []
     with log.timed("lower"):
-        lowered = [lower(g, fused, f"k{i:02d}", tags) for i, g in enumerate(plan.groups)]
+        lowered = [
+            (lower_scan if g.body else lower)(g, fused, f"k{i:02d}", tags)
+            for i, g in enumerate(plan.groups)
+        ]
     kernels = []
     for kernel in (low.kernel for low in lowered):                  # group  -> loop nest
         for rewrite in LOOP_PASSES:

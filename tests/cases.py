@@ -7,7 +7,7 @@ from the kinks that an op has at 0; what an op may not be given is narrowed by `
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -66,13 +66,13 @@ class Case:
     name: str
     call: Call
     operands: tuple[Operand, ...]
-    dtypes: tuple[str, ...] = ()
+    dtypes: tuple[str, ...] = ()  # beside the floats
     extremes: tuple[float, ...] = (-80.0, 0.0, 80.0)
     differences: bool = True
     order: int = 2
     swallows: bool = False
+    nan: bool = True
     tolerance: float = 1.0
-    tags: frozenset[str] = field(default=frozenset())
 
     def results(self, inputs: Sequence[Node]) -> list[Node]:
         """The op's results as a list."""
@@ -192,9 +192,9 @@ for _dtype in ("float32", "float64", *EVERY):
     case(
         "cast", lambda x, d=_dtype: ops.cast(x, d), within(0, 9, "batch", 17),
         dtypes=EVERY, swallows=not _dtype.startswith("float"), order=1,
-        differences=_dtype == "float64", extremes=(0.0, 80.0),
+        differences=_dtype == "float64", extremes=(0.0, 80.0), nan=_dtype.startswith("float"),
     )  # fmt: skip
-case("cast", lambda x: ops.cast(x, "int32"), within(-9, 9, 33), swallows=True, order=1)
+case("cast", lambda x: ops.cast(x, "int32"), within(-9, 9, 33), swallows=True, nan=False)
 
 # --- linear ---------------------------------------------------------------------------------
 
@@ -231,7 +231,8 @@ for _text, _shapes in [
 
 def window(name: str, *shapes: Any, **options: Any) -> None:
     """A convolution or a pool with options."""
-    case(name, lambda *x: getattr(ops, name)(*x, **options), *shapes)
+    nan = "transpose" not in name
+    case(name, lambda *x: getattr(ops, name)(*x, **options), *shapes, nan=nan)
 
 
 window("conv1d", ("batch", 2, 17), (3, 2, 3), (3,))
@@ -245,6 +246,8 @@ window("conv2d", (1, 4, 6, 6), (6, 2, 3, 3), groups=2, padding=1)
 window("conv2d", (2, 3, 5, 5), (2, 3, 1, 1))
 window("conv2d", (3, 6, 5), (2, 3, 3, 2), (2,))
 window("conv3d", (1, 2, 4, 5, 3), (2, 2, 2, 3, 1), (2,))
+
+# What lies outside is 0 to a product, and 0*NaN is NaN: a NaN may spread as far as the filter.
 window("conv_transpose1d", ("batch", 2, 5), (2, 3, 3), (3,))
 window("conv_transpose1d", (2, 2, 5), (2, 3, 3), stride=2, padding=1, output_padding=1)
 window("conv_transpose2d", (2, 2, 3, 5), (2, 3, 3, 2), (3,), stride=2)
@@ -307,7 +310,7 @@ reduction("std", attributes={"correction": 0})
 reduction("logsumexp")
 reduction("norm")
 for _order in (1, 3, np.inf, -np.inf, 0):
-    case("norm", lambda x, o=_order: ops.norm(x, o, 1), ("batch", 5), extremes=(), order=1)
+    case("norm", lambda x, o=_order: ops.norm(x, o, 1), ("batch", 5), extremes=(), order=1, swallows=_order == 0)
 case("var", lambda x: ops.var(x, 1), ("batch", 17))
 case("std", lambda x: ops.std(x, unbiased=True), ("batch", 17))
 case("sum", ops.sum, (3, 0), dtypes=WHOLE)
@@ -351,9 +354,9 @@ moves("stack", lambda a, b: ops.stack([a, b]), (), ())
 moves("roll", lambda x: ops.roll(x, 2, 1), ("batch", 5))
 moves("tile", lambda x: ops.tile(x, (2, 1, 3)), (2, 3))
 moves("repeat", lambda x: ops.repeat(x, 3, 1), ("batch", 5))
-moves("pad", lambda x: ops.pad(x, ((0, 0), (2, 1))), ("batch", 5))
+moves("pad", lambda x: ops.pad(x, ((0, 0), (2, 1))), ("batch", 5), swallows=True)
 moves("pad", lambda x: ops.pad(x, 2, value=1), (3, 5), swallows=True)
-moves("pad", lambda x: ops.pad(x, ((-1, 2), (1, -2))), (3, 5))
+moves("pad", lambda x: ops.pad(x, ((-1, 2), (1, -2))), (3, 5), swallows=True)
 moves("pad", lambda x: ops.pad(x, ((1, 2), (3, 4)), "reflect"), (3, 5))
 moves("pad", lambda x: ops.pad(x, ((1, 2), (0, 4)), "edge"), (3, 5))
 moves("getitem", lambda x: x[:, 1:4], ("batch", 5))

@@ -23,7 +23,7 @@ from graphc.graph.node import Node, make
 from graphc.ops.formula import Formula
 from graphc.ops.reference import evaluate
 from graphc.runtime.program import Program
-from graphc.types import TensorType, is_float
+from graphc.types import TensorType, is_float, resolve
 from tests.cases import BATCH, EVERY, NO_CASES, Case, by_op
 
 Array = np.ndarray[Any, Any]
@@ -39,6 +39,7 @@ class Part:
     case: Case
     number: int
     inputs: tuple[Node, ...]
+    flows: tuple[tuple[Node, ...], ...]
     results: tuple[Node, ...]
     first: tuple[Node, ...] = ()
     second: tuple[Node, ...] = ()
@@ -90,6 +91,7 @@ def bundle(name: str, dtype: str, order: int, symbolic: bool = False) -> Bundle:
             type = TensorType(operand.dtype or dtype, shape)
             inputs.append(make(leaf.Input(f"x{number}_{position}"), (), type))
         levels = [tuple(case.results(inputs))]
+        flowing = []
         reals = [x for x, o in zip(inputs, case.operands, strict=True) if o.real and floating]
         for level in range(order):
             outputs = [o for o in levels[-1] if is_float(o.dtype)] if reals else []
@@ -97,8 +99,9 @@ def bundle(name: str, dtype: str, order: int, symbolic: bool = False) -> Bundle:
                 make(leaf.Input(f"g{number}_{level}_{i}"), (), o.type)
                 for i, o in enumerate(outputs)
             ]
+            flowing.append(tuple(flows))
             levels.append(vjp(outputs, reals, flows) if outputs else ())
-        parts.append(Part(case, number, tuple(inputs), *levels))
+        parts.append(Part(case, number, tuple(inputs), tuple(flowing), *levels))
     return Bundle(dtype, tuple(parts))
 
 
@@ -130,11 +133,10 @@ def feeds(bundle: Bundle, batch: int = BATCH) -> dict[str, Array]:
         ):
             key = (part.number, position)
             given[name_of(node)] = operand.draw(bundle.dtype, key, batch)
-    for node in postorder(bundle.outputs):
-        if isinstance(node.op, leaf.Input) and node.op.name not in given:
-            shape = [batch if isinstance(e, str) else e for e in node.shape]
-            generator = np.random.default_rng([*node.op.name.encode(), batch])
-            given[node.op.name] = generator.uniform(-1, 1, shape).astype(node.dtype)
+        for node in (n for level in part.flows for n in level):
+            generator = np.random.default_rng([*name_of(node).encode(), batch])
+            shape = resolve(node.shape, {"batch": batch})
+            given[name_of(node)] = generator.uniform(-1, 1, shape).astype(node.dtype)
     return given
 
 
@@ -234,10 +236,7 @@ def test_derivatives_are_the_central_differences(name: str) -> None:
         for level in range(min(2, case.order)):
             if not levels[level + 1]:
                 continue
-            flows = [
-                given[f"g{part.number}_{level}_{i}"]
-                for i in range(sum(is_float(str(v.dtype)) for v in levels[level]))
-            ]
+            flows = [given[name_of(n)] for n in part.flows[level]]
             slope = sum(
                 float(((a - b) * g).sum()) / (2 * step)
                 for a, b, g in zip(floats(above[level]), floats(below[level]), flows, strict=True)
@@ -287,14 +286,15 @@ def test_values_and_gradients_are_finite_at_extremes(name: str, value: float) ->
 
 @pytest.mark.parametrize("name", OPS)
 def test_nan_propagates(name: str) -> None:
-    """One NaN goes where the oracle's does; NaN everywhere leaves no number, where it may not."""
+    """One NaN in the first operand goes where the oracle's does; NaN everywhere leaves no number."""
     space, program = bundle(name, "float32", 1), compiled(name, "float32", 1)
     given = feeds(space)
     for part in space.parts:
         for node, operand in zip(part.inputs, part.case.operands, strict=True):
             value = given[name_of(node)]
-            if operand.real and value.size:
+            if operand.real and value.size and part.case.nan:
                 value.flat[value.size // 2] = np.nan
+                break
     agree(space, run(program, given), given, "one NaN")
     for part, levels in space.apart(run(program, filled(space, np.nan))):
         reads = [o for o in part.case.operands if o.real and 0 not in o.shape]

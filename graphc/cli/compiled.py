@@ -9,7 +9,7 @@ from graphc.cli.shapes import Specs, inputs_of, targets_of
 from graphc.compiler import compile
 from graphc.errors import InputError
 from graphc.graph.node import Node
-from graphc.inspect.text import graph_of, program_of
+from graphc.inspect.subject import graph_of, program_of
 from graphc.nn.module import Module
 from graphc.nn.trace import trace
 from graphc.runtime.program import Program

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import click
 
 from graphc import __version__
-from graphc.cli.doctor import doctor
-from graphc.cli.inspect import inspect
-from graphc.cli.summary import summary
 from graphc.errors import GraphcError
+
+VERBS = ("inspect", "summary", "doctor")
 
 
 class Refusal(click.ClickException):
@@ -20,7 +20,18 @@ class Refusal(click.ClickException):
 
 
 class Group(click.Group):
-    """A group whose verbs may raise GraphcError; the user sees the message alone."""
+    """Verbs that are imported when they are called, and whose GraphcErrors end in a message."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """The verbs in the order of the help."""
+        return list(VERBS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """The verb, from the file of its name."""
+        if name not in VERBS:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"graphc.cli.{name}"), name)
+        return command
 
     def invoke(self, context: click.Context) -> Any:
         """Run the verb."""
@@ -34,8 +45,3 @@ class Group(click.Group):
 @click.version_option(__version__, prog_name="graphc")
 def main() -> None:
     """Look inside networks compiled by graphc, and at the machine they run on."""
-
-
-main.add_command(inspect)
-main.add_command(summary)
-main.add_command(doctor)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from graphc.errors import GraphcError, InputError
 from graphc.graph.node import Node
-from graphc.inspect.text import program_of
+from graphc.inspect.subject import program_of
 from graphc.nn import Module
 from graphc.runtime.text import near
 from graphc.train.trainer import Trainer

@@ -32,9 +32,9 @@ from graphc.ops import scalar
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, Bound, Index, Lookup, Runtime, index, stays
 from graphc.passes import layout
-from graphc.passes.group import Fused, Group
+from graphc.passes.group import Fused, Group, Key
 from graphc.passes.invert import covered
-from graphc.types import Extent
+from graphc.types import Extent, Shape
 
 STACK_LIMIT = 1 << 18
 Position = tuple[Affine, ...]
@@ -45,13 +45,60 @@ class Lowered:
     """A kernel and, for each of its buffers, the node whose value lies there."""
 
     kernel: Kernel
-    nodes: tuple[Node, ...]
+    nodes: tuple[Key, ...]
 
 
 def lower(group: Group, fused: Fused, name: str, tags: list[Node]) -> Lowered:
     """The group's kernel before any scheduling. Nodes that check an index are added to `tags`."""
     lowering = Lowering(group, fused, tags)
     return Lowered(lowering.kernel(name), tuple(lowering.buffers))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a value lies: a buffer, by what it holds; at `lead` of its first axis if that is given.
+
+    `shape` is that of a view of the buffer, where it is not the buffer's own.
+    """
+
+    key: Key
+    lead: Affine | None = None
+    shape: Shape | None = None
+
+    @property
+    def node(self) -> Node:
+        """The node whose type the buffer has."""
+        found = self.key if isinstance(self.key, Node) else self.key[1]
+        assert isinstance(found, Node)
+        return found
+
+    def buffer(self, buffers: dict[Key, Buffer]) -> Buffer:
+        """The kernel's argument, one for each place."""
+        if self.key not in buffers:
+            name = f"b{len(buffers)}"
+            buffers[self.key] = Buffer(name, self.node.dtype, layout.size(self.node.shape))
+        return buffers[self.key]
+
+    def strides(self, shape: Shape) -> tuple[int, ...]:
+        """Elements between neighbours of a value of this shape: a run-time axis as in the buffer."""
+        shape_there = self.node.shape if self.shape is None else self.shape
+        whole = layout.strides(shape_there)
+        named = [s for s, e in zip(whole, shape_there, strict=True) if isinstance(e, str)]
+        own = layout.strides(shape)
+        return tuple(
+            named[0] if isinstance(e, str) and named else s
+            for s, e in zip(own, shape, strict=True)
+        )
+
+    def offset(self, shape: Shape, position: tuple[Affine, ...]) -> Affine:
+        """The element offset of an index tuple of a value of this shape."""
+        total = Affine()
+        if self.lead is not None:
+            there = self.node.shape if self.shape is None else self.shape
+            total = self.lead * layout.strides(there)[0]
+        for stride, e in zip(self.strides(shape), position, strict=True):
+            total = total + e * stride
+        return total
 
 
 @dataclass
@@ -71,7 +118,9 @@ class Lowering:
     fused: Fused
     tags: list[Node]
     scopes: list[Scope] = field(default_factory=lambda: [Scope(None)])
-    buffers: dict[Node, Buffer] = field(default_factory=dict)
+    buffers: dict[Key, Buffer] = field(default_factory=dict)
+    places: dict[Node, Place] = field(default_factory=dict)
+    owner: Group | None = None
     local: dict[Node, tuple[Buffer, int]] = field(default_factory=dict)
     depth: dict[str, int] = field(default_factory=dict)
     serial: int = 0
@@ -79,6 +128,14 @@ class Lowering:
     # --- the kernel ------------------------------------------------------------------------
 
     def kernel(self, name: str) -> Kernel:
+        """The group as a kernel of its own."""
+        body = self.statements()
+        written = tuple(self.home(r).buffer(self.buffers).name for r in self.group.roots)
+        sites = tuple(dict.fromkeys(n.site for n in self.group.nodes))
+        buffers = tuple(self.buffers.values())
+        return Kernel(name, buffers, body, sites, written, self.group.reasons)
+
+    def statements(self) -> tuple[Stmt, ...]:
         """Open the outer loops, then lower each placed member in turn."""
         self.members = set(self.group.nodes)
         self.stored = {self.fused.home(r): r for r in self.group.roots}
@@ -90,12 +147,7 @@ class Lowering:
             self.lower_batch(batch)
         for letter, extent in reversed(list(zip(outer, self.group.outer, strict=True))):
             self.close(letter, extent)
-        written = tuple(self.buffer(r).name for r in self.group.roots)
-        sites = tuple(dict.fromkeys(n.site for n in self.group.nodes))
-        return Kernel(
-            name, tuple(self.buffers.values()), tuple(self.scopes[0].body), sites, written,
-            self.group.reasons,
-        )
+        return tuple(self.scopes[0].body)
 
     def placed(self) -> list[Node]:
         """Members with a place of their own: roots, reductions, and costly shared maps."""
@@ -183,7 +235,8 @@ class Lowering:
     def scatter(self, node: Node) -> None:
         """An op that may write an element several times, or never: clear, then add in order."""
         op = formula(node)
-        buffer = self.buffer(node)
+        place = self.home(node)
+        buffer = place.buffer(self.buffers)
         letter = self.fresh("k")
         self.open(letter)
         empty = scalar.identity(op.how, node.dtype)
@@ -200,7 +253,7 @@ class Lowering:
         position: list[Affine] = []
         lookups: list[tuple[str, int]] = []
         for e, stride, size in zip(
-            op.writes, layout.strides(node.shape), node.shape, strict=True
+            op.writes, place.strides(node.shape), node.shape, strict=True
         ):
             if isinstance(e, Affine):
                 position.append(e.substitute(values))
@@ -208,7 +261,7 @@ class Lowering:
             name = self.read(op, node, node.inputs[e.operand], op.reads[e.operand], values, guards)
             lookups.append((self.checked(name, bound(size), node, values), stride))
             position.append(Affine())
-        target = Access(buffer, layout.offset(node.shape, tuple(position)), tuple(lookups))
+        target = Access(buffer, place.offset(node.shape, tuple(position)), tuple(lookups))
         self.write(Update(target, op.expr, args, op.how, guards))
         for name, letter in reversed(loops.items()):
             self.close(letter, op.extents[name])
@@ -288,7 +341,8 @@ class Lowering:
         position = tuple(e.substitute(values) for e in op.writes)  # type: ignore[union-attr]  # placed members write no look-ups
         symbol = scalar.argument("value")
         if node in self.stored.values():
-            target = Access(self.buffer(node), layout.offset(node.shape, position))
+            place = self.home(node)
+            target = Access(place.buffer(self.buffers), place.offset(node.shape, position))
             guards = tuple(
                 Guard(e.substitute(values), bound(size))
                 for e, size in zip(op.writes, node.shape, strict=True)
@@ -339,8 +393,9 @@ class Lowering:
                 offset = layout.offset(node.shape[skip:], position[skip:])
                 access = Access(stack, offset, lookups)
             else:
-                home, offset = self.address(node, position)
-                access = Access(self.buffer(home), offset, lookups)
+                place = self.home(node)
+                offset = place.offset(node.shape, position)
+                access = Access(place.buffer(self.buffers), offset, lookups)
             self.place(Load(name, access, guards), name, key if not lookups else None)
             return name
         self.scopes[0].memo[key] = name
@@ -353,9 +408,12 @@ class Lowering:
     def unaliased(self, node: Node) -> Node:
         return node
 
-    def address(self, node: Node, position: Position) -> tuple[Node, Affine]:
-        """The buffer that holds a node, and the offset of an index in it."""
-        return self.fused.home(node), layout.offset(node.shape, position)
+    def home(self, node: Node) -> Place:
+        """Where a node's value lies in memory."""
+        home = self.fused.home(node)
+        if home in self.places:
+            return self.places[home]
+        return Place(home if self.owner is None or not home.inputs else (self.owner, home))
 
     def compute(
         self,
@@ -426,7 +484,8 @@ class Lowering:
         """The value of one operand at one point, look-ups followed and checked."""
         position: list[Affine] = []
         lookups: list[tuple[str, int]] = []
-        for e, stride, size in zip(read, layout.strides(operand.shape), operand.shape, strict=True):
+        strides = self.home(operand).strides(operand.shape)
+        for e, stride, size in zip(read, strides, operand.shape, strict=True):
             if isinstance(e, Affine):
                 position.append(e.substitute(values))
                 continue
@@ -511,14 +570,6 @@ class Lowering:
     def written(self, buffer: Buffer) -> bool:
         """Whether the kernel itself writes a buffer: a row is then read inside the outer loops."""
         return buffer.space == "stack" or any(self.buffers.get(n) is buffer for n in self.stored)
-
-    def buffer(self, node: Node) -> Buffer:
-        """The argument that a node's value lies in."""
-        home = self.fused.home(node)
-        if home not in self.buffers:
-            name = f"b{len(self.buffers)}"
-            self.buffers[home] = Buffer(name, home.dtype, layout.size(home.shape))
-        return self.buffers[home]
 
 
 def formula(node: Node) -> Formula:

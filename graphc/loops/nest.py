@@ -53,6 +53,8 @@ def parse(loop: For) -> Nest | None:
 
     Definitions that stand between the loops are taken into the innermost body.
     """
+    if loop.kind == "ordered":
+        return None
     kept, shared = descend(loop)
     body = (*shared, *kept[-1].body)
     inside = [s for s in body if isinstance(s, For)]
@@ -77,7 +79,7 @@ def descend(loop: For) -> tuple[tuple[For, ...], tuple[Stmt, ...]]:
     while True:
         body = loops[-1].body
         inside = [s for s in body if isinstance(s, For)]
-        if len(inside) != 1 or body[-1] is not inside[0]:
+        if len(inside) != 1 or body[-1] is not inside[0] or inside[0].kind == "ordered":
             break
         if not all(isinstance(s, Load | Let | Check) for s in body[:-1]):
             break

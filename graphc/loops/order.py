@@ -34,6 +34,8 @@ def join(outer: For) -> For | None:
     if len(outer.body) != 1 or not isinstance(outer.body[0], For):
         return None
     inner = outer.body[0]
+    if "ordered" in (outer.kind, inner.kind):
+        return None
     size = inner.stop
     if not isinstance(size, int) or size == 0 or outer.start != 0 or inner.start != 0:
         return None

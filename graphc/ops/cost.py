@@ -58,16 +58,20 @@ def _count(expr: Expr, operands: frozenset[Symbol]) -> int:
         if part in seen or not varies(part):
             return 0
         seen.add(part)
-        return own(part) + sum(visit(inner) for inner in part.args)
+        inner = part.args
+        if isinstance(part, sympy.Mul):
+            inner = tuple(1 / factor if inverse(factor) else factor for factor in inner)
+        return own(part) + sum(visit(term) for term in inner)
 
     def own(part: Expr) -> int:
         match part:
             case sympy.Symbol() | sympy.Not() | ExprCondPair():
                 return 0
             case sympy.Add() | sympy.Mul():
-                fixed = part.func(*(inner for inner in part.args if not varies(inner)))
-                moving: int = sum(varies(inner) for inner in part.args)
-                return moving - (fixed in (part.func.identity, -part.func.identity))
+                moving = [term for term in part.args if varies(term)]
+                fixed = part.func(*(term for term in part.args if not varies(term)))
+                free = fixed in (part.func.identity, -part.func.identity)
+                return len(moving) - (free and not all(inverse(term) for term in moving))
             case sympy.Pow(exp=sympy.Integer() as exponent) if abs(exponent) > 1:
                 size = abs(int(exponent))
                 return size.bit_length() + size.bit_count() - 2 + int(bool(exponent < 0))
@@ -76,3 +80,8 @@ def _count(expr: Expr, operands: frozenset[Symbol]) -> int:
         return 1
 
     return visit(expr)
+
+
+def inverse(term: Expr) -> bool:
+    """Whether a factor of a product is what the product is divided by."""
+    return isinstance(term, sympy.Pow) and bool(term.exp.could_extract_minus_sign())

@@ -41,6 +41,11 @@ class Scan:
         return "scan"
 
     @property
+    def checks(self) -> bool:
+        """Whether a step can refuse an index."""
+        return any(bool(getattr(n.op, "checks", False)) for n in self.body.nodes)
+
+    @property
     def placeholders(self) -> tuple[Node, ...]:
         """The body's inputs, in the order of the operands."""
         return (*self.carries, *self.slices, *self.shared)

@@ -393,7 +393,7 @@ def evaluate(
             case BooleanTrue() | BooleanFalse():
                 return np.bool_(bool(part))
             case sympy.Number() | sympy.NumberSymbol() | sympy.nan:
-                return np.dtype(want).type(float(part) if is_float(want) else int(part))
+                return np.asarray(float(part) if is_float(want) else int(part)).astype(want)
             case sympy.Add():
                 return reduce(np.add, [at(a, want) for a in part.args])
             case sympy.Mul():

@@ -8,16 +8,20 @@ what is pointwise on their result; rows that are reduced stay together with what
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from graphc.graph import leaf
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, Lookup
+from graphc.ops.recurrence import Scan
 from graphc.passes import layout
+from graphc.passes.bodies import cut
 from graphc.passes.group import Fused, Group
 from graphc.passes.invert import covered
+from graphc.passes.memory import plan
 from graphc.passes.views import aliases
 from graphc.types import Shape
 
@@ -53,6 +57,7 @@ class Fuser:
         self.users = graph.users()
         self.wanted = set(graph.roots)
         self.drafts: dict[Node, Draft] = {}
+        self.runs: dict[object, Draft] = {}
 
     def fused(self) -> Fused:
         """Each node in turn joins, or begins, a group."""
@@ -60,17 +65,19 @@ class Fuser:
             if isinstance(node.op, leaf.Leaf) or node in self.views:
                 continue
             operands = list(dict.fromkeys(self.operands(node)))
-            joined = self.join(node, operands[::-1])
+            joined = self.runs.get(family(node)) or self.join(node, operands[::-1])
             if joined is None:
                 joined = Draft([node], outer(node), kind(node))
             else:
                 joined.nodes.append(node)
             self.drafts[node] = joined
+            if isinstance(node.op, Scan):
+                self.runs[family(node)] = joined
             joined.needs |= {d for d in operands if d is not joined}
             for other in operands:
                 self.absorb(joined, other)
         groups = list(dict.fromkeys(self.drafts.values()))
-        return finish(self.graph, groups, self.drafts, self.views)
+        return finish(self.graph, groups, self.drafts, self.views, fuse)
 
     def operands(self, node: Node) -> list[Draft]:
         """The groups that a node reads."""
@@ -196,16 +203,30 @@ def only_maps_of_leaves(node: Node) -> bool:
 def separate(graph: Graph) -> Fused:
     """Every node that is no leaf and no view is a kernel of its own."""
     views = aliases(graph)
-    drafts = {
-        node: Draft([node], outer(node), kind(node))
-        for node in graph.nodes
-        if not isinstance(node.op, leaf.Leaf) and node not in views
-    }
-    return finish(graph, list(drafts.values()), drafts, views)
+    drafts: dict[Node, Draft] = {}
+    runs: dict[object, Draft] = {}
+    for node in graph.nodes:
+        if isinstance(node.op, leaf.Leaf) or node in views:
+            continue
+        if isinstance(node.op, Scan) and family(node) in runs:
+            runs[family(node)].nodes.append(node)
+            drafts[node] = runs[family(node)]
+            continue
+        drafts[node] = runs[family(node)] = Draft([node], outer(node), kind(node))
+    return finish(graph, list(dict.fromkeys(drafts.values())), drafts, views, separate)
+
+
+def family(node: Node) -> object:
+    """The run that a result of a scan belongs to; any other node is its own."""
+    return (replace(node.op, output=0), node.inputs) if isinstance(node.op, Scan) else node
 
 
 def finish(
-    graph: Graph, groups: list[Draft], drafts: dict[Node, Draft], views: dict[Node, Node]
+    graph: Graph,
+    groups: list[Draft],
+    drafts: dict[Node, Draft],
+    views: dict[Node, Node],
+    bodies: Callable[[Graph], Fused],
 ) -> Fused:
     """Decide what each group must store: whatever is read outside of it."""
     fused = Fused(graph, (), views)
@@ -219,8 +240,17 @@ def finish(
                 wanted.add(home)
     result = []
     for draft in groups:
+        first = draft.nodes[0].op
+        if isinstance(first, Scan):
+            nodes = tuple(draft.nodes)
+            body = cut(first, nodes, bodies, plan)
+            result.append(Group(nodes, nodes, (), ("a scan runs its body in order",), body))
+            continue
         roots = tuple(n for n in draft.nodes if n in wanted)
-        result.append(Group(tuple(draft.nodes), roots, draft.outer, tuple(draft.reasons)))
+        direct = not isinstance(first, Formula) or covered(first, draft.nodes[0])
+        result.append(
+            Group(tuple(draft.nodes), roots, draft.outer, tuple(draft.reasons), None, direct)
+        )
     return Fused(graph, tuple(result), views)
 
 

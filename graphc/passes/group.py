@@ -3,24 +3,55 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
 from graphc.types import Shape
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Group:
     """Nodes computed by one kernel.
 
     `roots` are stored in buffers, in order; the rest are values inside. `outer` is the space of
-    the loops that all members share: the leading axes of every member's result.
+    the loops that all members share: the leading axes of every member's result. A scan has a body.
+    `direct` says whether its results may be written wherever strides are known (a scatter's not).
     """
 
     nodes: tuple[Node, ...]
     roots: tuple[Node, ...]
     outer: Shape
     reasons: tuple[str, ...] = ()
+    body: Body | None = None
+    direct: bool = True
+
+
+Key = Any
+"""What a buffer holds: a node of the graph, or (group, node of its body, ...) inside a scan."""
+
+
+@dataclass(frozen=True, eq=False)
+class Body:
+    """The body of a scan, cut into groups and ordered.
+
+    `direct` maps values of the body to the results that they are written into as they are made;
+    `thin` are carries with one place and no stack; `aside` those copied twice, because a step
+    overwrites what another still needs.
+    """
+
+    fused: Fused
+    plan: Any
+    direct: dict[Node, int]
+    thin: tuple[int, ...]
+    aside: tuple[int, ...]
+    kept: tuple[Node, ...]
+
+    def keys(self, group: Group) -> list[tuple[Any, ...]]:
+        """What the scan keeps for itself while it runs, each (group, node, ...)."""
+        return [(group, node) for node in self.kept] + [
+            (group, self.fused.graph.updates[j][1], j) for j in self.aside
+        ]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from graphc.graph import leaf
 from graphc.graph.node import Node
 from graphc.passes import layout
-from graphc.passes.group import Fused, Group
+from graphc.passes.group import Fused, Group, Key
 from graphc.types import SIZE
 
 ALIGNMENT = 64
@@ -34,7 +34,7 @@ class Plan:
 
     groups: tuple[Group, ...]
     slots: tuple[Slot, ...]
-    place: dict[Node, int] = field(repr=False)
+    place: dict[Key, int] = field(repr=False)
     copies: tuple[tuple[int, int], ...]
     commits: frozenset[int]
     inplace: tuple[Node, ...]
@@ -93,7 +93,7 @@ def plan(fused: Fused) -> Plan:
         else:
             last[fused.home(value)] = end
     slots: list[Slot] = []
-    place: dict[Node, int] = {}
+    place: dict[Key, int] = {}
 
     def slot(node: Node, kind: str, first: int, final: int) -> int:
         place[node] = len(slots)
@@ -112,6 +112,10 @@ def plan(fused: Fused) -> Plan:
             slot(node, "output", made[node], end)
         else:
             slot(node, "arena", made[node], max(last.get(node, -1), made[node]))
+    for group in groups:
+        for key in group.body.keys(group) if group.body else ():
+            place[key] = len(slots)
+            slots.append(Slot(key[1], "arena", step[group], step[group]))
     copies: list[tuple[int, int]] = []
     late: list[tuple[int, int]] = []
     moved = [

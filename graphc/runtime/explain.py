@@ -33,6 +33,8 @@ class Explanation:
         self.stages = stages
         self.names = names_of(stages)
         self.kernels = Kernels(stages)
+        self.extents = assume(stages, {})
+        self.offsets = stages.plan.arena(self.extents)[0]
         self.maker: dict[Node, list[KernelView]] = {}
         for view in self.kernels.values():
             for node in view.nodes:
@@ -67,7 +69,7 @@ class Explanation:
     def kernel(self, view: KernelView) -> str:
         """What a kernel computes, why its nodes stand together, its schedule and its buffers."""
         group = self.stages.plan.groups[view.number]
-        work = view.cost(**assume(self.stages, {}))
+        work = view.cost()
         lines = [f"{view.name} computes"]
         lines += [f"  {line}" for line in aligned(self.row(node) for node in view.nodes)]
         lines += [f"why: {note}" for note in view.notes] or [self.alone(group)]
@@ -166,20 +168,18 @@ class Explanation:
             return "lies in registers only, inside its kernel"
         number = plan.place[node]
         slot = plan.slots[number]
-        extents = assume(self.stages, {})
-        amount = f"{size_of(slot.node, extents):,} bytes"
+        amount = f"{size_of(slot.node, self.extents):,} bytes"
         if slot.kind != "arena":
             return f"lies in slot {number} ({slot.kind}), {amount}{self.assumed()}"
-        offset = plan.arena(extents)[0][number]
         return (
-            f"lies in slot {number} (arena, offset {offset:,}), {amount}, alive from "
+            f"lies in slot {number} (arena, offset {self.offsets[number]:,}), {amount}, alive from "
             f"{alive(slot, self.stages)}{self.assumed()}"
         )
 
     def assumed(self) -> str:
         """For which extents sizes are stated."""
-        extents = assume(self.stages, {})
-        return f" for {', '.join(f'{n} = {e}' for n, e in extents.items())}" if extents else ""
+        given = ", ".join(f"{name} = {extent}" for name, extent in self.extents.items())
+        return f" for {given}" if given else ""
 
     def alone(self, group: Group) -> str:
         """What to say of a group without reasons."""

@@ -9,7 +9,8 @@ import pytest
 
 import graphc
 from graphc.errors import InputError
-from graphc.inspect import as_text, to_networkx
+from graphc.inspect.networks import to_networkx
+from graphc.inspect.text import as_text
 from graphc.ops.cost import per_point
 from graphc.runtime.program import Program
 from graphc.runtime.text import KERNEL_STAGES, STAGES

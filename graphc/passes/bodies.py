@@ -1,0 +1,136 @@
+"""Scans: their bodies pass through the same passes; what every step would repeat is moved out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from dataclasses import replace
+
+from graphc.graph import leaf
+from graphc.graph.graph import Graph
+from graphc.graph.node import Node, make
+from graphc.graph.rewrite import rewrite, substitute
+from graphc.ops.formula import Formula
+from graphc.ops.index import Affine
+from graphc.ops.recurrence import Scan
+from graphc.passes.group import Body, Fused
+
+GraphPass = Callable[[Graph], Graph]
+Fuse = Callable[[Graph], Fused]
+Planner = Callable[[Fused], Any]
+
+
+def prepare(graph: Graph, passes: tuple[GraphPass, ...]) -> Graph:
+    """Run graph passes on the bodies of all scans, and apply `final` and `hoisted`."""
+    if not any(isinstance(n.op, Scan) for n in graph.nodes):
+        return graph
+    bodies = Bodies(passes)
+    return rewrite(rewrite(graph, [final]), [bodies.passed])
+
+
+def final(node: Node) -> Node | None:
+    """[i] = stack[last, i]   ->   the carry's final value, which needs no stack."""
+    op = node.op
+    if not isinstance(op, Formula) or len(node.inputs) != 1 or op.expr != op.args[0]:
+        return None
+    (stack,), (read,) = node.inputs, op.reads
+    scan = stack.op
+    if not isinstance(scan, Scan) or not 0 <= scan.output < len(scan.carries):
+        return None
+    if read[0] != Affine((), scan.last) or read[1:] != op.writes:
+        return None
+    if node.type != scan.carries[scan.output].type:
+        return None
+    return make(replace(scan, output=-1 - scan.output), stack.inputs, node.type)
+
+
+class Bodies:
+    """Passes bodies through the graph passes, each once."""
+
+    def __init__(self, passes: tuple[GraphPass, ...]) -> None:
+        self.passes = passes
+        self.done: dict[Scan, Scan] = {}
+        self.made: set[Scan] = set()
+
+    def passed(self, node: Node) -> Node | None:
+        """scan(body)   ->   scan(body after all passes)."""
+        op = node.op
+        if not isinstance(op, Scan) or replace(op, output=0) in self.made:
+            return None
+        family = replace(op, output=0)
+        if family not in self.done:
+            body = op.body
+            for step in self.passes:
+                body = step(body)
+            self.done[family] = replace(family, body=prepare(body, self.passes))
+        scan, inputs = hoisted(self.done[family], node.inputs)
+        self.made.add(scan)
+        return make(replace(scan, output=op.output), inputs, node.type)
+
+
+def hoisted(scan: Scan, inputs: tuple[Node, ...]) -> tuple[Scan, tuple[Node, ...]]:
+    """scan(f(shared))   ->   g = f(shared); scan(g): what no step changes is computed once."""
+    operands = dict(zip(scan.placeholders, inputs, strict=True))
+    moving = {*scan.carries, *scan.slices}
+    for node in scan.body.nodes:
+        if any(operand in moving for operand in node.inputs):
+            moving.add(node)
+    fixed = [n for n in scan.body.nodes if n not in moving and n.inputs]
+    inside = {i for n in scan.body.nodes if n in moving for i in n.inputs}
+    taken = [n for n in fixed if n in inside and big(n)]
+    if not taken:
+        return scan, inputs
+    places = {
+        node: make(leaf.Input(f"hoisted{number}"), (), node.type)
+        for number, node in enumerate(taken)
+    }
+    outside = {p: operands[p] for p in scan.shared}
+    values = tuple(substitute(node, outside) for node in taken)
+    body = scan.body.replaced(lambda root: substitute(root, places))
+    shared = (*scan.shared, *places.values())
+    return replace(scan, body=body, shared=shared), (*inputs, *values)
+
+
+def big(node: Node) -> bool:
+    """Whether a node has more than one element: a number is as well computed again."""
+    return any(extent != 1 for extent in node.shape)
+
+
+def cut(scan: Scan, nodes: tuple[Node, ...], fuse: Fuse, plan: Planner) -> Body:
+    """The body of a run in groups, and where its values go. `nodes` are the run's results in use.
+
+    A carry whose stack nobody reads is thin: a variable of the body that every step updates.
+    """
+    results = {n.op.output: n for n in nodes if isinstance(n.op, Scan)}
+    count = len(scan.carries)
+    thin = tuple(j for j in range(count) if j not in results)
+    wanted = [j for j in range(len(scan.body.outputs)) if j in results]
+    graph = Graph(
+        tuple(scan.body.outputs[j] for j in wanted),
+        tuple(f"out{j}" for j in wanted),
+        tuple((scan.carries[j], scan.body.outputs[j]) for j in thin),
+    )
+    fused = fuse(graph)
+    order = plan(fused)
+    made = {fused.home(r) for g in fused.groups for r in g.roots if g.direct}
+    direct: dict[Node, int] = {}
+    for j in wanted:
+        home = fused.home(scan.body.outputs[j])
+        if home in made:
+            direct.setdefault(home, j)
+    inplace = {fused.home(scan.body.outputs[j]) for j in thin if scan.carries[j] in order.inplace}
+    overwritten = {scan.carries[j] for j in thin}
+    aside = tuple(
+        number
+        for number, j in enumerate(thin)
+        if scan.carries[j] not in order.inplace
+        and fused.home(scan.body.outputs[j]) in overwritten - {scan.carries[j]}
+    )
+    kept = [
+        home
+        for g in order.groups
+        for home in dict.fromkeys(fused.home(r) for r in g.roots)
+        if home not in direct and home not in inplace
+    ]
+    kept += [scan.carries[j] for j in thin if -1 - j not in results]
+    return Body(fused, order, direct, thin, aside, tuple(kept))
