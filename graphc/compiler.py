@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from graphc import debug
 from graphc.debug import Log
 from graphc.graph.graph import Graph, make_graph
 from graphc.graph.node import Node
+from graphc.graph.show import show
 from graphc.graph.verify import verify
 from graphc.llvm import engine
-from graphc.llvm.module import Call, Module, emit
+from graphc.llvm.module import CALL_NAME, ENTRY_NAME, Call, Module, emit
 from graphc.loops import show as loops
 from graphc.loops.ir import Kernel
 from graphc.loops.lower import lower
@@ -24,6 +26,7 @@ from graphc.passes.bodies import prepare
 from graphc.passes.border import border
 from graphc.passes.fold import fold
 from graphc.passes.fuse import fuse, separate
+from graphc.passes.group import Fused
 from graphc.passes.invert import invert
 from graphc.passes.memory import Plan
 from graphc.passes.memory import plan as plan_memory
@@ -57,57 +60,77 @@ def compile(
 
 
 def build(source: Graph, target: str | None = None) -> tuple[Stages, engine.Loaded | None]:
-    """Every stage in order."""
-    log = Log()
-    machine = engine.target(target)
+    """Every stage in order. Each is verified, timed, and dumped where that is asked for."""
+    log, machine = Log(), engine.target(target)
     verify(source)
-    graph = source                                                  # nodes  -> nodes
-    for step in GRAPH_PASSES:
-        if step.__name__ in debug.skipped():
-            continue
-        with log.timed(step.__name__):
-            graph = step(graph)
-        verify(graph)
-    with log.timed("bodies"):
-        graph = prepare(graph, GRAPH_PASSES)
+    graph = run_passes(source, log)                                 # nodes  -> nodes
     with log.timed("fuse"):
-        fused = separate(graph) if "fuse" in debug.skipped() else fuse(graph)                                         # nodes  -> groups
+        fused = cut(graph)                                          # nodes  -> groups
     with log.timed("memory"):
         plan = plan_memory(fused)                                   # groups -> an order and slots
     tags: list[Node] = []
-    with log.timed("lower"):
+    with log.timed("lower"):                                        # groups -> loop nests
         lowered = [
-            (lower_scan if g.body else lower)(g, fused, f"k{i:02d}", tags)
-            for i, g in enumerate(plan.groups)
+            (lower_scan if group.body else lower)(group, fused, f"k{number:02d}", tags)
+            for number, group in enumerate(plan.groups)
         ]
-    kernels = []
-    for kernel in (low.kernel for low in lowered):                  # group  -> loop nest
-        for rewrite in LOOP_PASSES:
-            if rewrite.__name__ not in debug.skipped():
-                kernel = rewrite(kernel, machine.model)
-        kernels.append(kernel)
-    log.dump("loops", 2, lambda: "\n\n".join(map(loops.show, kernels)))
+    kernels = tuple(low.kernel for low in lowered)
     extents = tuple(dict.fromkeys(s for n in graph.nodes for s in n.type.symbols))
-    calls = [
-        Call(kernel, tuple(plan.place[n] for n in low.nodes), number in plan.commits)
-        for number, (kernel, low) in enumerate(zip(kernels, lowered, strict=True))
-    ]
-    with log.timed("emit"):
-        module: Module = emit(                                      # loops  -> LLVM
-            calls, extents, machine, "entry",
-            copies=[(a, b, size_of(plan.slots[b].node)) for a, b in plan.copies],
-            inputs=[(plan.place[n], n.shape) for n in inputs_of(source, plan)],
+    slots = tuple(tuple(plan.place[key] for key in low.nodes) for low in lowered)
+    copies = [(a, b, size_of(plan.slots[b].node)) for a, b in plan.copies]
+    inputs = [(plan.place[n], n.shape) for n in inputs_of(source, plan)]
+
+    def finish() -> tuple[tuple[Call, ...], Module]:
+        with log.timed("schedule"):                                 # loop nests -> loop nests
+            scheduled = [schedule(kernel, machine.model) for kernel in kernels]
+        log.dump("loops", 2, lambda: "\n\n".join(map(loops.show, scheduled)))
+        calls = tuple(
+            Call(kernel, slots[number], number in plan.commits)
+            for number, kernel in enumerate(scheduled)
         )
-    log.dump("llvm", 4, lambda: module.text)
-    loaded = None
-    if machine.native and not debug.reference():
-        with log.timed("codegen"):
-            loaded = engine.load(module.text, (module.entry, module.call), machine)
+        with log.timed("emit"):                                     # loop nests -> LLVM
+            module = emit(calls, extents, machine, copies=copies, inputs=inputs)
+        log.dump("llvm", 4, lambda: module.text)
+        return calls, module
+
     stages = Stages(
-        source, graph, fused, plan, tuple(low.kernel for low in lowered), tuple(kernels), module,
-        machine, extents, tuple(tags), log.seconds,
+        source, graph, fused, plan, kernels, machine, extents, tuple(tags), finish, log.seconds
     )
+    loaded = None
+    if debug.level() or debug.dumps():
+        stages.finished  # noqa: B018  # made now, to be dumped now
+    if machine.native and not debug.reference():
+        key = "\n".join(map(loops.exact, kernels))
+        key += repr((slots, sorted(plan.commits), copies, inputs, extents, debug.skipped()))
+        with log.timed("codegen"):                                  # LLVM -> machine code
+            names = (ENTRY_NAME, CALL_NAME)
+            loaded = engine.load(key, lambda: stages.module.text, names, machine)
     return stages, loaded
+
+
+def run_passes(graph: Graph, log: Log) -> Graph:
+    """The graph passes in order, then the same on the bodies of scans."""
+    passes = tuple(p for p in GRAPH_PASSES if p.__name__ not in debug.skipped())
+    for step in passes:
+        with log.timed(step.__name__):
+            graph = step(graph)
+        verify(graph)
+        log.dump(step.__name__, 3, partial(show, graph))
+    with log.timed("bodies"):
+        return prepare(graph, passes)
+
+
+def cut(graph: Graph) -> Fused:
+    """The graph in groups: fused, or a kernel for each node where fusion is skipped."""
+    return separate(graph) if "fuse" in debug.skipped() else fuse(graph)
+
+
+def schedule(kernel: Kernel, machine: Machine) -> Kernel:
+    """The loop passes in order."""
+    for step in LOOP_PASSES:
+        if step.__name__ not in debug.skipped():
+            kernel = step(kernel, machine)
+    return kernel
 
 
 def size_of(variable: Node) -> int:

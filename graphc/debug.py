@@ -30,6 +30,11 @@ def skipped() -> frozenset[str]:
     return frozenset(filter(None, os.environ.get("GRAPHC_SKIP", "").split(",")))
 
 
+def dumps() -> bool:
+    """Whether GRAPHC_DUMP names a folder."""
+    return bool(os.environ.get("GRAPHC_DUMP"))
+
+
 def reference() -> bool:
     """Whether GRAPHC_REFERENCE asks for the numpy oracle."""
     return os.environ.get("GRAPHC_REFERENCE", "") not in ("", "0")

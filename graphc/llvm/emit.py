@@ -442,7 +442,7 @@ class Function:
         count = self.lanes.count if self.lanes is not None else 1
         spread = step != 0 or bool(vectors) or (mask is not None and mask.lanes > 1)
         value = (
-            self.read_lanes(name, kind, step, vectors, mask, count)
+            self.read_lanes(name, kind, step, vectors, mask, count, 0 if guards else 1)
             if spread
             else self.read_one(name, kind, mask)
         )
@@ -473,11 +473,15 @@ class Function:
         vectors: list[tuple[Value, int]],
         mask: Value | None,
         count: int,
+        empty: int,
     ) -> Value:
-        """One element a lane: contiguous, or gathered."""
+        """One element a lane: contiguous, or gathered; `empty` where the mask is off.
+
+        Lanes that are off read 1: LLVM takes 0/0 for 0 where it sees the zeros.
+        """
         b = self.b
         type, align = spell(kind, count), SIZE[kind]
-        zero = Value("zeroinitializer", kind, count)
+        zero = b.constant(kind, empty, count)
         if step == 1 and not vectors:
             if mask is None:
                 return b.define(kind, count, f"load {type}, ptr {name}, align {align}")

@@ -7,7 +7,9 @@ import hashlib
 import os
 import platform
 from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import llvmlite
@@ -155,20 +157,18 @@ def jit() -> Any:
 _serial = 0
 
 
-def load(text: str, names: tuple[str, ...], target: Target) -> Loaded:
-    """Compile IR text (or take its object from the cache), link it, and find functions.
-
-    `@entry` names in the text are unique to the module through the key, so that many programs can
-    live side by side.
-    """
+def load(
+    key: str, make: Callable[[], str], names: tuple[str, ...], target: Target
+) -> Loaded:
+    """Link the object kept under a key, or compile the text that `make` gives; find functions."""
     global _serial
     if not target.native:
         raise CompileError(f"this machine cannot run code for {target.name}; it can be inspected")
-    key = digest(text, target)
+    key = digest(key, target)
     data = cache.read(key)
     cached = data is not None
     if data is None:
-        module = parse(text)
+        module = parse(make())
         module.verify()
         data = bytes(machine(target, jit=True).emit_object(module))
         cache.write(key, data)
@@ -180,10 +180,18 @@ def load(text: str, names: tuple[str, ...], target: Target) -> Loaded:
     return Loaded(tracker, {name: int(tracker[name]) for name in names}, cached, len(data))
 
 
+@lru_cache(maxsize=None)
+def generator() -> str:
+    """A digest of the source that makes kernels into code: objects of another one are not used."""
+    package = Path(__file__).parent.parent
+    files = [p for room in ("loops", "llvm") for p in sorted((package / room).glob("*.py"))]
+    return hashlib.sha256(b"\0".join(p.read_bytes() for p in files)).hexdigest()
+
+
 def digest(text: str, target: Target) -> str:
     """The cache key: all that the object code depends on."""
     parts = (
-        "graphc-object-1", llvmlite.__version__, str(llvm.llvm_version_info), target.triple,
+        "graphc-object-1", generator(), llvmlite.__version__, str(llvm.llvm_version_info), target.triple,
         target.cpu, target.features, text,
     )
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()

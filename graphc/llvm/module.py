@@ -17,6 +17,7 @@ ATTRIBUTES = (
 )
 
 
+ENTRY_NAME, CALL_NAME = "entry", "entry_call"
 COMMIT = [
     "  %failed = load i64, ptr %context, align 8",
     "  %stop = icmp ne i64 %failed, 0",
@@ -39,8 +40,6 @@ class Module:
     """The module's text, and each kernel's part of it."""
 
     text: str
-    entry: str
-    call: str
     functions: dict[str, str]
 
 
@@ -48,7 +47,6 @@ def emit(
     calls: Sequence[Call],
     extents: tuple[str, ...],
     target: Target,
-    entry: str,
     *,
     copies: Sequence[tuple[int, int, int]] = (),
     inputs: Sequence[tuple[int, Shape]] = (),
@@ -69,6 +67,7 @@ def emit(
         text = writer.text(call.kernel.name, extents)
         declarations |= writer.b.declarations
         functions[call.kernel.name] = text
+    entry = ENTRY_NAME
     lines = [f"define i64 @{entry}(ptr %table, ptr %extents, ptr %context) #0 {{", "entry:"]
     for number, name in enumerate(extents):
         lines.append(f"  %at.{name} = getelementptr i64, ptr %extents, i64 {number}")
@@ -102,13 +101,12 @@ def emit(
     if guarded:
         lines += ["refused:", "  ret i64 %failed"]
     lines.append("}")
-    call_name = f"{entry}_call"
-    bound = fastcall.emit(entry, call_name, inputs, extents)
-    bodies = {**functions, entry: "\n".join(lines), call_name: bound}
+    bound = fastcall.emit(entry, CALL_NAME, inputs, extents)
+    bodies = {**functions, entry: "\n".join(lines), CALL_NAME: bound}
     attributes = ATTRIBUTES.format(
         cpu=target.cpu, features=target.features, bits=target.vector_bytes * 8
     )
     text = "\n\n".join(
         [header(target), "\n".join(sorted(declarations)), *bodies.values(), attributes]
     )
-    return Module(text + "\n", entry, call_name, functions)
+    return Module(text + "\n", functions)

@@ -50,8 +50,8 @@ def convert(b: Builder, value: Value, dtype: str) -> Value:
 
 
 def to_integer(b: Builder, value: Value, dtype: str) -> Value:
-    """Truncate towards zero; out of range saturates (uint8: wraps, as numpy does in range)."""
-    wide = "int64" if dtype == "uint8" else dtype
+    """Truncate towards zero; out of range saturates (uint8: as int32, whose low byte it is)."""
+    wide = "int32" if dtype == "uint8" else dtype
     source = {"float32": "f32", "float64": "f64"}[value.dtype]
     target = {"int32": "i32", "int64": "i64"}[wide]
     lanes = "" if value.lanes == 1 else f"v{value.lanes}"

@@ -2,7 +2,37 @@
 
 from __future__ import annotations
 
-from graphc.loops.ir import Alloc, Args, Check, For, Guard, Kernel, Let, Load, Stmt, Transpose, Update
+from graphc.loops.ir import Access, Alloc, Args, Check, For, Guard, Kernel, Let, Load, Stmt, Transpose, Update
+from graphc.ops.scalar import spelled
+
+def exact(kernel: Kernel) -> str:
+    """All that a kernel does, as text: equal texts are equal kernels."""
+    parts = [str(kernel.buffers)]
+    parts += [_exact(stmt) for stmt in kernel.body]
+    return "\n".join(parts)
+
+
+def _exact(stmt: Stmt) -> str:
+    match stmt:
+        case For():
+            inside = "\n".join(map(_exact, stmt.body))
+            head = f"{stmt.index} {stmt.start!r} {stmt.stop!r} {stmt.step} {stmt.kind}"
+            return f"for {head} {{\n{inside}\n}}"
+        case Load():
+            return f"load {stmt.name} {_access(stmt.access)} {stmt.guards}"
+        case Let():
+            return f"let {stmt.name} {spelled(stmt.expr)} {stmt.args} {stmt.dtype}"
+        case Update():
+            place = spelled(stmt.place) if stmt.place is not None else ""
+            best = _access(stmt.companion) if stmt.companion is not None else ""
+            formula = f"{spelled(stmt.expr)} {stmt.args}"
+            return f"update {_access(stmt.target)} {formula} {stmt.how} {stmt.guards} {best} {place}"
+    return repr(stmt)
+
+
+def _access(access: Access) -> str:
+    return f"{access.buffer.name} {access.buffer.dtype} {access.offset} {access.lookups}"
+
 
 SIGNS = {"=": "=", "sum": "+=", "prod": "*=", "max": "max=", "min": "min=", "any": "or="}
 SIGNS |= {"all": "and=", "argmax": "argmax=", "argmin": "argmin="}

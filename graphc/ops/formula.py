@@ -204,7 +204,13 @@ class Formula:
         """The row-major position of a point among the summed indices."""
         total: Expr = sympy.Integer(0)
         for name in self.summed:
-            total = total * self.extents[name] + scalar.position(name)
+            extent = self.extents[name]
+            if total != 0 and not isinstance(extent, int):
+                raise UnsupportedOpError(
+                    f"{self.name}: the position among several reduced axes of which {extent!r} is "
+                    "not the first has no fixed strides; transpose it to the front"
+                )
+            total = total * extent + scalar.position(name) if total != 0 else scalar.position(name)
         return total
 
     def positions(self, node: Node) -> Node:

@@ -246,6 +246,12 @@ def common(parts: tuple[Expr, ...], dtypes: Mapping[Symbol, str], default: str =
     return {WEAK_INT: "int64", WEAK_FLOAT: default}.get(kind, kind)
 
 
+@lru_cache(maxsize=None)
+def spelled(expr: Expr) -> str:
+    """The formula as text that tells every two formulas apart."""
+    return str(sympy.srepr(expr))
+
+
 ZERO: Expr = sympy.Integer(0)
 
 

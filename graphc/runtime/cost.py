@@ -79,13 +79,13 @@ class Cost:
 def cost(stages: Stages, extents: Mapping[str, int]) -> Cost:
     """The cost of every kernel. Raises InputError for an extent that the program does not have."""
     assumed = assume(stages, extents)
-    rows = [kernel_cost(stages, number, assumed) for number in range(len(stages.kernels))]
+    rows = [kernel_cost(stages, number, assumed) for number in range(len(stages.lowered))]
     return Cost(tuple(rows), assumed)
 
 
 def kernel_cost(stages: Stages, number: int, extents: Mapping[str, int]) -> KernelCost:
     """The cost of one kernel."""
-    group, kernel = stages.plan.groups[number], stages.kernels[number]
+    group, kernel = stages.plan.groups[number], stages.lowered[number]
     return KernelCost(
         kernel.name,
         tuple(node.op.name for node in group.nodes),

@@ -80,7 +80,7 @@ def holders(stages: Stages) -> list[list[Node]]:
 
 def alive(slot: Slot, stages: Stages) -> str:
     """From which kernel to which a slot is in use."""
-    kernels = stages.kernels
+    kernels = stages.lowered
     if slot.first < 0:
         return "always"
     first = kernels[slot.first].name

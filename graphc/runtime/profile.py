@@ -16,8 +16,7 @@ from graphc.graph.leaf import Variable
 from graphc.graph.show import aligned
 from graphc.llvm import engine
 from graphc.llvm.engine import ENTRY, Loaded
-from graphc.llvm.module import Call, emit
-from graphc.loops.lower import lower
+from graphc.llvm.module import ENTRY_NAME, emit
 from graphc.runtime.cost import KernelCost, cost, shortened
 from graphc.runtime.stages import Stages
 
@@ -91,12 +90,11 @@ class Kernel:
 def separate(stages: Stages) -> list[Kernel]:
     """Every kernel compiled as a program of its own over the same pointer table."""
     found = []
-    for group, kernel in zip(stages.plan.groups, stages.kernels, strict=True):
-        nodes = lower(group, stages.fused, kernel.name, []).nodes
-        call = Call(kernel, tuple(stages.plan.place[node] for node in nodes))
-        module = emit([call], stages.extents, stages.target, "entry")
-        loaded = engine.load(module.text, (module.entry,), stages.target)
-        found.append(Kernel(kernel.name, loaded, ENTRY(loaded.addresses[module.entry])))
+    for call in stages.calls:
+        module = emit([call], stages.extents, stages.target)
+        loaded = engine.load(module.text, lambda text=module.text: text, (ENTRY_NAME,), stages.target)
+        name = call.kernel.name
+        found.append(Kernel(name, loaded, ENTRY(loaded.addresses[ENTRY_NAME])))
     return found
 
 

@@ -14,6 +14,7 @@ from graphc.graph import leaf
 from graphc.graph.leaf import aligned
 from graphc.graph.node import Node
 from graphc.llvm.engine import ENTRY, Loaded
+from graphc.llvm.module import CALL_NAME, ENTRY_NAME
 from graphc.ops import reference
 from graphc.passes import layout
 from graphc.runtime import text
@@ -47,9 +48,7 @@ class Program:
         self.loaded = loaded
         self.named = named
         self.names = stages.source.names
-        inputs = [s.node for s in stages.plan.slots if s.kind == "input"]
-        order = {n: i for i, n in enumerate(n for n in stages.source.nodes)}
-        self.inputs = sorted(inputs, key=lambda n: order.get(n, 0))
+        self.inputs = [n for n in stages.source.nodes if isinstance(n.op, leaf.Input)]
         self.lock = threading.Lock()
         self.prepare()
 
@@ -81,10 +80,10 @@ class Program:
         self.quick: Callable[..., int] | None = None
         self.fast: FastCall | None = None
         if self.loaded is not None:
-            self.entry = ENTRY(self.loaded.addresses[self.stages.module.entry])
-            if supported():
+            self.entry = ENTRY(self.loaded.addresses[ENTRY_NAME])
+            if supported() and all(n in self.place for n in self.inputs):
                 self.fast = FastCall(
-                    self.loaded.addresses[self.stages.module.call],
+                    self.loaded.addresses[CALL_NAME],
                     self.table, self.sizes, self.context, [n.dtype for n in self.inputs],
                 )
         self.given = tuple(n.op.name for n in self.inputs)
@@ -148,7 +147,8 @@ class Program:
         if extents != self.known:
             self.resize(extents)
         for node, array in zip(self.inputs, arrays, strict=True):
-            self.table[self.place[node]] = array.ctypes.data
+            if node in self.place:  # else simplified away: checked, and not read
+                self.table[self.place[node]] = array.ctypes.data
         made: dict[Node, Array] = {}
         for number, node in self.made:
             if node in self.scalars:
@@ -184,7 +184,7 @@ class Program:
         shape = resolve(node.shape, extents)
         match home.op:
             case leaf.Input():
-                return arrays[self.inputs.index(home)].reshape(shape).copy()
+                return logical(arrays[self.inputs.index(home)], node, extents).copy()
             case leaf.Variable(cell=cell):
                 return cell.value.reshape(shape).copy()
             case leaf.Constant():
@@ -272,7 +272,7 @@ class Program:
         results = zip(self.names, source.outputs, strict=True)
         shown = ", ".join(f"{name}: {node.type}" for name, node in results)
         counts = [f"{len(source.updates)} updates"] if source.updates else []
-        counts += [f"{len(self.stages.kernels)} kernels", self.stages.target.name]
+        counts += [f"{len(self.stages.lowered)} kernels", self.stages.target.name]
         return f"<Program ({given}) -> ({shown}), {', '.join(counts)}>"
 
 

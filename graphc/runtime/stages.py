@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
 from graphc.llvm.engine import Target
-from graphc.llvm.module import Module
+from graphc.llvm.module import Call, Module
 from graphc.loops.ir import Kernel
 from graphc.passes.group import Fused
 from graphc.passes.memory import Plan
@@ -23,9 +24,28 @@ class Stages:
     fused: Fused
     plan: Plan
     lowered: tuple[Kernel, ...]
-    kernels: tuple[Kernel, ...]
-    module: Module
     target: Target
     extents: tuple[str, ...]
     tags: tuple[Node, ...]
+    finish: Callable[[], tuple[tuple[Call, ...], Module]] = field(repr=False)
     seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @cached_property
+    def finished(self) -> tuple[tuple[Call, ...], Module]:
+        """The scheduled kernels and their module; made when needed, for a cached object is enough."""
+        return self.finish()
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """The kernels after scheduling, with the table slots of their buffers."""
+        return self.finished[0]
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """The kernels after scheduling."""
+        return tuple(call.kernel for call in self.calls)
+
+    @property
+    def module(self) -> Module:
+        """The LLVM module."""
+        return self.finished[1]
