@@ -19,6 +19,7 @@ from graphc.loops.ir import Kernel
 from graphc.loops.lower import lower
 from graphc.loops.machine import Machine
 from graphc.loops.order import order
+from graphc.loops.parallel import parallel
 from graphc.loops.scan import lower_scan
 from graphc.loops.tile import tile
 from graphc.passes import layout
@@ -36,7 +37,7 @@ from graphc.runtime.program import Program, Stages
 from graphc.types import SIZE
 
 GRAPH_PASSES: tuple[Callable[[Graph], Graph], ...] = (fold, simplify, invert, border, pack)
-LOOP_PASSES: tuple[Callable[[Kernel, Machine], Kernel], ...] = (order, tile)
+LOOP_PASSES: tuple[Callable[[Kernel, Machine], Kernel], ...] = (order, tile, parallel)
 
 
 def compile(
@@ -63,13 +64,13 @@ def build(source: Graph, target: str | None = None) -> tuple[Stages, engine.Load
     """Every stage in order. Each is verified, timed, and dumped where that is asked for."""
     log, machine = Log(), engine.target(target)
     verify(source)
-    graph = run_passes(source, log)                                 # nodes  -> nodes
+    graph = run_passes(source, log)  # nodes  -> nodes
     with log.timed("fuse"):
-        fused = cut(graph)                                          # nodes  -> groups
+        fused = cut(graph)  # nodes  -> groups
     with log.timed("memory"):
-        plan = plan_memory(fused)                                   # groups -> an order and slots
+        plan = plan_memory(fused)  # groups -> an order and slots
     tags: list[Node] = []
-    with log.timed("lower"):                                        # groups -> loop nests
+    with log.timed("lower"):  # groups -> loop nests
         lowered = [
             (lower_scan if group.body else lower)(group, fused, f"k{number:02d}", tags)
             for number, group in enumerate(plan.groups)
@@ -81,14 +82,14 @@ def build(source: Graph, target: str | None = None) -> tuple[Stages, engine.Load
     inputs = [(plan.place[n], n.shape) for n in inputs_of(source, plan)]
 
     def finish() -> tuple[tuple[Call, ...], Module]:
-        with log.timed("schedule"):                                 # loop nests -> loop nests
+        with log.timed("schedule"):  # loop nests -> loop nests
             scheduled = [schedule(kernel, machine.model) for kernel in kernels]
         log.dump("loops", 2, lambda: "\n\n".join(map(loops.show, scheduled)))
         calls = tuple(
             Call(kernel, slots[number], number in plan.commits)
             for number, kernel in enumerate(scheduled)
         )
-        with log.timed("emit"):                                     # loop nests -> LLVM
+        with log.timed("emit"):  # loop nests -> LLVM
             module = emit(calls, extents, machine, copies=copies, inputs=inputs)
         log.dump("llvm", 4, lambda: module.text)
         return calls, module
@@ -102,7 +103,7 @@ def build(source: Graph, target: str | None = None) -> tuple[Stages, engine.Load
     if machine.native and not debug.reference():
         key = "\n".join(map(loops.exact, kernels))
         key += repr((slots, sorted(plan.commits), copies, inputs, extents, debug.skipped()))
-        with log.timed("codegen"):                                  # LLVM -> machine code
+        with log.timed("codegen"):  # LLVM -> machine code
             names = (ENTRY_NAME, CALL_NAME)
             loaded = engine.load(key, lambda: stages.module.text, names, machine)
     return stages, loaded

@@ -119,7 +119,12 @@ def unary(name: str, low: float = -4.0, high: float = 4.0, **options: Any) -> No
     """An op of one operand, over the odd shapes."""
     attributes = options.pop("attributes", {})
     for shape in options.pop("shapes", SHAPES):
-        case(name, lambda x: getattr(ops, name)(x, **attributes), Operand(shape, low, high), **options)
+        case(
+            name,
+            lambda x: getattr(ops, name)(x, **attributes),
+            Operand(shape, low, high),
+            **options,
+        )
 
 
 SHORT: tuple[Shape, ...] = (("batch", 5), (0, 3))
@@ -232,7 +237,8 @@ for _text, _shapes in [
 def window(name: str, *shapes: Any, **options: Any) -> None:
     """A convolution or a pool with options."""
     nan = "transpose" not in name
-    case(name, lambda *x: getattr(ops, name)(*x, **options), *shapes, nan=nan)
+    call = getattr(ops, name)
+    case(name, lambda *x: call(*x, **options), *shapes, nan=nan, swallows=not nan)
 
 
 window("conv1d", ("batch", 2, 17), (3, 2, 3), (3,))
@@ -240,7 +246,9 @@ window("conv1d", (1, 2, 5), (3, 2, 5))
 window("conv1d", (2, 3, 33), (2, 3, 4), stride=2, padding=2, dilation=3, floor=True)
 window("conv2d", ("batch", 2, 7, 7), (3, 2, 3, 3), (3,))
 window("conv2d", ("batch", 3, 9, 9), (5, 3, 3, 3), stride=2)
-window("conv2d", (2, 3, 8, 5), (2, 3, 3, 2), (2,), stride=(2, 1), padding=((1, 2), (0, 1)), floor=True)
+window(
+    "conv2d", (2, 3, 8, 5), (2, 3, 3, 2), (2,), stride=(2, 1), padding=((1, 2), (0, 1)), floor=True
+)
 window("conv2d", (2, 2, 7, 7), (3, 2, 3, 3), padding="same", dilation=2)
 window("conv2d", (1, 4, 6, 6), (6, 2, 3, 3), groups=2, padding=1)
 window("conv2d", (2, 3, 5, 5), (2, 3, 1, 1))
@@ -310,7 +318,14 @@ reduction("std", attributes={"correction": 0})
 reduction("logsumexp")
 reduction("norm")
 for _order in (1, 3, np.inf, -np.inf, 0):
-    case("norm", lambda x, o=_order: ops.norm(x, o, 1), ("batch", 5), extremes=(), order=1, swallows=_order == 0)
+    case(
+        "norm",
+        lambda x, o=_order: ops.norm(x, o, 1),
+        ("batch", 5),
+        extremes=(),
+        order=1,
+        swallows=_order == 0,
+    )
 case("var", lambda x: ops.var(x, 1), ("batch", 17))
 case("std", lambda x: ops.std(x, unbiased=True), ("batch", 17))
 case("sum", ops.sum, (3, 0), dtypes=WHOLE)
@@ -377,9 +392,9 @@ for _shape in [(3, 5), (0, 2), (), (33,)]:
     case("ones", lambda s=_shape: ops.ones(s, "int32"))
     case("full", lambda s=_shape: ops.full(s, 2.5, "float64"))
     case("full", lambda s=_shape: ops.full(s, True, "bool"))
-moves("zeros_like", ops.zeros_like, ("batch", 5), swallows=True)
-moves("ones_like", ops.ones_like, ("batch", 5), swallows=True)
-moves("full_like", lambda x: ops.full_like(x, 3), ("batch", 5), swallows=True)
+moves("zeros_like", ops.zeros_like, (3, 5), swallows=True)
+moves("ones_like", ops.ones_like, (3, 5), swallows=True)
+moves("full_like", lambda x: ops.full_like(x, 3), (3, 5), swallows=True)
 case("iota", lambda: ops.iota((3, 17), 1))
 case("iota", lambda: ops.iota((3, 17), 0, "float32"))
 case("arange", lambda: ops.arange(33))
@@ -403,7 +418,13 @@ case("one_hot", lambda i: ops.one_hot(i, 5, "int64"), below(5, 3, 2, dtype="uint
 # --- normalisation --------------------------------------------------------------------------
 
 for _name in ("softmax", "log_softmax"):
-    for _shape, _axis in [(("batch", 17), -1), ((3, 5), 0), ((2, 33, 3), 1), ((0, 3), 1), ((5, 1), 1)]:
+    for _shape, _axis in [
+        (("batch", 17), -1),
+        ((3, 5), 0),
+        ((2, 33, 3), 1),
+        ((0, 3), 1),
+        ((5, 1), 1),
+    ]:
         case(_name, lambda x, n=_name, a=_axis: getattr(ops, n)(x, a), Operand(_shape))
 case("layer_norm", lambda x, w, b: ops.layer_norm(x, 17, w, b), ("batch", 17), (17,), (17,))
 case("layer_norm", lambda x: ops.layer_norm(x, (3, 5)), (2, 3, 5))
@@ -418,7 +439,13 @@ case("group_norm", lambda x, w, b: ops.group_norm(x, 2, w, b), ("batch", 4, 5), 
 case("instance_norm", ops.instance_norm, ("batch", 3, 5), (3,), (3,))
 case("local_response_norm", lambda x: ops.local_response_norm(x, 5, alpha=0.3), ("batch", 7, 3))
 case("local_response_norm", lambda x: ops.local_response_norm(x, 2), (1, 3, 2, 2))
-case("scaled_dot_product_attention", ops.scaled_dot_product_attention, (2, 3, 5), (2, 7, 5), (2, 7, 2))
+case(
+    "scaled_dot_product_attention",
+    ops.scaled_dot_product_attention,
+    (2, 3, 5),
+    (2, 7, 5),
+    (2, 7, 2),
+)
 case(
     "scaled_dot_product_attention",
     lambda q, k, v: ops.scaled_dot_product_attention(q, k, v, is_causal=True),
@@ -438,25 +465,49 @@ def loss(name: str, *operands: Operand | Shape, **options: Any) -> None:
     """A loss with each of its reductions."""
     attributes = options.pop("attributes", {})
     for how in ("mean", "sum", "none"):
-        case(name, lambda *x, h=how: getattr(ops, name)(*x, reduction=h, **attributes), *operands, **options)
+        case(
+            name,
+            lambda *x, h=how: getattr(ops, name)(*x, reduction=h, **attributes),
+            *operands,
+            **options,
+        )
 
 
 for _name in "mse_loss l1_loss huber_loss smooth_l1_loss bce_with_logits poisson_nll_loss".split():
     loss(_name, ("batch", 5), ("batch", 5))
 loss("hinge_loss", ("batch", 5), ("batch", 5))
 loss("bce_loss", within(0.1, 0.9, "batch", 5), within(0.1, 0.9, "batch", 5), extremes=())
-loss(
-    "gaussian_nll_loss", ("batch", 5), ("batch", 5), within(0.3, 2, "batch", 5), extremes=POSITIVE
-)
+loss("gaussian_nll_loss", ("batch", 5), ("batch", 5), within(0.3, 2, "batch", 5), extremes=POSITIVE)
 loss("kl_div", ("batch", 5), within(0.1, 1, "batch", 5), extremes=POSITIVE)
-case("kl_div", lambda x, t: ops.kl_div(x, t, reduction="batchmean"), ("batch", 5), within(0.1, 1, "batch", 5), extremes=POSITIVE)
+case(
+    "kl_div",
+    lambda x, t: ops.kl_div(x, t, reduction="batchmean"),
+    ("batch", 5),
+    within(0.1, 1, "batch", 5),
+    extremes=POSITIVE,
+)
 loss("kl_div", (3, 5), (3, 5), attributes={"log_target": True})
-case("bce_with_logits", lambda x, t, w: ops.bce_with_logits(x, t, pos_weight=w), (3, 5), (3, 5), within(0.5, 2, 5))
+case(
+    "bce_with_logits",
+    lambda x, t, w: ops.bce_with_logits(x, t, pos_weight=w),
+    (3, 5),
+    (3, 5),
+    within(0.5, 2, 5),
+)
 loss("cross_entropy", ("batch", 5), below(5, "batch"))
 loss("cross_entropy", (2, 5, 3), below(5, 2, 3), attributes={"label_smoothing": 0.1})
-loss("cross_entropy", ("batch", 5), below(5, "batch", dtype="uint8"), attributes={"ignore_index": 2})
+loss(
+    "cross_entropy", ("batch", 5), below(5, "batch", dtype="uint8"), attributes={"ignore_index": 2}
+)
 case("cross_entropy", ops.cross_entropy, ("batch", 5), within(0, 1, "batch", 5))
-case("cross_entropy", lambda x, t, w: ops.cross_entropy(x, t, weight=w), (17, 5), below(5, 17), within(0.5, 2, 5), extremes=POSITIVE)
+case(
+    "cross_entropy",
+    lambda x, t, w: ops.cross_entropy(x, t, weight=w),
+    (17, 5),
+    below(5, 17),
+    within(0.5, 2, 5),
+    extremes=POSITIVE,
+)
 case("cross_entropy", ops.cross_entropy, (5,), below(5, dtype="int32"))
 loss("nll_loss", ("batch", 5), below(5, "batch"))
 loss("multi_margin_loss", ("batch", 5), below(5, "batch"))
@@ -473,7 +524,13 @@ for _shape in [(33,), (3, 5), (0, 2), ()]:
     case("normal", lambda s=_shape: ops.normal(s, dtype="float64", key=KEY, stream=4))
     case("randint", lambda s=_shape: ops.randint(s, -3, 9, key=KEY, stream=5))
     case("bernoulli", lambda s=_shape: ops.bernoulli(0.3, s, key=KEY, stream=6))
-case("bernoulli", lambda p: ops.bernoulli(p, key=KEY, stream=7), within(0, 1, "batch", 5), swallows=True, differences=False)
+case(
+    "bernoulli",
+    lambda p: ops.bernoulli(p, key=KEY, stream=7),
+    within(0, 1, "batch", 5),
+    swallows=True,
+    differences=False,
+)
 case("dropout", lambda x: ops.dropout(x, 0.4, key=KEY, stream=8), ("batch", 17), swallows=True)
 
 # --- sequences ------------------------------------------------------------------------------
@@ -506,5 +563,3 @@ def by_op() -> dict[str, list[Case]]:
     for one in CASES:
         found.setdefault(one.name, []).append(one)
     return found
-
-

@@ -17,6 +17,7 @@ import pytest
 import graphc
 from graphc import ops
 from graphc.autodiff import vjp
+from graphc.errors import CompileError, UnsupportedOpError
 from graphc.graph import leaf
 from graphc.graph.graph import postorder
 from graphc.graph.node import Node, make
@@ -68,10 +69,9 @@ class Bundle:
         return [(p, [[next(stream) for _ in level] for level in p.levels]) for p in self.parts]
 
 
-def unlowered(nodes: Iterable[Node]) -> bool:
-    """Whether a graph holds an op that has no kernel yet: Scan, until it is lowered."""
-    found = {type(n.op) for n in postorder(nodes)}
-    return any(not issubclass(kind, Formula | leaf.Leaf) for kind in found)
+def scans(nodes: Iterable[Node]) -> bool:
+    """Whether a graph holds an op that is no formula: Scan, which may have no kernel yet."""
+    return any(not isinstance(n.op, Formula | leaf.Leaf) for n in postorder(nodes))
 
 
 @cache
@@ -94,7 +94,8 @@ def bundle(name: str, dtype: str, order: int, symbolic: bool = False) -> Bundle:
         flowing = []
         reals = [x for x, o in zip(inputs, case.operands, strict=True) if o.real and floating]
         for level in range(order):
-            outputs = [o for o in levels[-1] if is_float(o.dtype)] if reals else []
+            outputs = [o for o in levels[-1] if is_float(o.dtype) and "batch" not in o.shape[1:]]
+            outputs = outputs if reals else []
             flows = [
                 make(leaf.Input(f"g{number}_{level}_{i}"), (), o.type)
                 for i, o in enumerate(outputs)
@@ -107,17 +108,23 @@ def bundle(name: str, dtype: str, order: int, symbolic: bool = False) -> Bundle:
 
 @cache
 def compiled(
-    name: str, dtype: str, order: int, symbolic: bool = False, target: str | None = None,
+    name: str,
+    dtype: str,
+    order: int,
+    symbolic: bool = False,
+    target: str | None = None,
     skip: str = "",
 ) -> Program:
     """A bundle's program; skips the test where an op has no kernel yet."""
     outputs = bundle(name, dtype, order, symbolic).outputs
-    if unlowered(outputs):
-        pytest.skip(f"{name} is made of Scan, which is not lowered yet")
     before = os.environ.get("GRAPHC_SKIP")
     os.environ["GRAPHC_SKIP"] = skip
     try:
         return graphc.compile(outputs, target=target)
+    except (CompileError, UnsupportedOpError) as error:
+        if not scans(outputs):
+            raise
+        pytest.skip(f"{name} is made of Scan, which is not lowered so yet: {error}")
     finally:
         os.environ.pop("GRAPHC_SKIP")
         if before is not None:
@@ -174,7 +181,13 @@ def agree(bundle: Bundle, found: Iterable[Array], given: Mapping[str, Array], wh
         for level, (ours, theirs) in enumerate(zip(mine, other, strict=True)):
             shapes = [o.shape for o in part.case.operands]
             for value, reference in zip(ours, theirs, strict=True):
-                close(value, reference, part.case, f"{what}, case {part.number}, {shapes}, derivative {level}", 10.0**level)
+                close(
+                    value,
+                    reference,
+                    part.case,
+                    f"{what}, case {part.number}, {shapes}, derivative {level}",
+                    10.0**level,
+                )
 
 
 # --- the dictionary -------------------------------------------------------------------------
@@ -184,7 +197,7 @@ def test_every_op_has_a_case_and_a_manual_page() -> None:
     known = {*by_op(), *NO_CASES}
     assert known >= set(ops.__all__), "ops without a case in tests/cases.py"
     assert known <= set(ops.__all__), "cases of ops that are none"
-    bare = [n for n in ops.__all__ if len(getattr(ops, n).__doc__ or "") < 4]
+    bare = [n for n in ops.__all__ if not (getattr(ops, n).__doc__ or "").strip()]
     assert not bare, "ops without a docstring"
 
 

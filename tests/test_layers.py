@@ -66,17 +66,20 @@ UNMISTAKABLE = frozenset(
 
 ORDINARY = frozenset(
     # how an update combines; what cotangents do where they meet
-    "add sum prod max min any all "
+    "add sum prod max min any all argmax argmin "
     # Python's builtins
     "abs pow round slice "
     # the compiler's own trade, and plain English
-    "cast constant gather identity index log remainder repeat scan scatter select sign split stack "
-    "step tile where".split()
+    "along cast constant gather identity index log outer remainder repeat scan scatter select sign "
+    "split stack step tile where".split()
 )
 """Names of ops that mean something else in the core. Importing the op itself is still refused."""
 
 MACHINE_WORDS = frozenset(
-    ["add", "sub", "mul", "div", "neg", "maximum", "minimum", "rsqrt", *vars(math)]
+    [
+        *["add", "sub", "mul", "div", "neg", "maximum", "minimum", "rsqrt", "floor_divide"],
+        *["uniform", "normal", *vars(math)],
+    ]
 )
 """Instructions and elementary functions: in llvm/ these are scalars, not ops."""
 

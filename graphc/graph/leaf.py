@@ -134,9 +134,11 @@ def variable(cell: Cell) -> Node:
 
 def constant(value: ArrayLike, dtype: object | None = None) -> Node:
     """A fixed array. A Python float is float32, an int int64, unless `dtype` says otherwise."""
-    if dtype is None and isinstance(value, float):
+    if dtype is None and type(value) is float:
         dtype = "float32"
-    array = np.ascontiguousarray(np.asarray(value, dtype=None if dtype is None else dtype_name(dtype)))
+    array = np.ascontiguousarray(
+        np.asarray(value, dtype=None if dtype is None else dtype_name(dtype))
+    )
     shape = np.shape(value)
     name = dtype_name(array.dtype)
     op = Constant("constant", array.astype(name).tobytes(), name, shape)

@@ -109,9 +109,7 @@ class Builder:
         if value.lanes == lanes:
             return value
         one = f"<{lanes} x {LLVM_TYPES[value.dtype]}>"
-        first = self.define(
-            value.dtype, lanes, f"insertelement {one} poison, {value}, i64 0"
-        )
+        first = self.define(value.dtype, lanes, f"insertelement {one} poison, {value}, i64 0")
         return self.define(
             value.dtype,
             lanes,

@@ -27,7 +27,9 @@ def trusted(path: Path) -> bool:
         status = path.stat()
     except OSError:
         return False
-    return not hasattr(os, "getuid") or (status.st_uid == os.getuid() and not status.st_mode & 0o022)
+    return not hasattr(os, "getuid") or (
+        status.st_uid == os.getuid() and not status.st_mode & 0o022
+    )
 
 
 def read(key: str) -> bytes | None:
@@ -41,7 +43,10 @@ def read(key: str) -> bytes | None:
     except OSError:
         return None
     head, data = raw[: len(MAGIC) + 32], raw[len(MAGIC) + 32 :]
-    if head[: len(MAGIC)] != MAGIC or hashlib.sha256(key.encode() + data).digest() != head[len(MAGIC) :]:
+    if (
+        head[: len(MAGIC)] != MAGIC
+        or hashlib.sha256(key.encode() + data).digest() != head[len(MAGIC) :]
+    ):
         path.unlink(missing_ok=True)
         return None
     return data

@@ -10,11 +10,11 @@ import sympy
 from graphc.errors import CompileError
 from graphc.llvm import scalar as formulas
 from graphc.llvm.builder import LLVM_TYPES, Builder, Value, spell
+from graphc.llvm.functions import FUNCTIONS
 from graphc.loops.ir import (
     Access,
     Alloc,
     Arg,
-    Bound,
     Buffer,
     Check,
     For,
@@ -22,13 +22,12 @@ from graphc.loops.ir import (
     Kernel,
     Let,
     Load,
-    Runtime,
     Stmt,
     Transpose,
     Update,
     walk,
 )
-from graphc.ops.index import Affine, affine
+from graphc.ops.index import Affine, Bound, Runtime, affine
 from graphc.ops.scalar import Symbol, identity
 from graphc.types import SIZE, is_float
 
@@ -111,7 +110,7 @@ class Function:
                 case Alloc():
                     self.alloc(stmt.buffer)
                 case Transpose():
-                    self.transpose(stmt)
+                    self.turned_block(stmt)
 
     def unrolled(self, loop: For) -> None:
         """Each step in turn, the index a constant."""
@@ -207,7 +206,9 @@ class Function:
         more = b.compare("slt", following, stop)
         end = self.label
         b.emit(f"br i1 {more.text}, label %{head}, label %{after}")
-        lines = [f"  {index.text} = phi i64 [ {start.text}, %{before} ], [ {following.text}, %{end} ]"]
+        lines = [
+            f"  {index.text} = phi i64 [ {start.text}, %{before} ], [ {following.text}, %{end} ]"
+        ]
         for key, phi in entered.items():
             lines.append(
                 f"  {phi.text} = phi {phi.type} [ {previous[key].text}, %{before} ], "
@@ -255,7 +256,7 @@ class Function:
             self.entry.append(f"  {name} = alloca [{buffer.size} x {element}], align 64")
             self.stack[buffer.name] = name
 
-    def transpose(self, stmt: Transpose) -> None:
+    def turned_block(self, stmt: Transpose) -> None:
         """A block turned over in registers: halves of ever larger blocks change places."""
         b, size = self.b, stmt.size
         kind = stmt.source.buffer.dtype
@@ -461,9 +462,7 @@ class Function:
         b.emit(f"br label %{after}")
         self.open(after)
         zero = b.constant(kind, 0).text
-        return b.define(
-            kind, 1, f"phi {type} [ {zero}, %{before} ], [ {value.text}, %{inside} ]"
-        )
+        return b.define(kind, 1, f"phi {type} [ {zero}, %{before} ], [ {value.text}, %{inside} ]")
 
     def read_lanes(
         self,
@@ -488,13 +487,16 @@ class Function:
             mask = b.splat(mask, count)
             intrinsic = f"@llvm.masked.load.{suffix(kind, count)}.p0"
             b.declarations.add(f"declare {type} {intrinsic}(ptr, <{count} x i1>, {type})")
-            return b.define(kind, count, f"call {type} {intrinsic}(ptr align {align} {name}, {mask}, {zero})")
+            return b.define(
+                kind, count, f"call {type} {intrinsic}(ptr align {align} {name}, {mask}, {zero})"
+            )
         pointers = self.spread(name, kind, step, vectors, count)
         on = b.splat(mask, count) if mask is not None else b.constant("bool", True, count)
         intrinsic = f"@llvm.masked.gather.{suffix(kind, count)}.v{count}p0"
         b.declarations.add(f"declare {type} {intrinsic}(<{count} x ptr>, <{count} x i1>, {type})")
         return b.define(
-            kind, count,
+            kind,
+            count,
             f"call {type} {intrinsic}(<{count} x ptr> align {align} {pointers}, {on}, {zero})",
         )
 
@@ -549,7 +551,9 @@ class Function:
             return
         pointers = self.spread(name, kind, step, vectors, count)
         intrinsic = f"@llvm.masked.scatter.{suffix(kind, count)}.v{count}p0"
-        b.declarations.add(f"declare void {intrinsic}({value.type}, <{count} x ptr>, <{count} x i1>)")
+        b.declarations.add(
+            f"declare void {intrinsic}({value.type}, <{count} x ptr>, <{count} x i1>)"
+        )
         b.emit(f"call void {intrinsic}({value}, <{count} x ptr> align {align} {pointers}, {on})")
 
     def register(self, access: Access) -> tuple[str, int]:
@@ -590,8 +594,11 @@ class Function:
             old = self.registers[key]
         else:
             old = self.load(stmt.target, stmt.guards)
-        if factors is not None and mask is None and (moves or self.lanes is None or
-                all(v.lanes == 1 for v in factors)):
+        if (
+            factors is not None
+            and mask is None
+            and (moves or self.lanes is None or all(v.lanes == 1 for v in factors))
+        ):
             lanes = max(old.lanes, *(v.lanes for v in factors))
             x, y = (self.b.splat(v, lanes) for v in factors)
             new = self.b.fmuladd(x, y, self.b.splat(old, lanes))
@@ -635,7 +642,7 @@ class Function:
     def combine(self, how: str, x: Value, y: Value) -> Value:
         """One step of a reduction."""
         if how in ("max", "min"):
-            return formulas.FUNCTIONS[f"{how}imum"](self.b, x, y)
+            return FUNCTIONS[f"{how}imum"](self.b, x, y)
         opcodes = COMBINE[how]
         if x.dtype == "bool":
             return self.b.binary({"sum": "or", "prod": "and"}.get(how, opcodes[1]), x, y)
@@ -706,9 +713,7 @@ class Function:
         self.label = label
 
 
-def fused(
-    stmt: Update, values: dict[Symbol, Value], dtype: str
-) -> tuple[Value, Value] | None:
+def fused(stmt: Update, values: dict[Symbol, Value], dtype: str) -> tuple[Value, Value] | None:
     """The two factors of a product that is summed, for a fused multiply-add."""
     if stmt.how != "sum" or not is_float(dtype) or not isinstance(stmt.expr, sympy.Mul):
         return None
@@ -720,7 +725,11 @@ def fused(
 
 def empty_of(how: str, dtype: str) -> float | int:
     """What contributes nothing to a reduction."""
-    return formulas.number(identity(how, dtype), dtype) if dtype != "bool" else how in ("all", "min", "prod")
+    return (
+        formulas.number(identity(how, dtype), dtype)
+        if dtype != "bool"
+        else how in ("all", "min", "prod")
+    )
 
 
 def memory_type(dtype: str) -> str:

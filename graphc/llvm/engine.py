@@ -21,10 +21,29 @@ from graphc.loops.machine import Machine
 
 LEVELS: dict[str, tuple[str, ...]] = {
     "sse2": (),
-    "avx2": ("sse3", "ssse3", "sse4.1", "sse4.2", "popcnt", "avx", "avx2", "fma", "bmi", "bmi2", "f16c", "lzcnt"),
+    "avx2": (
+        "sse3",
+        "ssse3",
+        "sse4.1",
+        "sse4.2",
+        "popcnt",
+        "avx",
+        "avx2",
+        "fma",
+        "bmi",
+        "bmi2",
+        "f16c",
+        "lzcnt",
+    ),
 }
 LEVELS["avx512"] = (
-    *LEVELS["avx2"], "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "evex512",
+    *LEVELS["avx2"],
+    "avx512f",
+    "avx512bw",
+    "avx512cd",
+    "avx512dq",
+    "avx512vl",
+    "evex512",
 )
 TRIPLES = {"neon": "aarch64-unknown-linux-gnu"}
 WIDTHS = {"avx512": 64, "avx2": 32, "sse2": 16, "neon": 16}
@@ -95,8 +114,13 @@ def target(name: str | None = None) -> Target:
     if name == best:
         features = llvm.get_host_cpu_features().flatten()
         return Target(
-            name, WIDTHS[name], registers, llvm.get_process_triple(),
-            llvm.get_host_cpu_name(), features, True,
+            name,
+            WIDTHS[name],
+            registers,
+            llvm.get_process_triple(),
+            llvm.get_host_cpu_name(),
+            features,
+            True,
         )
     if name == "neon":
         return Target(name, 16, registers, TRIPLES[name], "generic", "+neon", False)
@@ -110,8 +134,12 @@ def machine(target: Target, *, jit: bool) -> Any:
     """A fresh LLVM target machine; it must not be used again once an engine has it."""
     start()
     return llvm.Target.from_triple(target.triple).create_target_machine(
-        cpu=target.cpu, features=target.features, opt=2, jit=jit,
-        reloc="default" if jit else "pic", codemodel="jitdefault" if jit else "default",
+        cpu=target.cpu,
+        features=target.features,
+        opt=2,
+        jit=jit,
+        reloc="default" if jit else "pic",
+        codemodel="jitdefault" if jit else "default",
     )
 
 
@@ -157,9 +185,7 @@ def jit() -> Any:
 _serial = 0
 
 
-def load(
-    key: str, make: Callable[[], str], names: tuple[str, ...], target: Target
-) -> Loaded:
+def load(key: str, make: Callable[[], str], names: tuple[str, ...], target: Target) -> Loaded:
     """Link the object kept under a key, or compile the text that `make` gives; find functions."""
     global _serial
     if not target.native:
@@ -191,8 +217,14 @@ def generator() -> str:
 def digest(text: str, target: Target) -> str:
     """The cache key: all that the object code depends on."""
     parts = (
-        "graphc-object-1", generator(), llvmlite.__version__, str(llvm.llvm_version_info), target.triple,
-        target.cpu, target.features, text,
+        "graphc-object-1",
+        generator(),
+        llvmlite.__version__,
+        str(llvm.llvm_version_info),
+        target.triple,
+        target.cpu,
+        target.features,
+        text,
     )
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 

@@ -188,9 +188,7 @@ class Formula:
         top = reduce(lambda x, y: self.binary("mul", x, y), parts)
         if not under:
             return top
-        bottom = reduce(
-            lambda x, y: self.binary("mul", x, y), [self.emit(f, dtype) for f in under]
-        )
+        bottom = reduce(lambda x, y: self.binary("mul", x, y), [self.emit(f, dtype) for f in under])
         return self.binary("div", top, bottom)
 
     def pow(self, base: Expr, exponent: Expr, dtype: str) -> Value:
@@ -277,7 +275,9 @@ class Formula:
 
 def below(factor: Expr) -> bool:
     """Whether a factor of a product belongs under the line."""
-    return bool(factor.is_Pow and factor.exp.is_Rational and factor.exp < 0 and factor.base != sympy.E)
+    return bool(
+        factor.is_Pow and factor.exp.is_Rational and factor.exp < 0 and factor.base != sympy.E
+    )
 
 
 def number(expr: Expr, dtype: str) -> float | int:

@@ -1,7 +1,7 @@
 """The loop language.
 
     kernel = Kernel(name, buffers, stmt*)
-    stmt   = For(index, start, stop, step, kind, stmt*)     kind: serial ordered unrolled vector
+    stmt   = For(index, start, stop, step, kind, stmt*)     kind: serial parallel ordered unrolled vector
            | Load(name, access, guards)                     name := access, 0 where a guard fails
            | Let(name, expr, args)                          name := expr(args)
            | Update(target, expr, args, how, guards)        target how= expr(args) where guards hold

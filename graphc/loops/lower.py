@@ -86,8 +86,7 @@ class Place:
         named = [s for s, e in zip(whole, shape_there, strict=True) if isinstance(e, str)]
         own = layout.strides(shape)
         return tuple(
-            named[0] if isinstance(e, str) and named else s
-            for s, e in zip(own, shape, strict=True)
+            named[0] if isinstance(e, str) and named else s for s, e in zip(own, shape, strict=True)
         )
 
     def offset(self, shape: Shape, position: tuple[Affine, ...]) -> Affine:
@@ -196,9 +195,7 @@ class Lowering:
 
     def inner(self, op: Formula) -> tuple[str, ...]:
         """The kept indices that are no outer loop of the group, in the result's order."""
-        bound = {
-            e.plain for e in op.writes[: len(self.group.outer)] if isinstance(e, Affine)
-        }
+        bound = {e.plain for e in op.writes[: len(self.group.outer)] if isinstance(e, Affine)}
         return tuple(n for n in op.kept if n not in bound)
 
     def lower_batch(self, batch: list[Node]) -> None:
@@ -252,9 +249,7 @@ class Lowering:
         args = self.arguments(op, node, values, guards)
         position: list[Affine] = []
         lookups: list[tuple[str, int]] = []
-        for e, stride, size in zip(
-            op.writes, place.strides(node.shape), node.shape, strict=True
-        ):
+        for e, stride, size in zip(op.writes, place.strides(node.shape), node.shape, strict=True):
             if isinstance(e, Affine):
                 position.append(e.substitute(values))
                 continue
@@ -305,9 +300,7 @@ class Lowering:
         place = None
         if companion is not None:
             place = op.flat
-            args += tuple(
-                (s, values[s.name]) for s in place.free_symbols if s not in dict(args)
-            )
+            args += tuple((s, values[s.name]) for s in place.free_symbols if s not in dict(args))
         self.write(Update(target, op.expr, args, op.how, guards, companion, place))
 
     def finish(
@@ -489,9 +482,7 @@ class Lowering:
             if isinstance(e, Affine):
                 position.append(e.substitute(values))
                 continue
-            name = self.read(
-                op, node, node.inputs[e.operand], op.reads[e.operand], values, guards
-            )
+            name = self.read(op, node, node.inputs[e.operand], op.reads[e.operand], values, guards)
             lookups.append((self.checked(name, bound(size), node, values), stride))
             position.append(Affine())
         return self.value(operand, tuple(position), guards, tuple(lookups))

@@ -1,6 +1,6 @@
 """Order: neighbouring loops that walk memory as one become one.
 
-    for i in 0..I: for j in 0..J: x[J*i + j]   -->   for j in 0..I*J: x[j]
+for i in 0..I: for j in 0..J: x[J*i + j]   -->   for j in 0..I*J: x[j]
 """
 
 from __future__ import annotations

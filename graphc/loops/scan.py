@@ -102,8 +102,13 @@ class Writer:
             if group.body is not None:
                 raise CompileError("a scan inside a scan has no native code yet")
             lowering = Lowering(
-                group, self.inner, self.tags, buffers=self.buffers, serial=self.serial,
-                places=self.places, owner=self.group,
+                group,
+                self.inner,
+                self.tags,
+                buffers=self.buffers,
+                serial=self.serial,
+                places=self.places,
+                owner=self.group,
             )
             result += lowering.statements()
             self.serial = lowering.serial
@@ -148,10 +153,6 @@ class Writer:
             body = (For(letter, 0, bound(extent), 1, "serial", body),)
         return list(body)
 
-    def access(
-        self, shape: tuple[Extent, ...], place: Place, at: tuple[Affine, ...]
-    ) -> Access:
+    def access(self, shape: tuple[Extent, ...], place: Place, at: tuple[Affine, ...]) -> Access:
         """An element of a tensor in a place."""
         return Access(place.buffer(self.buffers), place.offset(shape, at))
-
-

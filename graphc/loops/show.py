@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
-from graphc.loops.ir import Access, Alloc, Args, Check, For, Guard, Kernel, Let, Load, Stmt, Transpose, Update
+from graphc.loops.ir import (
+    Access,
+    Alloc,
+    Args,
+    Check,
+    For,
+    Guard,
+    Kernel,
+    Let,
+    Load,
+    Stmt,
+    Transpose,
+    Update,
+)
 from graphc.ops.scalar import spelled
+
 
 def exact(kernel: Kernel) -> str:
     """All that a kernel does, as text: equal texts are equal kernels."""
@@ -26,7 +40,9 @@ def _exact(stmt: Stmt) -> str:
             place = spelled(stmt.place) if stmt.place is not None else ""
             best = _access(stmt.companion) if stmt.companion is not None else ""
             formula = f"{spelled(stmt.expr)} {stmt.args}"
-            return f"update {_access(stmt.target)} {formula} {stmt.how} {stmt.guards} {best} {place}"
+            return (
+                f"update {_access(stmt.target)} {formula} {stmt.how} {stmt.guards} {best} {place}"
+            )
     return repr(stmt)
 
 

@@ -138,8 +138,11 @@ class Writer:
         assert along.extent is not None and across.extent is not None
         rows, columns = across.extent // lanes * lanes, along.extent // lanes * lanes
         block = Transpose(
-            target, source, source.offset.coefficient(across.index),
-            target.offset.coefficient(along.index), lanes,
+            target,
+            source,
+            source.offset.coefficient(across.index),
+            target.offset.coefficient(along.index),
+            lanes,
         )
         body: list[Stmt] = list(
             chain(
@@ -153,11 +156,9 @@ class Writer:
         ):
             if j.extent and i.extent:
                 values = {
-                    f.index: index(f.index) + f.start
-                    for f in (j, i)
-                    if isinstance(f.start, int)
+                    f.index: index(f.index) + f.start for f in (j, i) if isinstance(f.start, int)
                 }
-                loops = [replace(f, start=0, stop=f.extent) for f in (j, i)]
+                loops = [replace(f, start=0, stop=f.extent or 0) for f in (j, i)]
                 rest = Nest(tuple(loops), (), (), moved(nest.inner, values), ())
                 body += self.mapped(rest)
         return chain(others, tuple(body))
@@ -242,9 +243,7 @@ class Writer:
             start = Update(
                 Access(wide, place + index(lane)), scalar.identity(stmt.how, old.dtype), ()
             )
-            opening += chain(
-                [*loops, For(lane, 0, lanes, lanes, "vector", ())], (start,)
-            )
+            opening += chain([*loops, For(lane, 0, lanes, lanes, "vector", ())], (start,))
             value = f"{old.name}.l{self.serial}"
             combine: tuple[Stmt, ...] = (
                 Load(value, Access(wide, place + index(lane))),
@@ -283,7 +282,10 @@ class Writer:
         ends = [s for s in nest.after if isinstance(s, Load) and s.access.buffer == register]
         updates = [s for s in nest.inner if isinstance(s, Update)]
         size = SIZE[register.dtype]
-        step = {**{f.index: extent(f) for f in nest.kept}, **{f.index: extent(f) for f in nest.summed[1:]}}
+        step = {
+            **{f.index: extent(f) for f in nest.kept},
+            **{f.index: extent(f) for f in nest.summed[1:]},
+        }
         near = sum(footprint(a, step) for a in accesses(nest.inner))
         far = near * extent(outer)
         if len(ends) != 1 or len(updates) != 1 or total * size > SCRATCH:
@@ -361,13 +363,20 @@ class Writer:
         result: list[Stmt] = []
         for piece in ranges:
             inner = f"{loop.index}.t"
-            if isinstance(piece.start, int) and isinstance(piece.stop, int) and (
-                piece.stop - piece.start <= piece.size
+            if (
+                isinstance(piece.start, int)
+                and isinstance(piece.stop, int)
+                and (piece.stop - piece.start <= piece.size)
             ):
                 size = piece.stop - piece.start
                 at = affine([(inner, 1)], piece.start)
                 result += self.nested(
-                    nest, plan, rest, vector, {**sizes, loop.index: size}, {**values, loop.index: at}
+                    nest,
+                    plan,
+                    rest,
+                    vector,
+                    {**sizes, loop.index: size},
+                    {**values, loop.index: at},
                 )
                 continue
             outside = f"{loop.index}.o"
@@ -376,7 +385,12 @@ class Writer:
             if tail(piece):
                 size = -piece.size
             body = self.nested(
-                nest, plan, rest, vector, {**sizes, loop.index: abs(size)}, {**values, loop.index: at}
+                nest,
+                plan,
+                rest,
+                vector,
+                {**sizes, loop.index: abs(size)},
+                {**values, loop.index: at},
             )
             result.append(For(outside, piece.start, piece.stop, abs(size), "serial", body))
         return tuple(result)

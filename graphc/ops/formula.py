@@ -169,9 +169,7 @@ class Formula:
         places = (*self.writes, *(e for read in self.reads for e in read))
         return any(isinstance(e, Lookup) and e.operand == position for e in places)
 
-    def local(
-        self, position: int, node: Node
-    ) -> tuple[Expr, dict[Symbol, tuple[Node, Index]]]:
+    def local(self, position: int, node: Node) -> tuple[Expr, dict[Symbol, tuple[Node, Index]]]:
         """d result / d operand at one point, and what else it reads, where."""
         arg = self.args[position]
         given = dict(self.derivatives)
@@ -216,7 +214,12 @@ class Formula:
     def positions(self, node: Node) -> Node:
         """For a maximum or minimum: where among the summed indices the first one stands."""
         finder = Formula(
-            f"{self.name}.at", self.args, self.expr, self.reads, self.writes, self.domain,
+            f"{self.name}.at",
+            self.args,
+            self.expr,
+            self.reads,
+            self.writes,
+            self.domain,
             "arg" + self.how,
         )
         return finder(node.inputs, TensorType("int64", node.shape))
@@ -252,7 +255,13 @@ class Formula:
         order |= dict.fromkeys(self.extents)
         domain = tuple((name, self.extents[name]) for name in order)
         return Formula(
-            self.name, self.args, self.expr, self.reads, self.writes, domain, self.how,
+            self.name,
+            self.args,
+            self.expr,
+            self.reads,
+            self.writes,
+            domain,
+            self.how,
             self.derivatives,
         )
 
@@ -365,7 +374,9 @@ def place(
     named = {e for e in space.shape if isinstance(e, str)}
     if len(named) and sum(isinstance(e, str) for e in space.shape) > 1:
         raise fail(
-            ShapeError, name, operands,
+            ShapeError,
+            name,
+            operands,
             f"the result would have the run-time extents {space.shape}; one axis at most may",
         )
     return op(tuple(operands), TensorType(dtype, space.shape))
@@ -424,7 +435,9 @@ class Op:
         if len(nodes) != len(self.args):
             wanted = ", ".join(self.parameters)
             raise fail(
-                ShapeError, self.name, nodes,
+                ShapeError,
+                self.name,
+                nodes,
                 f"takes {len(self.args)} operands ({wanted}), {len(nodes)} given",
             )
         for key in attributes:

@@ -219,7 +219,9 @@ def solve(
     _extents(signature, dims, shapes, attributes, known, floor)
 
     def read(expression: Expression | Affine) -> Affine:
-        return expression if isinstance(expression, Affine) else _affine(expression, attributes, known)
+        return (
+            expression if isinstance(expression, Affine) else _affine(expression, attributes, known)
+        )
 
     reads = tuple(tuple(read(e) for e in operand) for operand in dims)
     written = [
@@ -345,9 +347,7 @@ def _extents(
         known[unknown[0]] = _fit(form, unknown[0], extent, known, floor)
 
 
-def _fit(
-    form: Affine, unknown: str, size: int, known: Mapping[str, Extent], floor: bool
-) -> int:
+def _fit(form: Affine, unknown: str, size: int, known: Mapping[str, Extent], floor: bool) -> int:
     """How often an index fits so that its expression stays within an axis of `size`."""
     step = abs(form.coefficient(unknown))
     reach = form.range({**known, unknown: 1})[1] + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import numpy as np
 
@@ -12,10 +13,11 @@ from graphc.graph.node import Node
 from graphc.graph.rewrite import rewrite
 from graphc.ops import reference, scalar
 from graphc.ops.formula import Formula, fill
-from graphc.ops.index import Affine, Lookup, stays
+from graphc.ops.index import Affine, Index, Lookup, stays
 from graphc.types import is_float
 
 LARGEST = 1 << 20
+T = TypeVar("T")
 
 
 def fold(graph: Graph) -> Graph:
@@ -70,10 +72,10 @@ def always(op: Formula, position: int, operand: Node) -> bool:
 def without(op: Formula, position: int, expr: scalar.Expr, node: Node) -> Node:
     """The op with one operand taken into its formula."""
 
-    def keep(items: tuple[object, ...]) -> tuple[object, ...]:
+    def keep(items: tuple[T, ...]) -> tuple[T, ...]:
         return items[:position] + items[position + 1 :]
 
-    def moved(place: tuple[object, ...]) -> tuple[object, ...]:
+    def moved(place: Index) -> Index:
         return tuple(
             Lookup(e.operand - (e.operand > position)) if isinstance(e, Lookup) else e
             for e in place
@@ -81,9 +83,15 @@ def without(op: Formula, position: int, expr: scalar.Expr, node: Node) -> Node:
 
     reads = tuple(moved(r) for i, r in enumerate(op.reads) if i != position)
     slimmer = Formula(
-        op.name, keep(op.args), expr, reads, moved(op.writes), op.domain, op.how  # type: ignore[arg-type]  # the same elements, one fewer
+        op.name,
+        keep(op.args),
+        expr,
+        reads,
+        moved(op.writes),
+        op.domain,
+        op.how,
     )
-    return slimmer(keep(node.inputs), node.type)  # type: ignore[arg-type]  # the same elements, one fewer
+    return slimmer(keep(node.inputs), node.type)
 
 
 def counted(node: Node) -> Node | None:
@@ -93,10 +101,14 @@ def counted(node: Node) -> Node | None:
         return None
     if not op.plain or not op.expr.is_number or node.dtype == "bool":
         return None
-    if any(extent != size for extent, size in zip(
-        (op.extents[str(e.plain)] for e in op.writes if isinstance(e, Affine)), node.shape,
-        strict=True,
-    )):
+    if any(
+        extent != size
+        for extent, size in zip(
+            (op.extents[str(e.plain)] for e in op.writes if isinstance(e, Affine)),
+            node.shape,
+            strict=True,
+        )
+    ):
         return None
     total = 1
     for name in op.summed:

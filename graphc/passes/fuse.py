@@ -183,12 +183,18 @@ class Fuser:
         """Full-size operands that a contraction and what follows it would read from memory."""
         members, shape = set(nodes), nodes[0].shape
         found = {
-            self.home(i) for n in nodes if kind(n) == "map" for i in n.inputs
+            self.home(i)
+            for n in nodes
+            if kind(n) == "map"
+            for i in n.inputs
             if i not in members and i.shape == shape
         }
         own = {self.home(i) for n in nodes if kind(n) == "product" for i in n.inputs}
         spread = {i for i in found if not only_maps_of_leaves(i)} | {
-            leaf_ for i in found if only_maps_of_leaves(i) for leaf_ in i.inputs
+            leaf_
+            for i in found
+            if only_maps_of_leaves(i)
+            for leaf_ in i.inputs
             if leaf_.shape == shape
         }
         return len(spread - own)
@@ -197,7 +203,6 @@ class Fuser:
 def only_maps_of_leaves(node: Node) -> bool:
     """Whether a node is a map that reads leaves only: computed where it is read."""
     return kind(node) == "map" and all(isinstance(i.op, leaf.Leaf) for i in node.inputs)
-
 
 
 def separate(graph: Graph) -> Fused:
@@ -234,8 +239,10 @@ def finish(
     for node in graph.nodes:
         for operand in node.inputs:
             home = fused.home(operand)
-            if home in drafts and node in drafts and (
-                drafts[home] is not drafts[node] or home is not operand
+            if (
+                home in drafts
+                and node in drafts
+                and (drafts[home] is not drafts[node] or home is not operand)
             ):
                 wanted.add(home)
     result = []

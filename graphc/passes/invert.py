@@ -110,8 +110,13 @@ def solve(
         values = {name: index(written) + -shift}
         here = scalar.equals(scalar.position(residue), low)
         return moved(
-            op, shapes, axis, values, index(written) * step + index(residue),
-            {written: blocks, residue: step}, here,
+            op,
+            shapes,
+            axis,
+            values,
+            index(written) * step + index(residue),
+            {written: blocks, residue: step},
+            here,
         )
     return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from graphc.graph import leaf
@@ -133,12 +133,10 @@ def plan(fused: Fused) -> Plan:
         else:
             late.append((place[home], place[variable]))
     commits = frozenset(made[home] for home in targets)
-    return Plan(
-        tuple(groups), tuple(slots), place, (*copies, *late), commits, tuple(inplace)
-    )
+    return Plan(tuple(groups), tuple(slots), place, (*copies, *late), commits, tuple(inplace))
 
 
-def leaf_order(nodes: tuple[Node, ...]) -> object:
+def leaf_order(nodes: tuple[Node, ...]) -> Callable[[Node], tuple[int, str]]:
     """Leaves by their place in the graph; those only written come last."""
     position = {node: number for number, node in enumerate(nodes)}
     return lambda node: (position.get(node, len(position)), getattr(node.op, "name", ""))

@@ -59,7 +59,9 @@ def better(op: Formula, read: Index, lanes: str, operand: Node) -> tuple[int, ..
     if None in places or len(set(places)) != len(places) or lanes not in places:
         return None
     at = places.index(lanes)
-    if at == len(read) - 1 or any(op.extents[str(p)] != n for p, n in zip(places, operand.shape, strict=True)):
+    if at == len(read) - 1 or any(
+        op.extents[str(p)] != n for p, n in zip(places, operand.shape, strict=True)
+    ):
         return None
     if isinstance(operand.shape[at], str) or places[-1] not in op.summed:
         return None

@@ -24,8 +24,11 @@ def identity(node: Node) -> Node | None:
     (operand,) = node.inputs
     if operand.type != node.type or op.reads[0] != op.writes or not op.plain or op.summed:
         return None
-    if any(op.extents[str(e.plain)] != n for e, n in zip(op.writes, node.shape, strict=True)
-           if isinstance(e, Affine)):
+    if any(
+        op.extents[str(e.plain)] != n
+        for e, n in zip(op.writes, node.shape, strict=True)
+        if isinstance(e, Affine)
+    ):
         return None
     return operand
 

@@ -69,8 +69,12 @@ class FastCall:
         make = ctypes.cast(ctypes.pythonapi.PyLong_FromLongLong, ctypes.c_void_p).value
         self.dtypes = [np.dtype(name) for name in dtypes]
         words = [
-            id(np.ndarray), ctypes.addressof(table), ctypes.addressof(sizes),
-            ctypes.addressof(context), make, *(id(dtype) for dtype in self.dtypes),
+            id(np.ndarray),
+            ctypes.addressof(table),
+            ctypes.addressof(sizes),
+            ctypes.addressof(context),
+            make,
+            *(id(dtype) for dtype in self.dtypes),
         ]
         self.held = (table, sizes, context)
         self.block = np.array(words, np.int64)

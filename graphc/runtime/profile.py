@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,7 @@ def separate(stages: Stages) -> list[Kernel]:
     found = []
     for call in stages.calls:
         module = emit([call], stages.extents, stages.target)
-        loaded = engine.load(module.text, lambda text=module.text: text, (ENTRY_NAME,), stages.target)
+        loaded = engine.load(module.text, partial(str, module.text), (ENTRY_NAME,), stages.target)
         name = call.kernel.name
         found.append(Kernel(name, loaded, ENTRY(loaded.addresses[ENTRY_NAME])))
     return found
@@ -119,10 +120,10 @@ def timed(stages: Stages, arguments: Sequence[int], repeats: int) -> list[float]
     began with. The cost of a call that does nothing is subtracted. The state is left as it was.
     """
     kernels = separate(stages)
-    empty = emit([], stages.extents, stages.target, "entry")
-    nothing = engine.load(empty.text, (empty.entry,), stages.target)
+    empty = emit([], stages.extents, stages.target)
+    nothing = engine.load(empty.text, lambda: empty.text, (ENTRY_NAME,), stages.target)
     calls: list[Callable[..., int]] = [
-        ENTRY(nothing.addresses[empty.entry]),
+        ENTRY(nothing.addresses[ENTRY_NAME]),
         *(kernel.run for kernel in kernels),
     ]
     pointers = [ctypes.c_void_p(address) for address in arguments]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,7 @@ class Program:
         self.names = stages.source.names
         self.inputs = [n for n in stages.source.nodes if isinstance(n.op, leaf.Input)]
         self.lock = threading.Lock()
+        self.allocate: Callable[..., Array] = np.empty  # where a call's outputs come from
         self.prepare()
 
     def prepare(self) -> None:
@@ -84,27 +86,52 @@ class Program:
             if supported() and all(n in self.place for n in self.inputs):
                 self.fast = FastCall(
                     self.loaded.addresses[CALL_NAME],
-                    self.table, self.sizes, self.context, [n.dtype for n in self.inputs],
+                    self.table,
+                    self.sizes,
+                    self.context,
+                    [n.dtype for n in self.inputs],
                 )
         self.given = tuple(n.op.name for n in self.inputs)
+        get = itemgetter(*self.given) if len(self.given) > 1 else None
+        self.pick: Callable[[dict[str, Any]], Sequence[Any]] = (
+            get if get is not None else lambda given: [given[name] for name in self.given]
+        )
         homes = [self.stages.fused.home(o) for o in self.stages.graph.outputs]
-        self.results = [self.scalars[h] for h in homes if h in self.scalars]
+        named = zip(self.names, homes, strict=True)
+        self.results = [(name, self.scalars[h]) for name, h in named if h in self.scalars]
         self.only_scalars = len(self.results) == len(homes)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run once."""
-        given = self.collect(args, kwargs) if args or len(kwargs) != len(self.given) else None
-        if given is None:
+        if not args:
+            return self.by_name(kwargs)
+        return self.slow(self.collect(args, kwargs))
+
+    def by_name(self, given: dict[str, Any]) -> Any:
+        """Run once on inputs in a dict: what a call with keywords does, without unpacking it."""
+        quick = self.quick
+        if quick is not None and len(given) == len(self.given):
             try:
-                given = [kwargs[name] for name in self.given]
+                arrays = self.pick(given)
             except KeyError:
-                given = self.collect(args, kwargs)
+                arrays = self.collect((), given)
+            with self.lock:
+                if quick(*arrays) == 0:
+                    return self.scalar_results()
+        return self.slow(self.collect((), given))
+
+    def scalar_results(self) -> Any:
+        """What a call returns that has numbers for outputs only."""
+        if len(self.results) == 1 and self.named:
+            name, value = self.results[0]
+            return {name: value[()]}
+        if self.named:
+            return {name: value[()] for name, value in self.results}
+        return tuple([value[()] for _, value in self.results])
+
+    def slow(self, given: list[Any]) -> Any:
+        """Run once on any inputs that can be bound."""
         with self.lock:
-            quick = self.quick
-            if quick is not None and quick(*given) == 0:
-                if self.named:
-                    return dict(zip(self.names, [r[()] for r in self.results], strict=True))
-                return tuple([r[()] for r in self.results])
             outputs = self.run(given)
         return dict(zip(self.names, outputs, strict=True)) if self.named else outputs
 
@@ -116,7 +143,9 @@ class Program:
         given = dict(zip(names, args, strict=False))
         for name, value in kwargs.items():
             if name not in names:
-                raise InputError(f"no input {name!r}; the program takes {', '.join(names) or 'none'}")
+                raise InputError(
+                    f"no input {name!r}; the program takes {', '.join(names) or 'none'}"
+                )
             if name in given:
                 raise InputError(f"input {name!r} given twice")
             given[name] = value
@@ -135,7 +164,8 @@ class Program:
             return self.oracle(arrays, extents)
         made = self.point(arrays, extents)
         code = self.entry(
-            ctypes.addressof(self.table), ctypes.addressof(self.sizes),
+            ctypes.addressof(self.table),
+            ctypes.addressof(self.sizes),
             ctypes.addressof(self.context),
         )
         if code:
@@ -154,7 +184,7 @@ class Program:
             if node in self.scalars:
                 made[node] = self.scalars[node]
                 continue
-            made[node] = np.empty(physical(node, extents), node.dtype)
+            made[node] = self.allocate(physical(node, extents), node.dtype)
             self.table[number] = made[node].ctypes.data
         self.context[0] = 0
         return made
@@ -192,7 +222,7 @@ class Program:
             case leaf.Extent(name=name):
                 return np.asarray(extents[name], np.int64)
         if home in self.scalars and not shape:
-            return made[home][()]  # type: ignore[no-any-return]  # a numpy scalar has an array's face
+            return made[home][()]
         return logical(made[home], node, extents)
 
     def oracle(self, arrays: list[Array], extents: dict[str, int]) -> tuple[Array, ...]:

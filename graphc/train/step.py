@@ -18,6 +18,7 @@ from graphc.nn.parameter import Parameter
 from graphc.nn.trace import declare, float_dtype, tensor_type, traced
 from graphc.ops.random import advance
 from graphc.optim.optimizer import Optimizer
+from graphc.runtime.program import Program
 
 Specs = Mapping[str, Any]
 
@@ -31,7 +32,7 @@ class TrainStep:
     by writing its rate before the call; steps_per_epoch is what schedules by epochs go by.
     """
 
-    program: Callable[..., dict[str, Any]]
+    program: Program
     optimizer: Optimizer
     metrics: dict[str, Metric]
     steps_per_epoch: int = 1
@@ -40,7 +41,8 @@ class TrainStep:
         """One step on one batch, given by name."""
         if self.optimizer.scheduled:
             self.optimizer.set_rates(self.optimizer.step, self.steps_per_epoch)
-        return self.program(**batch)
+        result: dict[str, Any] = self.program.by_name(batch)
+        return result
 
 
 @dataclass
