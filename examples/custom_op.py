@@ -48,6 +48,5 @@ def main() -> float:
     return trainer.evaluate(x, y)["accuracy"]
 
 
-
 if __name__ == "__main__":
     main()

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from graphc import data, errors, metrics, nn, ops, optim, train
     from graphc.autodiff import grad, hessian_vector_product, jvp, vjp
     from graphc.compiler import compile
-    from graphc.runtime.program import Program
     from graphc.errors import (
         CompileError,
         DTypeError,
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from graphc.ops.random import seed
     from graphc.ops.reference import evaluate
     from graphc.ops.scan import scan
+    from graphc.runtime.program import Program
     from graphc.train.step import compile_train_step
     from graphc.train.trainer import Trainer
     from graphc.types import TensorType

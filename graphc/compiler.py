@@ -92,6 +92,7 @@ def build(source: Graph, target: str | None = None) -> tuple[Stages, engine.Load
         with log.timed("emit"):  # loop nests -> LLVM
             module = emit(calls, extents, machine, copies=copies, inputs=inputs)
         log.dump("llvm", 4, lambda: module.text)
+        log.dump("asm", 4, lambda: engine.assembly(module.text, machine))
         return calls, module
 
     stages = Stages(

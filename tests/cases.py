@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from graphc import ops
-from graphc.graph.leaf import constant
 from graphc.graph.node import Node
 from graphc.types import Shape, resolve
 

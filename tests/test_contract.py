@@ -83,7 +83,7 @@ def bundle(name: str, dtype: str, order: int, symbolic: bool = False) -> Bundle:
     floating = is_float(dtype)
     parts = []
     for number, case in enumerate(by_op()[name]):
-        if not floating and dtype not in case.dtypes or symbolic and not case.batched:
+        if (not floating and dtype not in case.dtypes) or (symbolic and not case.batched):
             continue
         inputs = []
         for position, operand in enumerate(case.operands):

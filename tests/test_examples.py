@@ -50,7 +50,7 @@ def test_digits_reach_their_accuracy(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "epoch 20/20" in printed
     assert "[f, c, r, s] += grad*image" in printed
     assert "for s2 in 0..batch:" in printed
-    assert "\tvfmadd" in printed or "\tv" in printed or "ret" in printed
+    assert len(printed.split("and its assembly")[1].splitlines()) > 10
 
 
 def test_custom_op_separates_the_spirals(capsys: pytest.CaptureFixture[str]) -> None:

@@ -134,7 +134,8 @@ def variable(cell: Cell) -> Node:
 
 def constant(value: ArrayLike, dtype: object | None = None) -> Node:
     """A fixed array. A Python float is float32, an int int64, unless `dtype` says otherwise."""
-    if dtype is None and type(value) is float:
+    given: object = value
+    if dtype is None and isinstance(given, float):
         dtype = "float32"
     array = np.ascontiguousarray(
         np.asarray(value, dtype=None if dtype is None else dtype_name(dtype))

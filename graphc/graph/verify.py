@@ -1,4 +1,4 @@
-"""Invariants of every graph: names are unique, updates fit their variables, types are well formed."""
+"""Invariants of every graph: unique names, updates that fit their variables, sound types."""
 
 from __future__ import annotations
 

@@ -6,14 +6,15 @@ import ctypes
 import hashlib
 import os
 import platform
-from dataclasses import dataclass, field
 from collections.abc import Callable
-from functools import lru_cache
+from dataclasses import dataclass, field
+from functools import cache as cache_forever
 from pathlib import Path
 from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
+import sympy
 
 from graphc.errors import CompileError
 from graphc.llvm import cache
@@ -67,7 +68,7 @@ class Target:
         return Machine(self.vector_bytes, self.registers, masked=self.name == "avx512")
 
 
-@lru_cache(maxsize=None)
+@cache_forever
 def start() -> None:
     """Make LLVM's back ends available, once."""
     llvm.initialize_all_targets()
@@ -75,7 +76,7 @@ def start() -> None:
     llvm.initialize_native_asmparser()
 
 
-@lru_cache(maxsize=None)
+@cache_forever
 def host_features() -> dict[str, bool]:
     """The host's features by LLVM's names."""
     start()
@@ -97,7 +98,7 @@ def host_level() -> str:
     return "avx2" if features.get("avx2") and features.get("fma") else "sse2"
 
 
-@lru_cache(maxsize=None)
+@cache_forever
 def target(name: str | None = None) -> Target:
     """A target by level: avx512, avx2, sse2, neon, or the host's best for None.
 
@@ -176,7 +177,7 @@ class Loaded:
     functions: dict[str, Any] = field(default_factory=dict)
 
 
-@lru_cache(maxsize=None)
+@cache_forever
 def jit() -> Any:
     """The one linker of the process."""
     return llvm.create_lljit_compiler(machine(target(host_level()), jit=True))
@@ -206,11 +207,12 @@ def load(key: str, make: Callable[[], str], names: tuple[str, ...], target: Targ
     return Loaded(tracker, {name: int(tracker[name]) for name in names}, cached, len(data))
 
 
-@lru_cache(maxsize=None)
+@cache_forever
 def generator() -> str:
     """A digest of the source that makes kernels into code: objects of another one are not used."""
     package = Path(__file__).parent.parent
     files = [p for room in ("loops", "llvm") for p in sorted((package / room).glob("*.py"))]
+    files += [package / "types.py", package / "ops" / "scalar.py", package / "ops" / "index.py"]
     return hashlib.sha256(b"\0".join(p.read_bytes() for p in files)).hexdigest()
 
 
@@ -219,6 +221,7 @@ def digest(text: str, target: Target) -> str:
     parts = (
         "graphc-object-1",
         generator(),
+        sympy.__version__,
         llvmlite.__version__,
         str(llvm.llvm_version_info),
         target.triple,

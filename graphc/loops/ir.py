@@ -1,20 +1,21 @@
 """The loop language.
 
     kernel = Kernel(name, buffers, stmt*)
-    stmt   = For(index, start, stop, step, kind, stmt*)     kind: serial parallel ordered unrolled vector
+    stmt   = For(index, start, stop, step, kind, stmt*)     kind: how its steps run
            | Load(name, access, guards)                     name := access, 0 where a guard fails
            | Let(name, expr, args)                          name := expr(args)
            | Update(target, expr, args, how, guards)        target how= expr(args) where guards hold
            | Check(name, bound, tag)                        0 <= name < bound, else the call fails
-           | Alloc(buffer)                                  a register or stack buffer begins to live
+           | Alloc(buffer)                                  a register or stack buffer begins
            | Transpose(target, source, steps, size)         a square block copied, turned over
     access = Access(buffer, offset, lookups)                element offset + sum(value * stride)
     arg    = name | affine | Runtime                        a value, an index expression, an extent
     bound  = number | Runtime(extent, scale, multiple)      scale*extent rounded down to a multiple
 
-A value holds one number; in a vector loop, one a lane. An Update in a vector loop whose target does
-not move with the vector index reduces across the lanes. Register buffers are addressed by unrolled
-and vector indices only.
+The kinds of loops: serial, parallel (steps are independent), ordered (each needs the one before),
+unrolled, vector. A value holds one number; in a vector loop, one a lane. An Update in a vector loop
+whose target does not move with the vector index reduces across the lanes. Register buffers are
+addressed by unrolled and vector indices only.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ class Let:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """target how= expr(args); how is "=" or a reduction. `companion` holds the best of an argmax."""
+    """target how= expr(args); how is "=" or a reduction; an argmax has its best in `companion`."""
 
     target: Access
     expr: Expr

@@ -30,7 +30,7 @@ from graphc.loops.ir import (
 )
 from graphc.ops import scalar
 from graphc.ops.formula import Formula
-from graphc.ops.index import Affine, Bound, Index, Lookup, Runtime, index, stays
+from graphc.ops.index import Affine, Bound, Index, Runtime, index, stays
 from graphc.passes import layout
 from graphc.passes.group import Fused, Group, Key
 from graphc.passes.invert import covered
@@ -56,34 +56,37 @@ def lower(group: Group, fused: Fused, name: str, tags: list[Node]) -> Lowered:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a value lies: a buffer, by what it holds; at `lead` of its first axis if that is given.
+    """Where a value lies: a buffer, by what it holds, as a tensor of `shape`.
 
-    `shape` is that of a view of the buffer, where it is not the buffer's own.
+    `leads` are positions on its first axes that are given: the value is what remains.
     """
 
     key: Key
-    lead: Affine | None = None
-    shape: Shape | None = None
+    shape: Shape
+    leads: tuple[Affine, ...] = ()
 
-    @property
-    def node(self) -> Node:
-        """The node whose type the buffer has."""
-        found = self.key if isinstance(self.key, Node) else self.key[1]
-        assert isinstance(found, Node)
-        return found
+    def at(self, position: Affine, shape: Shape) -> Place:
+        """One step of a value whose first axis is stepped through; a step has this shape."""
+        first = self.shape[len(self.leads)]
+        prefix = (*self.shape[: len(self.leads)], first)
+        return Place(self.key, (*prefix, *shape), (*self.leads, position))
+
+    def seen(self, shape: Shape) -> Place:
+        """The same memory seen with another shape."""
+        return Place(self.key, (*self.shape[: len(self.leads)], *shape), self.leads)
 
     def buffer(self, buffers: dict[Key, Buffer]) -> Buffer:
         """The kernel's argument, one for each place."""
         if self.key not in buffers:
+            node = self.key if isinstance(self.key, Node) else self.key[1]
             name = f"b{len(buffers)}"
-            buffers[self.key] = Buffer(name, self.node.dtype, layout.size(self.node.shape))
+            buffers[self.key] = Buffer(name, node.dtype, layout.size(node.shape))
         return buffers[self.key]
 
     def strides(self, shape: Shape) -> tuple[int, ...]:
-        """Elements between neighbours of a value of this shape: a run-time axis as in the buffer."""
-        shape_there = self.node.shape if self.shape is None else self.shape
-        whole = layout.strides(shape_there)
-        named = [s for s, e in zip(whole, shape_there, strict=True) if isinstance(e, str)]
+        """Elements between neighbours of a value of a shape: a run-time axis as in the buffer."""
+        whole = layout.strides(self.shape)
+        named = [s for s, e in zip(whole, self.shape, strict=True) if isinstance(e, str)]
         own = layout.strides(shape)
         return tuple(
             named[0] if isinstance(e, str) and named else s for s, e in zip(own, shape, strict=True)
@@ -92,9 +95,8 @@ class Place:
     def offset(self, shape: Shape, position: tuple[Affine, ...]) -> Affine:
         """The element offset of an index tuple of a value of this shape."""
         total = Affine()
-        if self.lead is not None:
-            there = self.node.shape if self.shape is None else self.shape
-            total = self.lead * layout.strides(there)[0]
+        for lead, stride in zip(self.leads, layout.strides(self.shape), strict=False):
+            total = total + lead * stride
         for stride, e in zip(self.strides(shape), position, strict=True):
             total = total + e * stride
         return total
@@ -406,7 +408,9 @@ class Lowering:
         home = self.fused.home(node)
         if home in self.places:
             return self.places[home]
-        return Place(home if self.owner is None or not home.inputs else (self.owner, home))
+        outside = self.owner is None or isinstance(home.op, leaf.Leaf)
+        key = home if outside else (self.owner, home)
+        return Place(key, home.shape)
 
     def compute(
         self,

@@ -56,9 +56,9 @@ def reduces(loop: For) -> bool:
     """Whether a loop adds into something that outlives it: its order is then part of the result."""
     inside = {s.buffer.name for s in walk(loop.body) if isinstance(s, Alloc)}
     for stmt in walk(loop.body):
-        if isinstance(stmt, Update) and stmt.how != "=":
-            if stmt.target.buffer.name not in inside:
-                return True
+        adds = isinstance(stmt, Update) and stmt.how != "="
+        if adds and isinstance(stmt, Update) and stmt.target.buffer.name not in inside:
+            return True
         if isinstance(stmt, Load) and stmt.access.buffer.space == "stack":
             return True
     return False

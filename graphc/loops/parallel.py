@@ -26,7 +26,7 @@ def marked(stmt: Stmt) -> Stmt:
 
 
 def independent(loop: For) -> bool:
-    """Whether no step writes what another reads or writes: its rows are private, its sums its own."""
+    """Whether no step writes what another reads or writes; rows on the stack are private."""
     own = {s.buffer.name for s in walk(loop.body) if isinstance(s, Alloc)}
     written: set[str] = set()
     for stmt in walk(loop.body):

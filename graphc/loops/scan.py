@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from graphc.errors import CompileError
+from graphc.graph.leaf import Leaf
 from graphc.graph.node import Node
 from graphc.loops.ir import Access, Buffer, For, Kernel, Load, Stmt, Update
 from graphc.loops.lower import Lowered, Lowering, Place, bound
@@ -14,12 +16,10 @@ from graphc.ops.recurrence import Scan
 from graphc.passes.group import Fused, Group, Key
 from graphc.types import Extent
 
-STEP = "step"
-
 
 def lower_scan(group: Group, fused: Fused, name: str, tags: list[Node]) -> Lowered:
     """The kernel of a scan: first values copied in, then the body once a step, in order."""
-    writer = Writer(group, fused, tags)
+    writer = Writer(group, tags, lambda node: Place(fused.home(node), node.shape))
     body = tuple(writer.statements())
     sites = tuple(dict.fromkeys(n.site for n in group.nodes))
     written = tuple(b.name for k, b in writer.buffers.items() if k in set(group.roots))
@@ -29,13 +29,14 @@ def lower_scan(group: Group, fused: Fused, name: str, tags: list[Node]) -> Lower
 
 @dataclass
 class Writer:
-    """Writes one scan."""
+    """Writes one scan. `locate` tells where a value of the graph around it lies."""
 
     group: Group
-    fused: Fused
     tags: list[Node]
+    locate: Callable[[Node], Place]
     buffers: dict[Key, Buffer] = field(default_factory=dict)
     serial: int = 0
+    depth: int = 0
 
     def statements(self) -> list[Stmt]:
         """First values, then the loop."""
@@ -46,18 +47,18 @@ class Writer:
         self.scan, self.inside = scan, self.group.body
         self.inner, self.plan = self.inside.fused, self.inside.plan
         self.results = {n.op.output: n for n in self.group.nodes if isinstance(n.op, Scan)}
-        self.position = index(STEP)
+        step = f"step{self.depth}"
+        self.position = index(step)
         if scan.reverse:
-            self.position = Affine((), scan.length - 1) - index(STEP)
+            self.position = Affine((), scan.length - 1) - index(step)
         self.places = self.bindings(first)
         result: list[Stmt] = []
         for j, operand in enumerate(first.inputs[: len(scan.carries)]):
-            result += self.copy(
-                operand.shape, Place(self.fused.home(operand)), self.carry(j, scan.first)
-            )
-        inside = tuple(self.body())
+            source = self.locate(operand).seen(operand.shape)
+            result += self.copy(operand.shape, source, self.carry(j, Affine((), scan.first)))
         if scan.length:
-            result.append(For(STEP, 0, scan.length, 1, "ordered", inside))
+            body = tuple(self.body())
+            result.append(For(step, 0, scan.length, 1, "ordered", body))
         return result
 
     def bindings(self, first: Node) -> dict[Node, Place]:
@@ -71,14 +72,15 @@ class Writer:
             if number < count:
                 places[placeholder] = self.carry(number, before)
                 continue
-            lead = self.position if number < sequences else None
             operand = first.inputs[number]
-            places[placeholder] = Place(self.fused.home(operand), lead, operand.shape)
+            whole = self.locate(operand).seen(operand.shape)
+            sliced = number < sequences
+            places[placeholder] = whole.at(self.position, placeholder.shape) if sliced else whole
         self.later: list[tuple[Node, Place]] = []
         for j, value in enumerate(scan.body.outputs):
             if j not in self.results:
                 continue
-            target = Place(self.results[j], after if j < count else self.position)
+            target = self.result(j, after if j < count else self.position)
             home = self.inner.home(value)
             if self.inside.direct.get(home) == j:
                 places[home] = target
@@ -86,32 +88,30 @@ class Writer:
                 self.later.append((value, target))
         for j in self.inside.thin:
             if scan.carries[j] in self.plan.inplace:
-                places[self.inner.home(scan.body.outputs[j])] = self.carry(j, None)
+                places[self.inner.home(scan.body.outputs[j])] = self.carry(j, self.position)
         return places
 
-    def carry(self, j: int, at: Affine | int | None) -> Place:
+    def result(self, j: int, at: Affine) -> Place:
+        """Where a stacked result lies at one position."""
+        node = self.results[j]
+        return self.locate(node).seen(node.shape).at(at, node.shape[1:])
+
+    def carry(self, j: int, at: Affine) -> Place:
         """Where a carry lies: in its stack at a position, or in its one place."""
         if j not in self.inside.thin:
-            return Place(self.results[j], Affine((), at) if isinstance(at, int) else at)
-        return Place(self.results.get(-1 - j, (self.group, self.scan.carries[j])))
+            return self.result(j, at)
+        if -1 - j in self.results:
+            return self.locate(self.results[-1 - j])
+        carry = self.scan.carries[j]
+        return Place((self.group, carry), carry.shape)
 
     def body(self) -> list[Stmt]:
         """One step: the body's groups in order, then what has to be copied."""
         result: list[Stmt] = []
         for group in self.plan.groups:
-            if group.body is not None:
-                raise CompileError("a scan inside a scan has no native code yet")
-            lowering = Lowering(
-                group,
-                self.inner,
-                self.tags,
-                buffers=self.buffers,
-                serial=self.serial,
-                places=self.places,
-                owner=self.group,
-            )
-            result += lowering.statements()
-            self.serial = lowering.serial
+            writer = self.nested(group) if group.body is not None else self.plain(group)
+            result += writer.statements()
+            self.serial = writer.serial
         for value, target in self.later:
             result += self.copy(value.shape, self.place(value), target)
         moving = []
@@ -123,18 +123,38 @@ class Writer:
                 continue
             source = self.place(value)
             if number in self.inside.aside:
-                aside = Place((self.group, value, number))
+                aside = Place((self.group, value, number), value.shape)
                 result += self.copy(value.shape, source, aside)
                 source = aside
             moving.append((j, source))
         for j, source in moving:
-            result += self.copy(self.scan.carries[j].shape, source, self.carry(j, None))
+            target = self.carry(j, self.position)
+            result += self.copy(self.scan.carries[j].shape, source, target)
         return result
+
+    def plain(self, group: Group) -> Lowering:
+        """The nests of one of the body's groups."""
+        return Lowering(
+            group,
+            self.inner,
+            self.tags,
+            buffers=self.buffers,
+            serial=self.serial,
+            places=self.places,
+            owner=self.group,
+        )
+
+    def nested(self, group: Group) -> Writer:
+        """A scan inside the body."""
+        return Writer(group, self.tags, self.place, self.buffers, self.serial, self.depth + 1)
 
     def place(self, value: Node) -> Place:
         """Where a value of the body lies."""
         home = self.inner.home(value)
-        return self.places.get(home, Place(home if not home.inputs else (self.group, home)))
+        if home in self.places:
+            return self.places[home].seen(value.shape)
+        key = home if isinstance(home.op, Leaf) else (self.group, home)
+        return Place(key, value.shape)
 
     def copy(self, shape: tuple[Extent, ...], source: Place, target: Place) -> list[Stmt]:
         """Loops that copy a tensor from one place to another."""

@@ -94,5 +94,5 @@ def _show(stmt: Stmt, depth: int, lines: list[str]) -> None:
             lines.append(f"{indent}{buffer.space} {buffer.name}: {buffer.dtype}[{buffer.size}]")
         case Transpose(target, source, across, down, size):
             lines.append(
-                f"{indent}{target} = {source} transposed  # {size}x{size}, {across} and {down} apart"
+                f"{indent}{target} = {source} turned  # {size}x{size}, {across}, {down} apart"
             )

@@ -58,6 +58,13 @@ class Range:
     stop: Bound
     size: int
 
+    @property
+    def single(self) -> int | None:
+        """Where it starts, if it is one step of a known size."""
+        if isinstance(self.start, int) and isinstance(self.stop, int):
+            return self.start if self.stop - self.start == self.size else None
+        return None
+
 
 class Writer:
     """Rewrites the nests of one kernel."""
@@ -167,11 +174,11 @@ class Writer:
         self, name: str, piece: Range, lanes: int, stmts: tuple[Stmt, ...]
     ) -> tuple[Stmt, ...]:
         """A piece of the vector loop: whole vectors in a loop, or one masked or short vector."""
-        if isinstance(piece.start, int) and isinstance(piece.stop, int):
-            if piece.stop - piece.start <= piece.size:
-                count = piece.stop - piece.start
-                body = moved(stmts, {name: affine([(f"{name}.v", 1)], piece.start)})
-                return (For(f"{name}.v", 0, count, self.step(count, lanes), "vector", body),)
+        single = piece.single
+        if single is not None:
+            body = moved(stmts, {name: affine([(f"{name}.v", 1)], single)})
+            count = piece.size
+            return (For(f"{name}.v", 0, count, self.step(count, lanes), "vector", body),)
         if tail(piece):
             return (For(name, piece.start, piece.stop, lanes, "vector", stmts),)
         body = moved(stmts, {name: affine([(f"{name}.o", 1), (f"{name}.v", 1)])})
@@ -301,7 +308,8 @@ class Writer:
         target = Access(scratch, place)
         symbol = scalar.argument("part")
         self.notes.append(
-            f"summed over {outer.index} step by step: {far >> 10} KiB in all, {near >> 10} KiB a step"
+            f"summed over {outer.index} step by step: "
+            f"{far >> 10} KiB in all, {near >> 10} KiB a step"
         )
         clear = (Update(target, starts[0].expr, ()),)
         part = (ends[0], Update(target, symbol, ((symbol, ends[0].name),), updates[0].how))
@@ -363,13 +371,9 @@ class Writer:
         result: list[Stmt] = []
         for piece in ranges:
             inner = f"{loop.index}.t"
-            if (
-                isinstance(piece.start, int)
-                and isinstance(piece.stop, int)
-                and (piece.stop - piece.start <= piece.size)
-            ):
-                size = piece.stop - piece.start
-                at = affine([(inner, 1)], piece.start)
+            if piece.single is not None:
+                size = piece.size
+                at = affine([(inner, 1)], piece.single)
                 result += self.nested(
                     nest,
                     plan,
@@ -477,10 +481,9 @@ class Writer:
             body = moved(stmts, {name: at, f"{name}#": index(lane)})
             return chain([*inside, For(lane, start, stop, lanes, "vector", ())], body)
 
-        if isinstance(piece.start, int) and isinstance(piece.stop, int):
-            if piece.stop - piece.start <= piece.size:
-                at = affine([(lane, 1)], piece.start)
-                return wrapped(at, 0, piece.stop - piece.start)
+        single = piece.single
+        if single is not None:
+            return wrapped(affine([(lane, 1)], single), 0, piece.size)
         if tail(piece):
             return wrapped(index(lane), piece.start, piece.stop)
         outside = f"{name}.o"

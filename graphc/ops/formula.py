@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from typing import Any, overload
 
 import numpy as np
@@ -519,7 +519,7 @@ def op(
     return decorate
 
 
-@lru_cache(maxsize=None)
+@cache
 def symbols(names: str) -> tuple[Symbol, ...]:
     """Operand symbols by their names, blank-separated."""
     return tuple(argument(n) for n in names.split())

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 from graphc.errors import ShapeError
 from graphc.types import Extent, Shape
@@ -121,7 +121,7 @@ Index = tuple[Dim, ...]
 Domain = tuple[tuple[str, Extent], ...]
 
 
-@lru_cache(maxsize=None)
+@cache
 def index(name: str) -> Affine:
     """The expression that is one index."""
     return Affine(((name, 1),))
@@ -156,7 +156,7 @@ class Signature:
     text: str
 
 
-@lru_cache(maxsize=None)
+@cache
 def parse(text: str) -> Signature:
     """Parse a signature. Raises ShapeError where the text is not one."""
     left, arrow, right = text.partition("->")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import lru_cache, reduce
+from functools import cache, reduce
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -24,13 +24,13 @@ Expr: TypeAlias = sympy.Basic
 Symbol: TypeAlias = sympy.Symbol
 
 
-@lru_cache(maxsize=None)
+@cache
 def argument(name: str) -> Symbol:
     """The symbol that stands for an operand's element."""
     return Symbol(name, real=True)
 
 
-@lru_cache(maxsize=None)
+@cache
 def position(name: str) -> Symbol:
     """The symbol that stands for the value of an index."""
     return Symbol(name, integer=True)
@@ -246,7 +246,7 @@ def common(parts: tuple[Expr, ...], dtypes: Mapping[Symbol, str], default: str =
     return {WEAK_INT: "int64", WEAK_FLOAT: default}.get(kind, kind)
 
 
-@lru_cache(maxsize=None)
+@cache
 def spelled(expr: Expr) -> str:
     """The formula as text that tells every two formulas apart."""
     return str(sympy.srepr(expr))
@@ -307,7 +307,7 @@ def identity(how: str, dtype: str) -> Expr:
     return {"sum": ZERO, "prod": sympy.Integer(1), "any": sympy.false, "all": sympy.true}[how]
 
 
-@lru_cache(maxsize=None)
+@cache
 def differentiate(expr: Expr, symbol: Symbol) -> Expr:
     """d expr / d symbol, not simplified: sympy.simplify hides shared subterms."""
     if isinstance(expr, Boolean) and not isinstance(expr, sympy.Symbol):
@@ -462,8 +462,8 @@ def evaluate(
 def check_language(expr: Expr, name: str) -> None:
     """Raise UnsupportedOpError if a formula leaves the scalar language."""
     for part in sympy.preorder_traversal(expr):
-        if isinstance(part, sympy.Function) and name_of(part) not in VALUES | RANDOM:
-            if not isinstance(part, cast | bounded | sympy.Piecewise):
-                raise UnsupportedOpError(f"{name}: the scalar function {name_of(part)} is unknown")
+        known = not isinstance(part, sympy.Function) or name_of(part) in VALUES | RANDOM
+        if not known and not isinstance(part, cast | bounded | sympy.Piecewise):
+            raise UnsupportedOpError(f"{name}: the scalar function {name_of(part)} is unknown")
         if part in (sympy.zoo, sympy.I):
             raise DTypeError(f"{name}: {part} is not a real number")

@@ -28,7 +28,7 @@ def fold(graph: Graph) -> Graph:
 def inlined(node: Node) -> Node | None:
     """f(x[i], c)   ->   f_c(x[i])   where c is one number everywhere."""
     op = node.op
-    if not isinstance(op, Formula) or node.dtype == "bool" and not op.args:
+    if not isinstance(op, Formula) or (node.dtype == "bool" and not op.args):
         return None
     for position, operand in enumerate(node.inputs):
         value = number(operand, [d for i, d in enumerate(node.inputs) if i != position])

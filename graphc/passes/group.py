@@ -49,9 +49,12 @@ class Body:
 
     def keys(self, group: Group) -> list[tuple[Any, ...]]:
         """What the scan keeps for itself while it runs, each (group, node, ...)."""
-        return [(group, node) for node in self.kept] + [
-            (group, self.fused.graph.updates[j][1], j) for j in self.aside
-        ]
+        keys: list[tuple[Any, ...]] = [(group, node) for node in self.kept]
+        keys += [(group, self.fused.graph.updates[j][1], j) for j in self.aside]
+        for inner in self.plan.groups:
+            if inner.body is not None:
+                keys += inner.body.keys(inner)
+        return keys
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from graphc.graph import leaf
 from graphc.graph.node import Node
+from graphc.ops.formula import Formula
 from graphc.passes import layout
 from graphc.passes.group import Fused, Group, Key
 from graphc.types import SIZE
@@ -110,6 +111,9 @@ def plan(fused: Fused) -> Plan:
             place[node] = place[targets[node]]
         elif node in outputs:
             slot(node, "output", made[node], end)
+        elif (old := dying(groups[made[node]], made[node], node, place, slots, fused)) is not None:
+            number = place[node] = place[old]
+            slots[number] = replace(slots[number], last=max(last.get(node, -1), made[node]))
         else:
             slot(node, "arena", made[node], max(last.get(node, -1), made[node]))
     for group in groups:
@@ -134,6 +138,44 @@ def plan(fused: Fused) -> Plan:
             late.append((place[home], place[variable]))
     commits = frozenset(made[home] for home in targets)
     return Plan(tuple(groups), tuple(slots), place, (*copies, *late), commits, tuple(inplace))
+
+
+def dying(
+    group: Group,
+    step: int,
+    node: Node,
+    place: dict[Key, int],
+    slots: list[Slot],
+    fused: Fused,
+) -> Node | None:
+    """An operand whose memory a root may take over: it dies here, read only where rewritten."""
+    if node.shape != group.outer or not pointwise(node) or not all(map(pointwise, group.nodes[1:])):
+        return None
+    taken = {place[root] for root in group.roots if root in place}
+    for operand in operands(group, fused):
+        number = place.get(operand)
+        if number is None or number in taken or slots[number].kind != "arena":
+            continue
+        if slots[number].last != step or operand.type != node.type:
+            continue
+        readers = [n for n in group.nodes if operand in map(fused.home, n.inputs)]
+        if all(pointwise(n) and reads_here(n, operand) for n in readers):
+            return operand
+    return None
+
+
+def reads_here(node: Node, operand: Node) -> bool:
+    """Whether a map reads an operand only at the element it writes, and not through a view."""
+    op = node.op
+    if not isinstance(op, Formula) or operand not in node.inputs:
+        return False
+    return (
+        all(
+            other is not operand or read == op.writes
+            for other, read in zip(node.inputs, op.reads, strict=True)
+        )
+        and operand.type.shape == node.shape
+    )
 
 
 def leaf_order(nodes: tuple[Node, ...]) -> Callable[[Node], tuple[int, str]]:
@@ -234,15 +276,12 @@ def sort(needs: Mapping[Group, list[Group]]) -> list[Group]:
 
 def aligned(group: Group, variable: Node, home: Node, fused: Fused) -> bool:
     """Whether a kernel reads an old value only at the very element it then overwrites."""
-    members = set(group.nodes)
-    for node in group.nodes:
-        op = node.op
-        for operand, read in zip(node.inputs, getattr(op, "reads", ()), strict=False):
-            if fused.home(operand) is not variable:
-                continue
-            writes = getattr(op, "writes", ())
-            if operand.shape != variable.shape or read != writes or node.shape != home.shape:
-                return False
-            if not op.pointwise or fused.home(home) not in members:  # type: ignore[attr-defined]  # has reads, so it is a formula
-                return False
-    return True
+    if home.shape != group.outer or not all(pointwise(n) for n in group.nodes[1:]):
+        return False
+    readers = [n for n in group.nodes if variable in map(fused.home, n.inputs)]
+    return all(pointwise(n) and reads_here(n, variable) for n in readers)
+
+
+def pointwise(node: Node) -> bool:
+    """Whether a node is a map."""
+    return isinstance(node.op, Formula) and node.op.pointwise

@@ -54,7 +54,8 @@ def converted(name: str, array: Array, dtype: str) -> Array:
         return array.astype(dtype)
     with np.errstate(invalid="ignore"):
         result = array.astype(dtype)
-    if not np.array_equal(result.astype(kind), array):
+    same = np.array_equal(result.astype(kind), array)
+    if not same or np.any((result < 0) != (array < 0)):  # an unsigned number may have wrapped
         raise InputError(
             f"input {name!r} is {dtype}; converting the array of {kind} would change its values"
         )

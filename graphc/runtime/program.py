@@ -73,6 +73,13 @@ class Program:
         self.made = [
             (number, slot.node) for number, slot in enumerate(slots) if slot.kind == "output"
         ]
+        wanted = {self.stages.fused.home(o) for o in self.stages.graph.outputs}
+        # Outputs are values as they were when the call began, variables among them too.
+        self.overwritten = [
+            (v, v.op.cell)
+            for v, _ in self.stages.graph.updates
+            if v in wanted and isinstance(v.op, leaf.Variable)
+        ]
         self.scalars: dict[Node, Array] = {}
         for number, node in self.made:
             if not node.shape:
@@ -163,6 +170,7 @@ class Program:
         if self.entry is None:
             return self.oracle(arrays, extents)
         made = self.point(arrays, extents)
+        made |= {node: cell.value.copy() for node, cell in self.overwritten}
         code = self.entry(
             ctypes.addressof(self.table),
             ctypes.addressof(self.sizes),
@@ -216,7 +224,7 @@ class Program:
             case leaf.Input():
                 return logical(arrays[self.inputs.index(home)], node, extents).copy()
             case leaf.Variable(cell=cell):
-                return cell.value.reshape(shape).copy()
+                return made.get(home, cell.value).reshape(shape).copy()
             case leaf.Constant():
                 return home.op.array.reshape(shape).copy()
             case leaf.Extent(name=name):

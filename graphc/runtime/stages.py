@@ -32,7 +32,7 @@ class Stages:
 
     @cached_property
     def finished(self) -> tuple[tuple[Call, ...], Module]:
-        """The scheduled kernels and their module; made when needed, for a cached object is enough."""
+        """The scheduled kernels and their module; made when asked for: a cached object runs."""
         return self.finish()
 
     @property

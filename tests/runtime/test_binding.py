@@ -1,0 +1,152 @@
+"""What a call may be given: arrays are converted where that loses nothing, or refused by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc import ops
+from graphc.errors import InputError
+from graphc.runtime.program import Program
+
+Array = np.ndarray[Any, Any]
+
+
+def doubled(shape: Any, dtype: str = "float32") -> Program:
+    """A program of one input x."""
+    x = graphc.input("x", shape, dtype)
+    return graphc.compile([x + x])
+
+
+def numbers(*shape: int) -> Array:
+    """0, 1, 2, ... as float32."""
+    return np.arange(int(np.prod(shape)), dtype=np.float32).reshape(shape)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        numbers(5, 3).T,
+        numbers(3, 10)[:, ::2],
+        numbers(3, 5)[::-1],
+        numbers(3, 5).astype(">f4"),
+        numbers(3, 5).astype(">f8"),
+        numbers(3, 5).astype(np.float64),
+        numbers(3, 5).astype(np.float16),
+        numbers(3, 5).astype(np.int64),
+        numbers(3, 5).astype(np.uint8),
+        numbers(3, 5) > 3,
+        np.broadcast_to(numbers(5), (3, 5)),
+        np.frombuffer(b"\0" + numbers(3, 5).tobytes(), np.float32, 15, 1).reshape(3, 5),
+        numbers(3, 5).tolist(),
+        np.asfortranarray(numbers(3, 5)),
+    ],
+    ids=lambda v: f"{type(v).__name__}-{getattr(v, 'dtype', '')}",
+)
+def test_arrays_are_converted_where_nothing_is_lost(value: Any) -> None:
+    (found,) = doubled((3, 5))(value)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, 2 * np.asarray(value, np.float32))
+
+
+def test_read_only_and_misaligned_arrays_are_read_as_they_are() -> None:
+    value = numbers(3, 5)
+    value.setflags(write=False)
+    np.testing.assert_array_equal(doubled((3, 5))(value)[0], value + value)
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (numbers(3, 4), r"'x' is f32\[3,5\].*\(3, 4\).*axis 1 must be 5, not 4"),
+        (numbers(15), r"'x' is f32\[3,5\].*\(15,\)"),
+        (np.float32(1), r"'x' is f32\[3,5\].*\(\)"),
+        (numbers(3, 5) * 1j, r"'x' is float32; an array of complex64"),
+        (np.full((3, 5), "a"), r"'x' is float32; an array of <U1"),
+        (np.full((3, 5), None), r"'x' is float32; an array of object"),
+        (np.full((3, 5), 2**24 + 1), r"'x' is float32; converting the array of int64"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(value: Any, problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        doubled((3, 5))(value)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [
+        ("int32", np.array([2**40])),
+        ("int32", np.array([1.5])),
+        ("int64", np.array([np.nan])),
+        ("uint8", np.array([256])),
+        ("uint8", np.array([-1])),
+        ("bool", np.array([2])),
+        ("int64", np.array([2**63], np.uint64)),
+    ],
+)
+def test_numbers_that_would_change_are_refused(dtype: str, value: Array) -> None:
+    x = graphc.input("x", (1,), dtype)
+    with pytest.raises(InputError, match=f"'x' is {dtype}; converting"):
+        graphc.compile([ops.where(x == 0, x, x)] if dtype == "bool" else [x + x])(value)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64", "uint8"])
+def test_whole_floats_become_integers_and_back(dtype: str) -> None:
+    for kind in ("float32", "float64", "int32", "int64", "uint8"):
+        value = np.array([0, 1, 2, 100], kind)
+        (found,) = doubled((4,), dtype)(value)
+        np.testing.assert_array_equal(found, (2 * value.astype(dtype)).astype(dtype))
+
+
+def test_missing_unknown_and_doubled_inputs_are_named() -> None:
+    x, y = graphc.input("x", (3,)), graphc.input("y", (3,))
+    program = graphc.compile([x + y])
+    with pytest.raises(InputError, match="missing input 'y'"):
+        program(numbers(3))
+    with pytest.raises(InputError, match="no input 'z'"):
+        program(numbers(3), z=numbers(3))
+    with pytest.raises(InputError, match="'x' given twice"):
+        program(numbers(3), x=numbers(3))
+    with pytest.raises(InputError, match="3 inputs given"):
+        program(numbers(3), numbers(3), numbers(3))
+
+
+def test_a_run_time_extent_must_agree_between_inputs() -> None:
+    x, y = graphc.input("x", ("batch", 3)), graphc.input("y", ("batch", 3))
+    program = graphc.compile([x + y])
+    with pytest.raises(InputError, match="batch is 2 in another input and 4 here"):
+        program(numbers(2, 3), numbers(4, 3))
+    assert program(numbers(0, 3), numbers(0, 3))[0].shape == (0, 3)
+
+
+def test_an_input_that_was_simplified_away_may_still_be_given() -> None:
+    x, y = graphc.input("x", (3,)), graphc.input("y", (3,))
+    program = graphc.compile([x + y * 0])
+    np.testing.assert_array_equal(program(x=numbers(3), y=numbers(3))[0], numbers(3))
+    with pytest.raises(InputError, match="axis 0 must be 3"):
+        program(x=numbers(3), y=numbers(4))
+
+
+def test_an_output_shares_no_memory_with_inputs_or_state() -> None:
+    x = graphc.input("x", (3,))
+    w = graphc.parameter("w", value=numbers(3))
+    program = graphc.compile([x, ops.reshape(x, (3, 1)), w, ops.transpose(ops.reshape(w, (1, 3)))])
+    value = numbers(3)
+    found = program(value)
+    for result in found:
+        result[...] = 7
+    np.testing.assert_array_equal(value, numbers(3))
+    np.testing.assert_array_equal(program(value)[2], numbers(3))
+
+
+def test_a_transposed_view_of_a_run_time_extent() -> None:
+    x = graphc.input("x", ("batch", 3))
+    program = graphc.compile([ops.transpose(x), ops.transpose(x * 2)])
+    for batch in (1, 2, 5):
+        value = numbers(batch, 3)
+        same, twice = program(value)
+        np.testing.assert_array_equal(same, value.T)
+        np.testing.assert_array_equal(twice, 2 * value.T)
