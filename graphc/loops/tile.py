@@ -39,6 +39,10 @@ from graphc.ops.index import Affine, Bound, Runtime, affine, index
 from graphc.types import SIZE
 
 UNROLL = 8
+PANEL_REUSE = 24
+"""How often a panel must be read for packing it to pay,"""
+PANEL_SPAN = 256 << 10
+"""and how much memory it must be spread over."""
 SCRATCH = 1 << 18
 """Bytes of partial sums that a kernel may keep on its stack."""
 
@@ -369,35 +373,73 @@ class Writer:
             body = self.nested(nest, plan, rest, vector, sizes, values)
             return (replace(loop, body=body),)
         result: list[Stmt] = []
+        inner, outside = f"{loop.index}.t", f"{loop.index}.o"
         for piece in ranges:
-            inner = f"{loop.index}.t"
-            if piece.single is not None:
-                size = piece.size
-                at = affine([(inner, 1)], piece.single)
-                result += self.nested(
-                    nest,
-                    plan,
-                    rest,
-                    vector,
-                    {**sizes, loop.index: size},
-                    {**values, loop.index: at},
-                )
-                continue
-            outside = f"{loop.index}.o"
-            at = affine([(outside, 1), (inner, 1)])
-            size = piece.size
-            if tail(piece):
-                size = -piece.size
-            body = self.nested(
-                nest,
-                plan,
-                rest,
-                vector,
-                {**sizes, loop.index: abs(size)},
-                {**values, loop.index: at},
+            single = piece.single
+            at = affine([(inner, 1)], single) if single is not None else index(outside)
+            at = at if single is not None else at + index(inner)
+            copies: tuple[Stmt, ...] = ()
+            here = nest
+            if loop.index == vector:
+                copies, here = self.packed(nest, loop, piece.size, plan.lanes, at)
+            sizes = {**sizes, loop.index: piece.size}
+            body = (
+                *copies,
+                *self.nested(here, plan, rest, vector, sizes, {**values, loop.index: at}),
             )
-            result.append(For(outside, piece.start, piece.stop, abs(size), "serial", body))
+            if single is not None:
+                result += body
+            else:
+                result.append(For(outside, piece.start, piece.stop, piece.size, "serial", body))
         return tuple(result)
+
+    def packed(
+        self, nest: Nest, loop: For, size: int, lanes: int, at: Affine
+    ) -> tuple[tuple[Stmt, ...], Nest]:
+        """Copy what a panel of vectors reads into contiguous memory, where its rows lie far apart.
+
+        for j by 64: for i: for k: c[i, j] += a[i, k]*b[N*k + j]
+        -->
+        for j by 64: p[64*k + j'] = b[N*k + j + j']; for i: for k: c += a[i, k]*p[64*k + j']
+        """
+        points = 1
+        for other in nest.summed:
+            points *= other.extent or 0
+        again = 1
+        for other in nest.kept:
+            again *= 1 if other is loop else extent(other)
+        copies: list[Stmt] = []
+        inner: list[Stmt] = []
+        for stmt in nest.inner:
+            if not isinstance(stmt, Load) or not points or again < PANEL_REUSE:
+                inner.append(stmt)
+                continue
+            access = stmt.access
+            step = (
+                min((abs(access.offset.coefficient(f.index)) for f in nest.summed), default=0)
+                * SIZE[access.buffer.dtype]
+            )
+            moves = access.offset.coefficient(loop.index) == 1 and not access.lookups
+            alone = not any(f is not loop and access.offset.coefficient(f.index) for f in nest.kept)
+            bytes_ = points * size * SIZE[access.buffer.dtype]
+            far = step * points > PANEL_SPAN and step % 1024 == 0
+            if not (moves and alone and far) or stmt.guards or bytes_ > SCRATCH:
+                inner.append(stmt)
+                continue
+            self.serial += 1
+            panel = Buffer(f"p{self.serial}", access.buffer.dtype, points * size, "stack")
+            place, factor = index(f"{loop.index}.t"), size
+            for other in reversed(nest.summed):
+                place = place + index(other.index) * factor
+                factor *= other.extent or 1
+            symbol = scalar.argument("packed")
+            target = Access(panel, place)
+            copy = (Load(stmt.name, access), Update(target, symbol, ((symbol, stmt.name),)))
+            body = self.vectors(f"{loop.index}.t", size, lanes, moved(copy, {loop.index: at}))
+            self.notes.append(f"{access.buffer.name} packed: its rows lie {step} bytes apart")
+            copies += [Alloc(panel), *chain(nest.summed, body)]
+            inner.append(Load(stmt.name, target))
+        return tuple(copies), replace(nest, inner=tuple(inner))
 
     def block(
         self,
