@@ -26,7 +26,7 @@ EVERY = (*WHOLE, "bool")
 
 @dataclass(frozen=True)
 class Operand:
-    """A shape, and what lies in it: reals within (low, high), whole numbers below a bound, truths."""
+    """A shape, and what lies in it: reals of (low, high), whole numbers below a bound, truths."""
 
     shape: Shape
     low: float = -2.0

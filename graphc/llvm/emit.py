@@ -676,7 +676,10 @@ class Function:
         return value
 
     def update_arg(self, stmt: Update, values: dict[Symbol, Value]) -> None:
-        """Keep the first best value and where it stands; a NaN is better than any number."""
+        """Keep the first best value and where it stands; a NaN is better than any number.
+
+        The place is -1 until there is one: the first value is the best so far, infinite or not.
+        """
         assert stmt.companion is not None and stmt.place is not None
         b = self.b
         kind = stmt.companion.buffer.dtype
@@ -694,6 +697,7 @@ class Function:
         else:
             unsigned = "u" if kind in ("bool", "uint8") else "s"
             better = b.compare(f"{unsigned}{'gt' if stmt.how == 'argmax' else 'lt'}", value, best)
+        better = b.binary("or", better, b.compare("slt", where, b.constant(where.dtype, 0, lanes)))
         mask = self.guard(stmt.guards)
         if mask is not None:
             better = b.binary("and", better, b.splat(mask, lanes))

@@ -38,6 +38,8 @@ def width(nest: Nest, machine: Machine) -> int:
     """Lanes for a nest: by the widest float it stores, four bytes at least."""
     stmts = (*nest.before, *nest.inner, *nest.after)
     sizes = [SIZE[s.buffer.dtype] for s in nest.before if isinstance(s, Alloc)]
+    if sizes:
+        return machine.lanes(max(sizes))
     sizes += [SIZE[a.buffer.dtype] for a in accesses(stmts) if a.buffer.dtype.startswith("float")]
     return machine.lanes(max(sizes, default=4))
 
@@ -55,11 +57,14 @@ def choose(nest: Nest, machine: Machine) -> Plan:
 
 def candidates(nest: Nest) -> list[For]:
     """The loops whose index could be the lanes, innermost first."""
+    last = nest.summed[-1] if nest.reduces else None
+    if last is not None and last.kind == "lanes":
+        return [last] if extent(last) > 1 else []
     found = [loop for loop in reversed(nest.kept) if allowed(nest, loop)]
     if nest.reduces:
         found = [loop for loop in found if loop.extent is not None]
-    if nest.reduces and not any(s.companion for s in nest.inner if isinstance(s, Update)):
-        found += [nest.summed[-1]]
+    if last is not None and last.kind == "serial":
+        found += [last]
     return [loop for loop in found if extent(loop) > 1]
 
 
@@ -107,7 +112,6 @@ def plans(nest: Nest, loop: For, lanes: int, machine: Machine) -> list[tuple[flo
         why = f"lanes along {loop.index}: {use:.0%} of them used"
         return [((cost + 0.1 * depth) / lanes / use, Plan(loop.index, lanes, 1, (), why))]
     found = []
-    after = sum(load_cost(a, loop.index, lanes, moving) for a in accesses(nest.after))
     points = 1
     for other in nest.summed:
         points *= max(1, extent(other))
@@ -124,8 +128,6 @@ def plans(nest: Nest, loop: For, lanes: int, machine: Machine) -> list[tuple[flo
         tail = (20 + 1.5 * accumulators) / (accumulators * lanes * points)
         if summed:
             tail = (20 + 8.0 * accumulators) / (accumulators * points)
-        else:
-            tail += after / lanes / points
         shape = "x".join(str(size) for _, size in tiles) or "1"
         kind = "summed" if summed else "kept"
         why = (

@@ -13,9 +13,11 @@
     bound  = number | Runtime(extent, scale, multiple)      scale*extent rounded down to a multiple
 
 The kinds of loops: serial, parallel (steps are independent), ordered (each needs the one before),
-unrolled, vector. A value holds one number; in a vector loop, one a lane. An Update in a vector loop
-whose target does not move with the vector index reduces across the lanes. Register buffers are
-addressed by unrolled and vector indices only.
+unrolled, vector; of loops that sum: lanes (each lane of a vector sums its own, a tree joins them)
+and inorder: these two are part of the result, decided by the node alone, so that fusing changes no
+bit. A value holds one number; in a vector loop, one a lane. An Update in a vector loop whose target
+does not move with the vector index reduces across the lanes. Register buffers are addressed by
+unrolled and vector indices only.
 """
 
 from __future__ import annotations

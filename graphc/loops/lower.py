@@ -30,7 +30,7 @@ from graphc.loops.ir import (
 )
 from graphc.ops import scalar
 from graphc.ops.formula import Formula
-from graphc.ops.index import Affine, Bound, Index, Runtime, index, stays
+from graphc.ops.index import Affine, Bound, Index, Lookup, Runtime, index, stays
 from graphc.passes import layout
 from graphc.passes.group import Fused, Group, Key
 from graphc.passes.invert import covered
@@ -167,7 +167,7 @@ class Lowering:
 
     def joins(self, node: Node, batch: list[Node]) -> bool:
         """Whether a member's loops are those of a batch, none of whose reductions it reads."""
-        if self.space(node) != self.space(batch[0]):
+        if self.space(node) != self.space(batch[0]) or order_of(node) != order_of(batch[0]):
             return False
         if not all(covered(formula(n), n) for n in (node, batch[0])):
             return False
@@ -221,8 +221,10 @@ class Lowering:
                 op = formula(node)
                 values = bindings[node] | dict(zip(op.summed, map(index, inside), strict=True))
                 self.accumulate(node, values, accumulators[node])
+            kind = order_of(reductions[0])
             for letter, extent in reversed(list(zip(inside, summed, strict=True))):
-                self.close(letter, extent)
+                self.close(letter, extent, kind)
+                kind = "serial"
             for node in reductions:
                 self.finish(node, bindings[node], accumulators[node], bool(kept))
         names = {node: self.mapped(node, bindings[node]) for node in maps}
@@ -284,7 +286,7 @@ class Lowering:
         if op.how not in ("argmax", "argmin"):
             self.write(Update(access, scalar.identity(op.how, node.dtype), ()))
             return access, None
-        self.write(Update(access, scalar.ZERO, ()))
+        self.write(Update(access, scalar.whole(-1), ()))  # nowhere yet
         best = Buffer(self.fresh("r"), scalar.dtype_of(op.expr, kinds), 1, "register")
         self.write(Alloc(best))
         companion = Access(best, Affine())
@@ -315,6 +317,11 @@ class Lowering:
         """Remember, and where needed store, a finished reduction."""
         name = self.fresh("v")
         self.place(Load(name, registers[0]), name)
+        if registers[1] is not None:
+            found, name = name, self.fresh("v")
+            place = scalar.argument("place")
+            at_least = scalar.maximum(place, scalar.ZERO)
+            self.place(Let(name, at_least, ((place, found),), node.dtype), name)
         self.here(node, values, name)
         if node in self.stored.values() or inner:
             self.save(node, values, name)
@@ -533,13 +540,13 @@ class Lowering:
         """Begin a loop's body."""
         self.scopes.append(Scope(loop))
 
-    def close(self, loop: str, extent: Extent) -> None:
+    def close(self, loop: str, extent: Extent, kind: str = "serial") -> None:
         """End a loop's body and put the loop, where it has any step, into the enclosing one."""
         scope = self.scopes.pop()
         assert scope.loop == loop
         if extent == 0:
             return
-        self.write(For(loop, 0, bound(extent), 1, "serial", tuple(scope.body)))
+        self.write(For(loop, 0, bound(extent), 1, kind, tuple(scope.body)))
 
     def write(self, stmt: Stmt) -> None:
         """Append a statement where we are."""
@@ -565,6 +572,26 @@ class Lowering:
     def written(self, buffer: Buffer) -> bool:
         """Whether the kernel itself writes a buffer: a row is then read inside the outer loops."""
         return buffer.space == "stack" or any(self.buffers.get(n) is buffer for n in self.stored)
+
+
+def order_of(node: Node) -> str:
+    """How the innermost summed loop of a node adds up; a contraction's schedule decides itself.
+
+    Along contiguous operands in lanes, else in order. Only the node's own operands matter.
+    """
+    op = formula(node)
+    if not op.summed or op.reuses:
+        return "serial"
+    if op.how in ("argmax", "argmin"):
+        return "inorder"
+    last = op.summed[-1]
+    for operand, read in zip(node.inputs, op.reads, strict=True):
+        if any(isinstance(e, Lookup) for e in read):
+            return "inorder"
+        offset = layout.offset(operand.shape, tuple(e for e in read if isinstance(e, Affine)))
+        if offset.coefficient(last) not in (0, 1):
+            return "inorder"
+    return "lanes"
 
 
 def formula(node: Node) -> Formula:

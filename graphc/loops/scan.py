@@ -59,6 +59,10 @@ class Writer:
         if scan.length:
             body = tuple(self.body())
             result.append(For(step, 0, scan.length, 1, "ordered", body))
+        for j, carry in enumerate(scan.carries):
+            if j in self.results and -1 - j in self.results:
+                source = self.result(j, Affine((), scan.last))
+                result += self.copy(carry.shape, source, self.locate(self.results[-1 - j]))
         return result
 
     def bindings(self, first: Node) -> dict[Node, Place]:

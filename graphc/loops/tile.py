@@ -208,13 +208,10 @@ class Writer:
     def lanes_only(self, nest: Nest) -> tuple[Stmt, ...]:
         """Sum along the innermost loop in lanes, then across the lanes."""
         updates = [s for s in nest.inner if isinstance(s, Update)]
-        lanes = self.machine.lanes(4)
-        for update in updates:
-            if update.target.buffer.dtype in ("float64", "int64"):
-                lanes = self.machine.lanes(8)
+        lanes = self.machine.lanes(max(SIZE[u.target.buffer.dtype] for u in updates))
         loop = nest.kept[-1]
         registers = all(u.target.buffer.space == "register" for u in updates)
-        if not registers or any(u.companion for u in updates) or loop.extent == 1:
+        if not registers or loop.kind != "lanes" or loop.extent == 1:
             return chain(nest.kept, nest.inner)
         self.notes.append(f"lanes along summed {loop.index}, combined across lanes at the end")
         opening, inner, closing = self.spread(nest.inner, lanes, {}, loop.index, [])
@@ -287,7 +284,7 @@ class Writer:
             if loop.extent is None:
                 return None
             total *= loop.extent
-        if len(nest.summed) < 2 or len(starts) != 1 or starts[0].companion is not None:
+        if len(nest.summed) < 2 or len(starts) != 1 or nest.summed[-1].kind != "serial":
             return None
         register = starts[0].target.buffer
         ends = [s for s in nest.after if isinstance(s, Load) and s.access.buffer == register]

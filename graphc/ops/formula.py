@@ -95,6 +95,16 @@ class Formula:
         return self.plain and not self.summed and self.how not in ("argmax", "argmin")
 
     @cached_property
+    def reuses(self) -> bool:
+        """Whether some operand is read again for several elements of the result: a contraction."""
+        big = {n for n in self.kept if self.extents[n] != 1}
+        for read in self.reads:
+            seen = {n for e in read if isinstance(e, Affine) for n in e.names}
+            if len(self.reads) > 1 and seen & set(self.summed) and big - seen:
+                return True
+        return False
+
+    @cached_property
     def checks(self) -> bool:
         """Whether it can refuse a value: an index that is data, or a bounded one."""
         places = (*self.writes, *(e for read in self.reads for e in read))

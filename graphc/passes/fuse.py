@@ -15,7 +15,7 @@ from graphc.graph import leaf
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
 from graphc.ops.formula import Formula
-from graphc.ops.index import Affine, Lookup
+from graphc.ops.index import Lookup
 from graphc.ops.recurrence import Scan
 from graphc.passes import layout
 from graphc.passes.bodies import cut
@@ -118,7 +118,10 @@ class Fuser:
 
     def absorb(self, draft: Draft, other: Draft) -> None:
         """Take in a group of maps over the same axes, where no third group stands between."""
-        if other is draft or other.kind != "map" or other.outer != draft.outer:
+        if other is draft or other.kind != "map":
+            return
+        length = len(draft.outer) if draft.kind == "rows" else len(other.outer)
+        if not length or other.outer[:length] != draft.outer:
             return
         if draft.kind == "alone" or len(draft.nodes) + len(other.nodes) > MEMBERS:
             return
@@ -268,17 +271,7 @@ def kind(node: Node) -> str:
         return "alone"
     if op.pointwise:
         return "map"
-    return "product" if reuses(op) else "rows"
-
-
-def reuses(op: Formula) -> bool:
-    """Whether some operand is read again for several elements of the result."""
-    big = {n for n in op.kept if op.extents[n] != 1}
-    for read in op.reads:
-        seen = {n for e in read if isinstance(e, Affine) for n in e.names}
-        if len(op.reads) > 1 and seen & set(op.summed) and big - seen:
-            return True
-    return False
+    return "product" if op.reuses else "rows"
 
 
 def outer(node: Node) -> Shape:

@@ -149,7 +149,7 @@ def dying(
     fused: Fused,
 ) -> Node | None:
     """An operand whose memory a root may take over: it dies here, read only where rewritten."""
-    if node.shape != group.outer or not pointwise(node) or not all(map(pointwise, group.nodes[1:])):
+    if not pointwise(node) or not flat(group):
         return None
     taken = {place[root] for root in group.roots if root in place}
     for operand in operands(group, fused):
@@ -276,10 +276,18 @@ def sort(needs: Mapping[Group, list[Group]]) -> list[Group]:
 
 def aligned(group: Group, variable: Node, home: Node, fused: Fused) -> bool:
     """Whether a kernel reads an old value only at the very element it then overwrites."""
-    if home.shape != group.outer or not all(pointwise(n) for n in group.nodes[1:]):
+    if not flat(group):
         return False
     readers = [n for n in group.nodes if variable in map(fused.home, n.inputs)]
     return all(pointwise(n) and reads_here(n, variable) for n in readers)
+
+
+def flat(group: Group) -> bool:
+    """Whether all is computed in one loop body, which loads every operand before it stores.
+
+    Members with axes of their own would come after the store, and read again.
+    """
+    return all(n.shape == group.outer for n in group.nodes) and all(map(pointwise, group.nodes[1:]))
 
 
 def pointwise(node: Node) -> bool:

@@ -1,4 +1,4 @@
-"""Updates of variables: every new value is made of old ones, in place or not; all of them or none."""
+"""Updates of variables: new values are made of old ones, in place or not; all of them or none."""
 
 from __future__ import annotations
 
