@@ -349,15 +349,7 @@ def bits(value: Array) -> Array:
     return value.reshape(-1).view(np.uint8)
 
 
-REORDERED = pytest.mark.xfail(
-    reason="a sum inside a fused row and one alone run in different orders", strict=False
-)
-SUMS = "cross_entropy log_softmax logsumexp scaled_dot_product_attention softmax var".split()
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=REORDERED) if n in SUMS else n for n in OPS]
-)
+@pytest.mark.parametrize("name", OPS)
 def test_fused_equals_unfused_bit_for_bit(name: str) -> None:
     given = feeds(bundle(name, "float32", 1))
     fused = run(compiled(name, "float32", 1), given)

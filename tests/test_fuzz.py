@@ -150,9 +150,6 @@ def test_compiled_graphs_equal_the_oracle(made: tuple[list[Node], dict[str, Arra
         np.testing.assert_allclose(value, wanted, rtol=2e-4, atol=2e-5 * size)
 
 
-@pytest.mark.xfail(
-    reason="a sum inside a fused row and one alone run in different orders", strict=False
-)
 @PLAIN
 @given(graphs())
 def test_fused_graphs_equal_unfused_ones(made: tuple[list[Node], dict[str, Array]]) -> None:

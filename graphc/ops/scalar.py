@@ -280,6 +280,11 @@ def with_value(expr: Expr, symbol: Symbol, value: int) -> Expr:
     return expr.subs(symbol, value)
 
 
+def is_checked(expr: Expr, symbol: Symbol) -> bool:
+    """Whether a symbol's value must lie in a bound: it is an index, and looked at when run."""
+    return any(symbol in part.free_symbols for part in expr.atoms(bounded))
+
+
 def within(value: Expr, bound: Expr | int) -> Expr:
     """0 <= value < bound."""
     return sympy.And(value >= 0, value < bound)

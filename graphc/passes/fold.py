@@ -34,6 +34,8 @@ def inlined(node: Node) -> Node | None:
         value = number(operand, [d for i, d in enumerate(node.inputs) if i != position])
         if value is None or op.is_lookup(position) or not always(op, position, operand):
             continue
+        if scalar.is_checked(op.expr, op.args[position]):
+            continue
         expr = op.expr.subs(op.args[position], value)
         if not scalar.finite(expr) and scalar.finite(op.expr):
             continue

@@ -251,8 +251,15 @@ class Program:
         try:
             reference.evaluate([node], given, extents)
         except IndexError as error:
-            raise IndexError(f"{error}\n  at {node.site.file}:{node.site.line}") from None
-        raise IndexError(f"{node.op.name}: an index is out of bounds, at {node.site}")
+            found = str(error).removeprefix(node.op.name)
+        else:
+            found = ": an index is out of bounds"
+        site = node.site
+        named = [i.op.name for i in node.inputs if isinstance(i.op, leaf.Input)]
+        names = f"\n  inputs: {', '.join(named)}" if named else ""
+        layer = f"\n  layer: {site.path}" if site.path else ""
+        op = node.op.name.partition(".d")[0]
+        raise IndexError(f"{op}{found}{names}{layer}\n  at {site.file}:{site.line}") from None
 
     # --- looking inside ---------------------------------------------------------------------
 
