@@ -490,6 +490,8 @@ class Function:
             return b.define(
                 kind, count, f"call {type} {intrinsic}(ptr align {align} {name}, {mask}, {zero})"
             )
+        if step == 2 and not vectors and mask is None:
+            return self.read_alternate(name, kind, count)
         pointers = self.spread(name, kind, step, vectors, count)
         on = b.splat(mask, count) if mask is not None else b.constant("bool", True, count)
         intrinsic = f"@llvm.masked.gather.{suffix(kind, count)}.v{count}p0"
@@ -499,6 +501,17 @@ class Function:
             count,
             f"call {type} {intrinsic}(<{count} x ptr> align {align} {pointers}, {on}, {zero})",
         )
+
+    def read_alternate(self, name: str, kind: str, count: int) -> Value:
+        """Every other element: two loads that end at the last one wanted, and a shuffle."""
+        b, type, align = self.b, spell(kind, count), SIZE[kind]
+        first = b.define(kind, count, f"load {type}, ptr {name}, align {align}")
+        further = b.fresh()
+        b.emit(f"{further} = getelementptr {LLVM_TYPES[kind]}, ptr {name}, i64 {count - 1}")
+        second = b.define(kind, count, f"load {type}, ptr {further}, align {align}")
+        order = [2 * lane if 2 * lane < count else 2 * lane + 1 for lane in range(count)]
+        mask = ", ".join(f"i32 {place}" for place in order)
+        return b.define(kind, count, f"shufflevector {first}, {second}, <{count} x i32> <{mask}>")
 
     def spread(
         self, name: str, kind: str, step: int, vectors: list[tuple[Value, int]], count: int

@@ -91,6 +91,8 @@ def load_cost(access: Access, index: str, lanes: int, moving: set[str]) -> float
     if any(name in moving for name, _ in access.lookups):
         return GATHER * lanes
     step = access.offset.coefficient(index)
+    if step == 2:
+        return 2.0
     return 0.5 if step in (0, 1) else GATHER * lanes
 
 

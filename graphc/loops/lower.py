@@ -36,7 +36,8 @@ from graphc.passes.group import Fused, Group, Key
 from graphc.passes.invert import covered
 from graphc.types import Extent, Shape
 
-STACK_LIMIT = 1 << 18
+SHORT_ROW = 8
+"""Elements below which a row is summed in order: too few lanes would be in use."""
 Position = tuple[Affine, ...]
 
 
@@ -585,6 +586,9 @@ def order_of(node: Node) -> str:
     if op.how in ("argmax", "argmin"):
         return "inorder"
     last = op.summed[-1]
+    size = op.extents[last]
+    if isinstance(size, int) and size < SHORT_ROW:
+        return "inorder"
     for operand, read in zip(node.inputs, op.reads, strict=True):
         if any(isinstance(e, Lookup) for e in read):
             return "inorder"
