@@ -27,7 +27,7 @@ def memory_text(stages: Stages, extents: Mapping[str, int], names: Mapping[Node,
         amount = size_of(slot.node, extents)
         totals[slot.kind] = totals.get(slot.kind, 0) + amount
         offset = str(offsets[number]) if number in offsets else ""
-        shown = ", ".join(names[node] for node in held[number])
+        shown = ", ".join(names.get(node, f"{node.op.name} inside") for node in held[number])
         rows.append(
             (
                 str(number),
@@ -72,7 +72,8 @@ def size_of(node: Node, extents: Mapping[str, int]) -> int:
 def holders(stages: Stages) -> list[list[Node]]:
     """For each slot the nodes whose values lie in it, in turn."""
     held: list[list[Node]] = [[slot.node] for slot in stages.plan.slots]
-    for node, number in stages.plan.place.items():
+    for key, number in stages.plan.place.items():
+        node = key if isinstance(key, Node) else key[1]
         if node not in held[number]:
             held[number].append(node)
     return held
