@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from graphc.errors import DTypeError, GraphcError, InputError, ShapeError
+from graphc.errors import DTypeError, InputError, ShapeError
 from graphc.graph import leaf
 from graphc.graph.node import Node, make
 from graphc.graph.site import deriving
@@ -113,15 +113,11 @@ def _paired(name: str, what: str, given: Any, other: str, nodes: Sequence[Node])
     if len(values) != len(nodes):
         problem = f"a {what} for each {other} is needed: {len(nodes)}, not {len(values)}"
         raise fail(InputError, name, nodes, problem)
-    found = []
-    for value, node in zip(values, nodes, strict=True):
-        partner = as_node(value, node.dtype)
-        kind: type[GraphcError] = ShapeError
-        if partner.shape == node.shape:
-            kind = DTypeError
-            if partner.dtype == node.dtype or not is_float(node.dtype):
-                found.append(partner)
-                continue
+    found = [as_node(value, node.dtype) for value, node in zip(values, nodes, strict=True)]
+    for partner, node in zip(found, nodes, strict=True):
         problem = f"the {what} {partner.type} does not fit its {other} {node.type}"
-        raise fail(kind, name, [node, partner], problem)
+        if partner.shape != node.shape:
+            raise fail(ShapeError, name, [node, partner], problem)
+        if is_float(node.dtype) and partner.dtype != node.dtype:
+            raise fail(DTypeError, name, [node, partner], problem)
     return found

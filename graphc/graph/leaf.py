@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from graphc.errors import InputError, ShapeError
+from graphc.errors import DTypeError, InputError, ShapeError
 from graphc.graph.node import Node, make
+from graphc.graph.site import here
 from graphc.types import Shape, TensorType, dtype_name
 
 _serial = itertools.count()
@@ -105,22 +107,25 @@ def input(name: str, shape: Shape, dtype: object = "float32") -> Node:
 def parameter(
     name: str,
     shape: Shape | None = None,
-    dtype: object = "float32",
+    dtype: object | None = None,
     *,
     value: ArrayLike | None = None,
     trainable: bool = True,
 ) -> Node:
-    """A variable: storage that outlives calls. `value` defaults to zeros of `shape`."""
+    """A variable: storage that outlives calls. `value` defaults to zeros of `shape`.
+
+    Without `dtype` it is float32 where a shape is given, else what `constant` makes of the value.
+    """
     if value is None and shape is None:
         raise InputError(f"parameter {name!r} needs a shape or a value")
+    if dtype is None and shape is not None:
+        dtype = "float32"
     if value is None:
         assert shape is not None
         if any(isinstance(e, str) for e in shape):
             raise ShapeError(f"parameter {name!r}: shape {shape} must be numbers")
         value = np.zeros([int(e) for e in shape], dtype_name(dtype))
-    elif shape is None:
-        dtype = np.asarray(value).dtype if dtype == "float32" else dtype
-    array = aligned(np.asarray(value, dtype=dtype_name(dtype)))
+    array = aligned(_array(f"parameter {name!r}", value, dtype))
     if shape is not None and array.shape != tuple(shape):
         raise ShapeError(f"parameter {name!r}: shape {tuple(shape)}, but its value {array.shape}")
     return variable(Cell(name, array, trainable))
@@ -133,17 +138,55 @@ def variable(cell: Cell) -> Node:
 
 
 def constant(value: ArrayLike, dtype: object | None = None) -> Node:
-    """A fixed array. A Python float is float32, an int int64, unless `dtype` says otherwise."""
-    given: object = value
-    if dtype is None and isinstance(given, float):
-        dtype = "float32"
-    array = np.ascontiguousarray(
-        np.asarray(value, dtype=None if dtype is None else dtype_name(dtype))
-    )
+    """A fixed array. Unless `dtype` says otherwise, a numpy array keeps its dtype.
+
+    Python's floats, alone or in lists, are float32, its ints int64. Raises DTypeError for a value
+    that the dtype cannot hold: an integer beyond its range, a fraction where it has none.
+    """
     shape = np.shape(value)
-    name = dtype_name(array.dtype)
-    op = Constant("constant", array.astype(name).tobytes(), name, shape)
-    return make(op, (), TensorType(name, shape))
+    array = np.ascontiguousarray(_array("constant", value, dtype))
+    op = Constant("constant", array.tobytes(), array.dtype.name, shape)
+    return make(op, (), TensorType(array.dtype.name, shape))
+
+
+def _array(what: str, value: Any, dtype: object | None) -> Array:
+    """The value as an array of one of graphc's dtypes, in native byte order."""
+    if dtype is None and _of_floats(value):
+        dtype = "float32"
+    wanted = None if dtype is None else dtype_name(dtype)
+    try:
+        given = np.asarray(value)
+        if given.dtype.kind not in "biuf":
+            raise DTypeError(f"{what}: {_short(value)} is no number or array of numbers{here()}")
+        with np.errstate(invalid="ignore", over="ignore"):
+            array = given.astype(wanted or dtype_name(given.dtype))
+    except (OverflowError, ValueError) as error:
+        raise DTypeError(f"{what}: {_short(value)} is no array of numbers: {error}{here()}") from None
+    whole = array.dtype.kind in "iu" and given.dtype.kind in "iuf"
+    if whole and not np.array_equal(array.astype(given.dtype), given):
+        raise DTypeError(f"{what}: {array.dtype.name} cannot hold {_short(value)}{here()}")
+    return array
+
+
+def _of_floats(value: Any) -> bool:
+    """Whether a value is a Python float, or nested lists of numbers with floats among them."""
+    if isinstance(value, tuple | list):
+        kinds = [type(v) for v in _flat(value)]
+        return float in kinds and all(k in (float, int, bool) for k in kinds)
+    return isinstance(value, float)
+
+
+def _flat(value: Any) -> Iterator[Any]:
+    if not isinstance(value, tuple | list):
+        yield value
+        return
+    for part in value:
+        yield from _flat(part)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def extent(name: str) -> Node:

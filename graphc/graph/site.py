@@ -44,6 +44,13 @@ def current_site() -> Site:
     return Site(frame.f_code.co_filename, frame.f_lineno, _path.get(), _deriving.get())
 
 
+def here() -> str:
+    """The end of an error's text: the layer being traced, and the user's file and line."""
+    site = current_site()
+    layer = f"\n  layer: {site.path}" if site.path else ""
+    return f"{layer}\n  at {site.file}:{site.line}"
+
+
 def current_path() -> str:
     """The path of the layer being traced, e.g. "encoder.0.linear"."""
     return _path.get()

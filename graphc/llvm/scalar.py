@@ -281,7 +281,10 @@ def below(factor: Expr) -> bool:
 
 
 def number(expr: Expr, dtype: str) -> float | int:
-    """A constant expression as a Python number."""
+    """A constant expression as a Python number; one that is undefined, as 1/0 is, is NaN."""
+    if expr.has(scalar.ScalarFunction):
+        value: float | int = scalar.evaluate(expr, {}, {}, dtype).item()
+        return value
     if is_float(dtype):
-        return float(expr)
+        return float(expr) if expr.is_extended_real else float("nan")
     return int(expr)

@@ -20,7 +20,7 @@ import sympy
 from graphc.errors import DTypeError, GraphcError, ShapeError, UnsupportedOpError
 from graphc.graph import leaf
 from graphc.graph.node import Node, make
-from graphc.graph.site import current_site
+from graphc.graph.site import here
 from graphc.ops import scalar
 from graphc.ops.index import (
     Affine,
@@ -296,12 +296,9 @@ def fresh(symbol: Symbol, taken: Sequence[Symbol]) -> Symbol:
 
 def fail(kind: type[GraphcError], name: str, operands: Sequence[Node], problem: str) -> GraphcError:
     """An error that names the op, every operand's type, the layer, and the user's file and line."""
-    site = current_site()
     types = ", ".join(str(o.type) for o in operands)
-    layer = f"\n  layer: {site.path}" if site.path else ""
-    return kind(
-        f"{name}: {problem}\n  operands: {types or 'none'}{layer}\n  at {site.file}:{site.line}"
-    )
+    shown = f"\n  operands: {types}" if types else ""
+    return kind(f"{name}: {problem}{shown}{here()}")
 
 
 def as_node(value: Any, like: str | None = None) -> Node:
