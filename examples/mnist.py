@@ -41,7 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> float:
     parser.add_argument("--data", help="folder of the IDX files; by default $GRAPHC_DATA_DIR")
     parser.add_argument("--out", default="mnist.safetensors", help="where the weights go")
     options = parser.parse_args(arguments)
-    mnist = data.mnist(options.data)
+    try:
+        mnist = data.mnist(options.data)
+    except data.MissingDataError as error:
+        raise SystemExit(str(error)) from None
     print(model.summary(inputs["x"]))
 
     began = time.perf_counter()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from graphc.graph.node import Node
     from graphc.graph.site import layer
     from graphc.inspect.networks import to_networkx
-    from graphc.ops.formula import op
+    from graphc.ops.op import op
     from graphc.ops.random import seed
     from graphc.ops.reference import evaluate
     from graphc.ops.scan import scan
@@ -58,7 +58,7 @@ _HOMES = {
     "graphc.graph.node": ("Node",),
     "graphc.graph.site": ("layer",),
     "graphc.inspect.networks": ("to_networkx",),
-    "graphc.ops.formula": ("op",),
+    "graphc.ops.op": ("op",),
     "graphc.ops.random": ("seed",),
     "graphc.ops.reference": ("evaluate",),
     "graphc.ops.scan": ("scan",),

@@ -9,7 +9,7 @@ from graphc.errors import DTypeError, InputError, ShapeError
 from graphc.graph import leaf
 from graphc.graph.node import Node, make
 from graphc.graph.site import deriving
-from graphc.ops.formula import as_node, fail, fill
+from graphc.ops.make import as_node, fail, fill
 from graphc.ops.pullback import pull_back
 from graphc.types import is_float
 
@@ -22,10 +22,11 @@ def vjp(outputs: Nodes, variables: Nodes, cotangents: Any) -> tuple[Node, ...]:
     `outputs` and `variables` are nodes, or one node each; `cotangents` are as many nodes or arrays
     as there are outputs, of their types. The result is a tuple, of the variables' types, also for
     one variable; zeros for one that the outputs do not depend on. Raises InputError where the
-    lengths differ, ShapeError and DTypeError where a cotangent does not fit its output.
+    lengths differ, DTypeError for a variable that is no float, ShapeError and DTypeError where a
+    cotangent does not fit its output.
     """
     outputs = _nodes("vjp", "outputs", outputs)
-    variables = _nodes("vjp", "variables", variables)
+    variables = _floats("vjp", variables)
     return _vjp(outputs, variables, _paired("vjp", "cotangent", cotangents, "output", outputs))
 
 
@@ -33,10 +34,10 @@ def grad(output: Node, variables: Nodes) -> tuple[Node, ...]:
     """Gradients of a scalar with respect to variables (any nodes), as nodes of the same graph.
 
     `variables` is one node or several; the result is a tuple in both cases, of the variables'
-    types. Raises ShapeError for an output that is no scalar, DTypeError for one that is no float.
+    types. Raises ShapeError for an output that is no scalar, DTypeError for what is no float.
     """
     (output,) = _nodes("grad", "the output", [output])
-    return _grad("grad", output, _nodes("grad", "variables", variables))
+    return _grad("grad", output, _floats("grad", variables))
 
 
 def jvp(outputs: Nodes, variables: Nodes, tangents: Any) -> tuple[Node, ...]:
@@ -47,7 +48,7 @@ def jvp(outputs: Nodes, variables: Nodes, tangents: Any) -> tuple[Node, ...]:
     cotangent, and its transpose is jvp.
     """
     outputs = _nodes("jvp", "outputs", outputs)
-    variables = _nodes("jvp", "variables", variables)
+    variables = _floats("jvp", variables)
     tangents = _paired("jvp", "tangent", tangents, "variable", variables)
     probes = [make(leaf.Input(f"probe{i}"), (), o.type) for i, o in enumerate(outputs)]
     return _vjp(_vjp(outputs, variables, probes), probes, tangents)
@@ -61,7 +62,7 @@ def hessian_vector_product(output: Node, variables: Nodes, vectors: Any) -> tupl
     """
     name = "hessian_vector_product"
     (output,) = _nodes(name, "the output", [output])
-    variables = _nodes(name, "variables", variables)
+    variables = _floats(name, variables)
     vectors = _paired(name, "vector", vectors, "variable", variables)
     return _vjp(_grad(name, output, variables), variables, vectors)
 
@@ -93,14 +94,22 @@ def _nodes(name: str, what: str, given: Any) -> tuple[Node, ...]:
     """One node or several, as a tuple. Raises InputError for anything else."""
     if isinstance(given, Node):
         return (given,)
-    if not isinstance(given, Iterable):
-        raise fail(InputError, name, [], f"{what} must be a node or nodes, not {given!r}")
-    nodes = tuple(given)
+    nodes = tuple(given) if isinstance(given, Iterable) else (given,)
     for value in nodes:
         if not isinstance(value, Node):
             hint = "; its variable is its .node" if hasattr(value, "node") else ""
-            problem = f"{what} must be nodes, not a {type(value).__name__}{hint}"
+            problem = f"{what} must be of the type Node, not {type(value).__name__}{hint}"
             raise fail(InputError, name, [], problem)
+    return nodes
+
+
+def _floats(name: str, given: Any) -> tuple[Node, ...]:
+    """The variables as a tuple. Raises DTypeError for integers and bools: nothing flows to them."""
+    nodes = _nodes(name, "variables", given)
+    for node in nodes:
+        if not is_float(node.dtype):
+            problem = f"variables must be floats, {node!r} has no derivatives"
+            raise fail(DTypeError, name, nodes, problem)
     return nodes
 
 

@@ -22,6 +22,7 @@ from graphc.loops.order import order
 from graphc.loops.parallel import parallel
 from graphc.loops.scan import lower_scan
 from graphc.loops.tile import tile
+from graphc.loops.verify import verify as verify_kernel
 from graphc.passes import layout
 from graphc.passes.bodies import prepare
 from graphc.passes.border import border
@@ -33,6 +34,7 @@ from graphc.passes.memory import Plan
 from graphc.passes.memory import plan as plan_memory
 from graphc.passes.pack import pack
 from graphc.passes.simplify import simplify
+from graphc.passes.verify import verify as verify_groups
 from graphc.runtime.program import Program, Stages
 from graphc.types import SIZE
 
@@ -103,7 +105,7 @@ def build(source: Graph, target: str | None = None) -> tuple[Stages, engine.Load
         stages.finished  # noqa: B018  # made now, to be dumped now
     if machine.native and not debug.reference():
         key = "\n".join(map(loops.exact, kernels))
-        key += repr((slots, sorted(plan.commits), copies, inputs, extents, debug.skipped()))
+        key += repr((slots, sorted(plan.commits), copies, inputs, extents, sorted(skipped())))
         with log.timed("codegen"):  # LLVM -> machine code
             names = (ENTRY_NAME, CALL_NAME)
             loaded = engine.load(key, lambda: stages.module.text, names, machine)
@@ -112,7 +114,7 @@ def build(source: Graph, target: str | None = None) -> tuple[Stages, engine.Load
 
 def run_passes(graph: Graph, log: Log) -> Graph:
     """The graph passes in order, then the same on the bodies of scans."""
-    passes = tuple(p for p in GRAPH_PASSES if p.__name__ not in debug.skipped())
+    passes = tuple(p for p in GRAPH_PASSES if p.__name__ not in skipped())
     for step in passes:
         with log.timed(step.__name__):
             graph = step(graph)
@@ -124,15 +126,24 @@ def run_passes(graph: Graph, log: Log) -> Graph:
 
 def cut(graph: Graph) -> Fused:
     """The graph in groups: fused, or a kernel for each node where fusion is skipped."""
-    return separate(graph) if "fuse" in debug.skipped() else fuse(graph)
+    return separate(graph) if "fuse" in skipped() else fuse(graph)
 
 
 def schedule(kernel: Kernel, machine: Machine) -> Kernel:
     """The loop passes in order."""
+    verify_kernel(kernel)
     for step in LOOP_PASSES:
-        if step.__name__ not in debug.skipped():
+        if step.__name__ not in skipped():
             kernel = step(kernel, machine)
+            verify_kernel(kernel)
     return kernel
+
+
+def skipped() -> frozenset[str]:
+    """The passes that GRAPHC_SKIP leaves out."""
+    return debug.skipped(
+        [p.__name__ for p in GRAPH_PASSES] + ["fuse"] + [p.__name__ for p in LOOP_PASSES]
+    )
 
 
 def size_of(variable: Node) -> int:

@@ -13,21 +13,32 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from graphc.errors import InputError
+
 
 def level() -> int:
-    """GRAPHC_DEBUG as a number, 0 where it is unset or no number."""
-    text = os.environ.get("GRAPHC_DEBUG", "0")
-    return int(text) if text.isdigit() else 0
+    """GRAPHC_DEBUG as a number, 0 where it is unset. Raises InputError if it is no number."""
+    text = os.environ.get("GRAPHC_DEBUG") or "0"
+    if not text.isdigit():
+        raise InputError(f"GRAPHC_DEBUG is a number from 0 to 4, not {text!r}")
+    return int(text)
 
 
-def skipped() -> frozenset[str]:
-    """The passes named in GRAPHC_SKIP."""
-    return frozenset(filter(None, os.environ.get("GRAPHC_SKIP", "").split(",")))
+def skipped(known: Iterable[str]) -> frozenset[str]:
+    """The passes named in GRAPHC_SKIP. Raises InputError for one that is not known."""
+    named = frozenset(filter(None, os.environ.get("GRAPHC_SKIP", "").split(",")))
+    strange = named - set(known)
+    if strange:
+        raise InputError(
+            f"GRAPHC_SKIP names {', '.join(sorted(strange))}; the passes that can be left out are "
+            f"{', '.join(known)}"
+        )
+    return named
 
 
 def dumps() -> bool:

@@ -136,11 +136,11 @@ for _name in "leaky_relu elu selu celu gelu silu mish softplus softsign".split()
     unary(_name)
 for _name, _attributes in [
     ("gelu", {"approximate": "tanh"}),
-    ("leaky_relu", {"slope": 0.3}),
+    ("leaky_relu", {"negative_slope": 0.3}),
     ("elu", {"alpha": 0.7}),
     ("celu", {"alpha": 2}),
     ("softplus", {"beta": 3, "threshold": 5}),
-    ("hardtanh", {"low": -2, "high": 0.5}),
+    ("hardtanh", {"min_val": -2, "max_val": 0.5}),
 ]:
     unary(_name, shapes=SHORT, attributes=_attributes)
 for _name in "floor ceil round trunc".split():

@@ -80,3 +80,8 @@ def test_mnist_learns_from_a_slice(
     assert accuracy >= 0.95
     assert "ms an example on one thread" in capsys.readouterr().out
     assert all(np.isfinite(value).all() for value in module.model.state_dict().values())
+
+
+def test_mnist_without_its_files_ends_in_the_message(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"MNIST: cannot find(.|\n)*get it from"):
+        example("mnist").main(["--data", str(tmp_path)])

@@ -54,9 +54,10 @@ THIRD_PARTIES = {
 
 CORE = ("graph", "autodiff", "passes", "loops", "llvm", "runtime", "compiler")
 DICTIONARY = tuple(
-    "pointwise linear shape reduce gather random scan normalize loss classification".split()
+    "arithmetic elementary activation logic linear shape reduce gather random scan normalize loss "
+    "classification".split()
 )
-"""The files of graphc/ops that hold ops. index.py, formula.py and scalar.py hold the language."""
+"""The files of graphc/ops that hold ops. index, scalar, formula, make and op hold the language."""
 
 UNMISTAKABLE = frozenset(
     "conv matmul einsum softmax relu gelu sigmoid softplus pool dropout embedding attention lstm "
@@ -378,7 +379,7 @@ ACCEPTED = [
     (no_import_hides_in_a_function, "ops/scalar.py", "def f():\n    import sympy"),
     (no_import_hides_in_a_function, "__init__.py", "def f():\n    from graphc import nn"),
     (core_names_no_op, "graph/node.py", "operators['__matmul__'](self, other)"),
-    (core_names_no_op, "autodiff.py", "from graphc.ops.pointwise import add"),
+    (core_names_no_op, "autodiff.py", "from graphc.ops.arithmetic import add"),
     (core_names_no_op, "loops/order.py", "how = 'max' if step else 'sum'"),
     (core_names_no_op, "loops/tile.py", "'''The tile of a matmul.'''\nconvert = padded"),
     (core_names_no_op, "llvm/functions.py", "table = {'tanh': tanh}"),

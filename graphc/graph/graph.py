@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from graphc.errors import InputError
 from graphc.graph.leaf import Variable
 from graphc.graph.node import Node
+from graphc.graph.site import here
 
 
 @dataclass(frozen=True)
@@ -66,13 +69,35 @@ def postorder(roots: Iterable[Node]) -> Iterator[Node]:
 
 
 def make_graph(
-    outputs: Node | Iterable[Node] | Mapping[str, Node],
+    outputs: Node | Iterable[Node] | Mapping[str, Node] | Any,
     updates: Mapping[Node, Node] | None = None,
 ) -> Graph:
-    """A Graph of outputs (one, several, or named) and updates (variable -> its next value)."""
+    """A Graph of outputs (one, several, or named) and updates (variable -> its next value).
+
+    Raises InputError for what is no node, and where there is nothing to compute.
+    """
     pairs = tuple((updates or {}).items())
+    names: tuple[str, ...] = ()
     if isinstance(outputs, Node):
-        return Graph((outputs,), (), pairs)
-    if isinstance(outputs, Mapping):
-        return Graph(tuple(outputs.values()), tuple(outputs), pairs)
-    return Graph(tuple(outputs), (), pairs)
+        outputs = (outputs,)
+    elif isinstance(outputs, Mapping):
+        names, outputs = tuple(outputs), tuple(outputs.values())
+    elif not isinstance(outputs, Iterable) or isinstance(outputs, str):
+        raise _refused("outputs must be a node, several, or a dict of named ones", outputs)
+    outputs = tuple(outputs)
+    for what, values in (
+        ("an output", outputs),
+        ("what is updated", [variable for variable, _ in pairs]),
+        ("an update's value", [value for _, value in pairs]),
+    ):
+        for value in values:
+            if not isinstance(value, Node):
+                raise _refused(f"{what} must be a node", value)
+    if not outputs and not pairs:
+        raise InputError(f"there is nothing to compute: no output and no update{here()}")
+    return Graph(outputs, names, pairs)
+
+
+def _refused(problem: str, value: object) -> InputError:
+    hint = "; its variable is its .node" if hasattr(value, "node") else ""
+    return InputError(f"{problem}, not {type(value).__name__} {value!r}{hint}{here()}")

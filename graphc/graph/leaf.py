@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -143,45 +142,45 @@ def constant(value: ArrayLike, dtype: object | None = None) -> Node:
     Python's floats, alone or in lists, are float32, its ints int64. Raises DTypeError for a value
     that the dtype cannot hold: an integer beyond its range, a fraction where it has none.
     """
-    shape = np.shape(value)
-    array = np.ascontiguousarray(_array("constant", value, dtype))
-    op = Constant("constant", array.tobytes(), array.dtype.name, shape)
-    return make(op, (), TensorType(array.dtype.name, shape))
+    array = _array("constant", value, dtype)
+    op = Constant("constant", array.tobytes(), array.dtype.name, array.shape)
+    return make(op, (), TensorType(array.dtype.name, array.shape))
 
 
 def _array(what: str, value: Any, dtype: object | None) -> Array:
     """The value as an array of one of graphc's dtypes, in native byte order."""
-    if dtype is None and _of_floats(value):
+    if dtype is None and python_kind(value) is float:
         dtype = "float32"
     wanted = None if dtype is None else dtype_name(dtype)
     try:
         given = np.asarray(value)
+        if given.dtype in ("O", "uint64") and python_kind(value) is not None:
+            given = np.asarray(value, wanted or "int64")  # beyond int64
         if given.dtype.kind not in "biuf":
             raise DTypeError(f"{what}: {_short(value)} is no number or array of numbers{here()}")
         with np.errstate(invalid="ignore", over="ignore"):
             array = given.astype(wanted or dtype_name(given.dtype))
-    except (OverflowError, ValueError) as error:
-        raise DTypeError(f"{what}: {_short(value)} is no array of numbers: {error}{here()}") from None
+            back = array.astype(given.dtype)
+    except OverflowError:
+        problem = f"{what}: {wanted or 'int64'} cannot hold {_short(value)}"
+        raise DTypeError(f"{problem}{here()}") from None
+    except ValueError as error:
+        raise DTypeError(f"{what}: {_short(value)} is no array: {error}{here()}") from None
     whole = array.dtype.kind in "iu" and given.dtype.kind in "iuf"
-    if whole and not np.array_equal(array.astype(given.dtype), given):
+    if whole and (np.any(back != given) or np.any((array < 0) != (given < 0))):
         raise DTypeError(f"{what}: {array.dtype.name} cannot hold {_short(value)}{here()}")
     return array
 
 
-def _of_floats(value: Any) -> bool:
-    """Whether a value is a Python float, or nested lists of numbers with floats among them."""
+def python_kind(value: Any) -> type | None:
+    """The widest of Python's float, int and bool in a number or nested lists; else None."""
     if isinstance(value, tuple | list):
-        kinds = [type(v) for v in _flat(value)]
-        return float in kinds and all(k in (float, int, bool) for k in kinds)
-    return isinstance(value, float)
+        kinds = {python_kind(part) for part in value}
+        return None if None in kinds else next((k for k in NUMBERS if k in kinds), float)
+    return next((k for k in reversed(NUMBERS) if isinstance(value, k)), None)
 
 
-def _flat(value: Any) -> Iterator[Any]:
-    if not isinstance(value, tuple | list):
-        yield value
-        return
-    for part in value:
-        yield from _flat(part)
+NUMBERS: tuple[type, ...] = (float, int, bool)  # a bool is an int: the narrowest is met last
 
 
 def _short(value: Any) -> str:

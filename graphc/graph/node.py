@@ -30,7 +30,7 @@ class Operation(Protocol):
 
 Overload = Callable[..., "Node"]
 operators: dict[str, Overload] = {}
-"""Python's operator slots on nodes, filled in by the dictionary of ops."""
+"""Python's operator slots on nodes, and the property T, filled in by the dictionary of ops."""
 
 
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
@@ -53,6 +53,11 @@ class Node:
     def dtype(self) -> str:
         """Element type's name."""
         return self.type.dtype
+
+    @property
+    def T(self) -> Node:  # noqa: N802  # its name in numpy and torch
+        """The node of two axes with its axes exchanged. Raises ShapeError for other ranks."""
+        return operators["T"](self)
 
     def __repr__(self) -> str:
         return f"<{self.op.name} : {self.type}>"

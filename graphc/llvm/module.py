@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graphc.llvm import fastcall
-from graphc.llvm.emit import Function
+from graphc.llvm.emit import define
 from graphc.llvm.engine import Target, header
+from graphc.llvm.function import Function
 from graphc.loops.ir import Kernel
 from graphc.types import Shape
 
@@ -63,10 +64,9 @@ def emit(
     declarations: set[str] = set()
     bodies: dict[str, str] = {}
     for call in calls:
-        writer = Function(call.kernel)
-        text = writer.text(call.kernel.name, extents)
-        declarations |= writer.b.declarations
-        functions[call.kernel.name] = text
+        function = Function(call.kernel)
+        functions[call.kernel.name] = define(function, extents)
+        declarations |= function.b.declarations
     entry = ENTRY_NAME
     lines = [f"define i64 @{entry}(ptr %table, ptr %extents, ptr %context) #0 {{", "entry:"]
     for number, name in enumerate(extents):

@@ -11,7 +11,7 @@ from sympy.logic.boolalg import BooleanFalse, BooleanTrue
 from graphc.errors import UnsupportedOpError
 from graphc.llvm.builder import Builder, Value
 from graphc.llvm.functions import FUNCTIONS
-from graphc.ops import scalar
+from graphc.ops import numeric, scalar
 from graphc.ops.scalar import Expr, Symbol
 from graphc.types import RANK, is_float
 
@@ -255,7 +255,7 @@ class Formula:
     def function(self, expr: Expr, dtype: str) -> Value:
         """A function of the table."""
         name = scalar.name_of(expr)
-        if name in scalar.RANDOM:
+        if name in numeric.RANDOM:
             return self.call(name, list(expr.args), "int64")
         if name == "is_nan":
             return self.call(name, list(expr.args), self.own(expr.args[0], "float32"))
@@ -283,7 +283,7 @@ def below(factor: Expr) -> bool:
 def number(expr: Expr, dtype: str) -> float | int:
     """A constant expression as a Python number; one that is undefined, as 1/0 is, is NaN."""
     if expr.has(scalar.ScalarFunction):
-        value: float | int = scalar.evaluate(expr, {}, {}, dtype).item()
+        value: float | int = numeric.evaluate(expr, {}, {}, dtype).item()
         return value
     if is_float(dtype):
         return float(expr) if expr.is_extended_real else float("nan")

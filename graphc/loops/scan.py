@@ -9,7 +9,9 @@ from graphc.errors import CompileError
 from graphc.graph.leaf import Leaf
 from graphc.graph.node import Node
 from graphc.loops.ir import Access, Buffer, For, Kernel, Load, Stmt, Update
-from graphc.loops.lower import Lowered, Lowering, Place, bound
+from graphc.loops.lower import Lowered, statements
+from graphc.loops.lowering import Lowering
+from graphc.loops.place import Place, bound
 from graphc.ops import scalar
 from graphc.ops.index import Affine, index
 from graphc.ops.recurrence import Scan
@@ -19,7 +21,10 @@ from graphc.types import Extent
 
 def lower_scan(group: Group, fused: Fused, name: str, tags: list[Node]) -> Lowered:
     """The kernel of a scan: first values copied in, then the body once a step, in order."""
-    writer = Writer(group, tags, lambda node: Place(fused.home(node), node.shape))
+    first = group.nodes[0]
+    assert isinstance(first.op, Scan)
+    whole = first.op.result(0, first.inputs)
+    writer = Writer(group, tags, lambda node: Place(fused.home(node), node.shape), whole)
     body = tuple(writer.statements())
     sites = tuple(dict.fromkeys(n.site for n in group.nodes))
     written = tuple(b.name for k, b in writer.buffers.items() if k in set(group.roots))
@@ -34,6 +39,7 @@ class Writer:
     group: Group
     tags: list[Node]
     locate: Callable[[Node], Place]
+    blamed: Node
     buffers: dict[Key, Buffer] = field(default_factory=dict)
     serial: int = 0
     depth: int = 0
@@ -113,9 +119,14 @@ class Writer:
         """One step: the body's groups in order, then what has to be copied."""
         result: list[Stmt] = []
         for group in self.plan.groups:
-            writer = self.nested(group) if group.body is not None else self.plain(group)
-            result += writer.statements()
-            self.serial = writer.serial
+            if group.body is not None:
+                writer = self.nested(group)
+                result += writer.statements()
+                self.serial = writer.serial
+            else:
+                lowering = self.plain(group)
+                result += statements(lowering)
+                self.serial = lowering.serial
         for value, target in self.later:
             result += self.copy(value.shape, self.place(value), target)
         moving = []
@@ -146,11 +157,14 @@ class Writer:
             serial=self.serial,
             places=self.places,
             owner=self.group,
+            blamed=self.blamed,
         )
 
     def nested(self, group: Group) -> Writer:
         """A scan inside the body."""
-        return Writer(group, self.tags, self.place, self.buffers, self.serial, self.depth + 1)
+        return Writer(
+            group, self.tags, self.place, self.blamed, self.buffers, self.serial, self.depth + 1
+        )
 
     def place(self, value: Node) -> Place:
         """Where a value of the body lies."""

@@ -11,6 +11,7 @@ from typing import Any
 from graphc.errors import InputError
 from graphc.graph.node import Node
 from graphc.metrics import functions
+from graphc.runtime.text import near
 
 MetricFunction = Callable[..., Node]
 
@@ -110,6 +111,7 @@ def _metric(item: Any) -> Metric:
         if item not in METRICS:
             raise InputError(
                 f"unknown metric {item!r}; known: {', '.join(METRICS)}, or give a function"
+                f"{near(item, METRICS)}"
             )
         return METRICS[item]
     if callable(item):

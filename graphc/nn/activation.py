@@ -25,8 +25,9 @@ class Pointwise(Module):
         wrong = [name for name in given if name not in self.options]
         if wrong or len(values) > len(self.options):
             known = ", ".join(self.options) or "none"
+            hint = "; what is done in place the compiler decides" if "inplace" in wrong else ""
             raise InputError(
-                f"{type(self).__name__} has the options: {known}; given {values} {named}"
+                f"{type(self).__name__} has the options: {known}; given {values} {named}{hint}"
             )
         self.__dict__.update(self.options | given)
 
@@ -52,10 +53,10 @@ class ReLU6(Pointwise):
 
 
 class LeakyReLU(Pointwise):
-    """x where positive, slope * x elsewhere."""
+    """x where positive, negative_slope * x elsewhere."""
 
     function = staticmethod(ops.leaky_relu)
-    options: ClassVar[dict[str, Any]] = {"slope": 0.01}
+    options: ClassVar[dict[str, Any]] = {"negative_slope": 0.01}
 
 
 class SELU(Pointwise):
@@ -129,10 +130,10 @@ class Softsign(Pointwise):
 
 
 class Hardtanh(Pointwise):
-    """x clipped to [low, high]."""
+    """x clipped to [min_val, max_val]."""
 
     function = staticmethod(ops.hardtanh)
-    options: ClassVar[dict[str, Any]] = {"low": -1.0, "high": 1.0}
+    options: ClassVar[dict[str, Any]] = {"min_val": -1.0, "max_val": 1.0}
 
 
 class Hardsigmoid(Pointwise):

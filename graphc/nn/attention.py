@@ -16,7 +16,7 @@ from graphc.nn.linear import Linear, misfit
 from graphc.nn.module import Module
 from graphc.nn.norm import LayerNorm
 from graphc.nn.parameter import Parameter
-from graphc.ops.formula import as_node
+from graphc.ops.make import as_node
 
 
 class MultiheadAttention(Module):
@@ -24,7 +24,7 @@ class MultiheadAttention(Module):
 
     in_proj_weight [3E, E] and in_proj_bias [3E] hold the query's, key's and value's projection, in
     this order; out_proj.weight [E, E], out_proj.bias [E]. in_proj_weight starts Xavier uniform,
-    biases at 0. batch_first is True here.
+    biases at 0.
 
     Source: Vaswani et al., "Attention Is All You Need", arXiv:1706.03762, section 3.2.2.
     """
@@ -35,7 +35,7 @@ class MultiheadAttention(Module):
         num_heads: int,
         dropout: float = 0.0,
         bias: bool = True,
-        batch_first: bool = True,
+        batch_first: bool = False,
         *,
         dtype: str = "float32",
     ) -> None:
@@ -63,9 +63,9 @@ class MultiheadAttention(Module):
         need_weights: bool = False,
         is_causal: bool = False,
     ) -> tuple[Node, Node | None]:
-        """(result, weights or None): query [n, q, E], key and value [n, k, E] -> [n, q, E].
+        """(result, weights or None): query [q, n, E], key and value [k, n, E] -> [q, n, E].
 
-        Without batch_first the first two axes are exchanged. key and value default to the query.
+        With batch_first the first two axes are exchanged. key and value default to the query.
         A mask of bool is True where attention is forbidden, one of floats is added to the scores:
         attn_mask [q, k], key_padding_mask [n, k]. The weights, if needed, are [n, q, k], averaged
         over heads. is_causal forbids what comes later.
@@ -137,7 +137,7 @@ class MultiheadAttention(Module):
 class TransformerEncoderLayer(Module):
     """Self-attention and a two-layer network, each with a skip connection and layer norm.
 
-    batch_first is True here; norm_first puts the norms before instead of after.
+    norm_first puts the norms before instead of after.
     Source: Vaswani et al., arXiv:1706.03762, section 3.1; parameter names of torch.
     """
 
@@ -149,7 +149,7 @@ class TransformerEncoderLayer(Module):
         dropout: float = 0.1,
         activation: str = "relu",
         layer_norm_eps: float = 1e-5,
-        batch_first: bool = True,
+        batch_first: bool = False,
         norm_first: bool = False,
         *,
         dtype: str = "float32",
@@ -176,7 +176,7 @@ class TransformerEncoderLayer(Module):
         src_key_padding_mask: Node | None = None,
         is_causal: bool = False,
     ) -> Any:
-        """[n, t, d_model] -> the same; masks as in MultiheadAttention."""
+        """[t, n, d_model], with batch_first [n, t, d_model] -> the same; masks as in attention."""
 
         def attend(x: Any) -> Any:
             result, _ = self.self_attn(

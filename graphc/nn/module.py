@@ -56,7 +56,7 @@ class Module:
         """Apply forward; every node made in it carries the path of this module."""
         return apply(self, inputs, named)
 
-    def trace(self, inputs: Mapping[str, Any]) -> Any:
+    def trace(self, inputs: Mapping[str, Any] | None) -> Any:
         """What forward returns, in evaluation mode, for inputs declared by name -> shape."""
         return trace(self, inputs)[0]
 

@@ -16,7 +16,8 @@ class MaxPool(Module):
     """What the maximum pools share. A tie sends its gradient to the first maximum.
 
     stride defaults to kernel_size. Sizes that the stride does not divide are refused, unless
-    floor=True drops the rest, as torch does by default.
+    floor=True drops the rest, as torch does by default, or ceil_mode=True gives the rest a shorter
+    window.
     """
 
     rank: ClassVar[int]
@@ -30,12 +31,13 @@ class MaxPool(Module):
         dilation: Sizes = 1,
         *,
         floor: bool = False,
+        ceil_mode: bool = False,
     ) -> None:
         self.kernel_size = each(kernel_size, self.rank, "kernel_size")
         self.stride = each(kernel_size if stride is None else stride, self.rank, "stride")
         self.padding = each(padding, self.rank, "padding")
         self.dilation = each(dilation, self.rank, "dilation")
-        self.floor = floor
+        self.floor, self.ceil_mode = floor, ceil_mode
 
     def forward(self, x: Node) -> Node:
         """[n, c, *sizes] -> [n, c, *sizes]"""
@@ -46,6 +48,7 @@ class MaxPool(Module):
             padding=self.padding,
             dilation=self.dilation,
             floor=self.floor,
+            ceil_mode=self.ceil_mode,
         )
 
     def extra_repr(self) -> str:
@@ -75,7 +78,10 @@ class MaxPool3d(MaxPool):
 
 
 class AvgPool(Module):
-    """What the average pools share; count_include_pad says whether padding counts as zeros."""
+    """What the average pools share; count_include_pad says whether padding counts as zeros.
+
+    stride, floor and ceil_mode are as in the maximum pools.
+    """
 
     rank: ClassVar[int]
     function: ClassVar[Callable[..., Node]]
@@ -85,6 +91,7 @@ class AvgPool(Module):
         kernel_size: Sizes,
         stride: Sizes | None = None,
         padding: Sizes = 0,
+        ceil_mode: bool = False,
         count_include_pad: bool = True,
         *,
         floor: bool = False,
@@ -92,7 +99,7 @@ class AvgPool(Module):
         self.kernel_size = each(kernel_size, self.rank, "kernel_size")
         self.stride = each(kernel_size if stride is None else stride, self.rank, "stride")
         self.padding = each(padding, self.rank, "padding")
-        self.count_include_pad, self.floor = count_include_pad, floor
+        self.count_include_pad, self.floor, self.ceil_mode = count_include_pad, floor, ceil_mode
 
     def forward(self, x: Node) -> Node:
         """[n, c, *sizes] -> [n, c, *sizes]"""
@@ -103,6 +110,7 @@ class AvgPool(Module):
             padding=self.padding,
             count_include_pad=self.count_include_pad,
             floor=self.floor,
+            ceil_mode=self.ceil_mode,
         )
 
     def extra_repr(self) -> str:

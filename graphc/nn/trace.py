@@ -135,7 +135,7 @@ def declare(specs: Mapping[str, Any], dtype: str = "float32") -> dict[str, Node]
 
 
 def trace(
-    model: Traceable, inputs: Mapping[str, Any], training: bool = False
+    model: Traceable, inputs: Mapping[str, Any] | None, training: bool = False
 ) -> tuple[Any, dict[Node, Node]]:
     """Apply a model to inputs declared by name -> (what forward returned, updates of buffers).
 
@@ -150,11 +150,17 @@ def trace(
 
 
 def traced(
-    model: Traceable, inputs: Mapping[str, Any], *, training: bool = False
+    model: Traceable, inputs: Mapping[str, Any] | None, *, training: bool = False
 ) -> tuple[Any, Trace]:
     """As `trace`, giving the whole Trace."""
-    nodes = declare(inputs, float_dtype(model))
     accepted = inspect.signature(model.forward).parameters
+    if inputs is None:
+        wanted = ", ".join(f"{name!r}: shape" for name in accepted)
+        raise InputError(
+            f"{type(model).__name__} needs its inputs declared, inputs={{{wanted}}}, such as "
+            "('batch', 3) for a shape"
+        )
+    nodes = declare(inputs, float_dtype(model))
     by_name = all(name in accepted for name in nodes)
     with modes(model, training), streams(), tracing(model) as found:
         result = model(**nodes) if by_name else model(*nodes.values())

@@ -9,9 +9,10 @@ import sympy
 from graphc.errors import DTypeError, ShapeError, UnsupportedOpError
 from graphc.graph.node import Node
 from graphc.ops import reduce, scalar
-from graphc.ops.formula import apply, as_node, fail
+from graphc.ops.arithmetic import cast
+from graphc.ops.elementary import log
+from graphc.ops.make import apply, as_node, fail
 from graphc.ops.normalize import exponentials, log_softmax
-from graphc.ops.pointwise import cast, log
 from graphc.ops.scalar import Expr, argument
 from graphc.ops.shape import number
 from graphc.types import is_float

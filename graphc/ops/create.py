@@ -10,8 +10,9 @@ import sympy
 from graphc.errors import ShapeError
 from graphc.graph.node import Node
 from graphc.ops import scalar
-from graphc.ops.formula import Formula, fail, fill, place
+from graphc.ops.formula import Formula
 from graphc.ops.index import Resolved, index
+from graphc.ops.make import fail, fill, place
 from graphc.ops.scalar import Expr, argument
 from graphc.types import Extent, TensorType, dtype_name
 

@@ -7,8 +7,8 @@ import sympy
 from graphc.errors import DTypeError, ShapeError
 from graphc.graph.node import Node, operators
 from graphc.ops import scalar
-from graphc.ops.formula import as_node, fail, place
 from graphc.ops.index import Index, Lookup, Resolved, index
+from graphc.ops.make import as_node, fail, place
 from graphc.ops.scalar import argument
 from graphc.ops.shape import axis_of
 from graphc.types import Extent, dtype_name
@@ -36,8 +36,13 @@ def gather(x: Node, where: object, axis: int = 0) -> Node:
     Running raises IndexError, with the index, its position and the bound K, for an index outside
     [0, K); negative ones do not count from the end. Source: numpy.take.
     """
-    node = _indices("gather", x, where)
-    axis = axis_of("gather", x, axis)
+    return _gathered("gather", x, where, axis)
+
+
+def _gathered(name: str, x: Node, where: object, axis: int) -> Node:
+    """Slices of x under the name of the op that the user called."""
+    node = _indices(name, x, where)
+    axis = axis_of(name, x, axis)
     before = [f"a{i}" for i in range(axis)]
     middle = [f"n{i}" for i in range(node.type.rank)]
     after = [f"c{i}" for i in range(x.type.rank - axis - 1)]
@@ -50,7 +55,7 @@ def gather(x: Node, where: object, axis: int = 0) -> Node:
         tuple(zip(names, shape, strict=True)),
         shape,
     )
-    return place("gather", (X, WHERE), X, space, [x, node], "sum", x.dtype)
+    return place(name, (X, WHERE), X, space, [x, node], "sum", x.dtype)
 
 
 def embedding(where: object, table: Node) -> Node:
@@ -61,7 +66,7 @@ def embedding(where: object, table: Node) -> Node:
     """
     if table.type.rank != 2:
         raise fail(ShapeError, "embedding", [table], "the table must have two axes, (rows, width)")
-    return gather(table, where, axis=0)
+    return _gathered("embedding", table, where, 0)
 
 
 def take_along_axis(x: Node, where: object, axis: int = -1) -> Node:

@@ -14,7 +14,7 @@ An expression that leaves its operand contributes nothing: padding needs no othe
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -200,23 +200,25 @@ def solve(
     extents: Mapping[str, Extent] | None = None,
     shape: Shape | None = None,
     floor: bool = False,
+    operands: Sequence[str] = (),
 ) -> Resolved:
     """Find every index's extent from the operands' shapes; the result's shape follows.
 
     `extents` gives indices that no operand determines, `shape` the result's shape where it is
-    larger than what is written, `floor` lets a compound index leave a remainder unread. Raises
-    ShapeError with the arithmetic where the shapes do not fit.
+    larger than what is written, `floor` lets a compound index leave a remainder unread; `operands`
+    names them for errors. Raises ShapeError with the arithmetic where the shapes do not fit.
     """
     if not signature.reads and len(shapes) == 1:
         signature = Signature(((),), signature.writes, signature.text)  # `->` of one scalar
     if len(shapes) != len(signature.reads):
         raise ShapeError(f"{len(signature.reads)} operands expected, {len(shapes)} given")
     known: dict[str, Extent] = dict(extents or {})
-    leading = _broadcast(signature, shapes)
+    called = [*operands, *(f"operand {i}" for i in range(len(operands), len(shapes)))]
+    leading = _broadcast(signature, shapes, called)
     names = [f"b{i}" for i in range(len(leading))]
     known |= dict(zip(names, leading, strict=True))
     dims = [_align(d, s, names, known) for d, s in zip(signature.reads, shapes, strict=True)]
-    _extents(signature, dims, shapes, attributes, known, floor)
+    _extents(signature, dims, shapes, attributes, known, floor, called)
 
     def read(expression: Expression | Affine) -> Affine:
         return (
@@ -233,7 +235,10 @@ def solve(
     used: dict[str, None] = {}
     for position in (writes, *reads):
         for expression in position:
-            used |= dict.fromkeys(n for n in _in_order(expression, known))
+            used |= dict.fromkeys(_in_order(expression, known))
+    for name in used:
+        if name not in known:
+            raise ShapeError(f"no operand is read at the result's index {name}: it has no extent")
     domain = tuple((name, known[name]) for name in used)
     return Resolved(reads, writes, domain, shape or tuple(_size(e, known) for e in writes))
 
@@ -242,28 +247,32 @@ def _in_order(expression: Affine, known: Mapping[str, Extent]) -> list[str]:
     return sorted(expression.names, key=lambda n: -abs(expression.coefficient(n)))
 
 
-def _broadcast(signature: Signature, shapes: tuple[Shape, ...]) -> Shape:
+def _broadcast(signature: Signature, shapes: tuple[Shape, ...], called: Sequence[str]) -> Shape:
     """The extents that `...` stands for, broadcast over the operands."""
     leading: list[Extent] = []
-    for dims, shape in zip(signature.reads, shapes, strict=True):
+    owner: dict[int, str] = {}
+    for operand, dims, shape in zip(called, signature.reads, shapes, strict=True):
         fixed = sum(d is not None for d in dims)
         if None not in dims and len(shape) != fixed:
-            raise ShapeError(f"an operand of {fixed} axes expected, shape {_text(shape)} given")
+            raise ShapeError(f"{operand} needs a rank of {fixed}, but its shape is {_text(shape)}")
         if len(shape) < fixed:
-            raise ShapeError(f"at least {fixed} axes expected, shape {_text(shape)} given")
-        if None in dims:
-            at = dims.index(None)
-            extra = list(shape[at : len(shape) - (fixed - at)])
-            if len(extra) > len(leading):
-                leading[:0] = [1] * (len(extra) - len(leading))
-            for axis, extent in zip(range(-1, -len(extra) - 1, -1), reversed(extra), strict=True):
-                if leading[axis] == 1:
-                    leading[axis] = extent
-                elif extent not in (1, leading[axis]):
-                    raise ShapeError(
-                        f"axis {axis} has extents {leading[axis]} and {extent}, which do not "
-                        "broadcast: they must be equal, or one of them 1"
-                    )
+            problem = f"{operand} needs a rank of {fixed} at least, but its shape is"
+            raise ShapeError(f"{problem} {_text(shape)}")
+        if None not in dims:
+            continue
+        at = dims.index(None)
+        extra = list(shape[at : len(shape) - (fixed - at)])
+        if len(extra) > len(leading):
+            leading[:0] = [1] * (len(extra) - len(leading))
+        for axis, extent in zip(range(-1, -len(extra) - 1, -1), reversed(extra), strict=True):
+            here = f"axis {at + len(extra) + axis} of {operand}"
+            if leading[axis] == 1:
+                leading[axis], owner[axis] = extent, here
+            elif extent not in (1, leading[axis]):
+                raise ShapeError(
+                    f"extents {leading[axis]} and {extent} do not broadcast: {owner[axis]} "
+                    f"against {here}; they must be equal, or one of them 1"
+                )
     return tuple(leading)
 
 
@@ -314,10 +323,12 @@ def _extents(
     attributes: Mapping[str, int],
     known: dict[str, Extent],
     floor: bool,
+    called: Sequence[str],
 ) -> None:
     """Fill `known`: first the axes read at a plain index, then the compound ones."""
     compound: list[tuple[Expression, Extent]] = []
-    for operand, shape in zip(dims, shapes, strict=True):
+    owner: dict[str, str] = {}
+    for name_of, operand, shape in zip(called, dims, shapes, strict=True):
         for axis, (expression, extent) in enumerate(zip(operand, shape, strict=True)):
             if isinstance(expression, Affine):
                 continue
@@ -325,11 +336,15 @@ def _extents(
             name = expression[0][1][0] if single else None
             if not isinstance(name, str) or name in attributes or expression[0][0] != 1:
                 compound.append((expression, extent))
-            elif known.setdefault(name, extent) != extent:
+                continue
+            here = f"axis {axis} of {name_of}"
+            if known.setdefault(name, extent) != extent:
+                first = f" ({owner[name]})" if name in owner else ""
                 raise ShapeError(
-                    f"index {name} has extent {known[name]} in one operand and {extent} in "
-                    f"another (axis {axis} of shape {_text(shape)})"
+                    f"index {name} has extents {known[name]}{first} and {extent} ({here}), "
+                    "which must be equal"
                 )
+            owner.setdefault(name, here)
     for expression, extent in compound:
         names = [
             f

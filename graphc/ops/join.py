@@ -12,8 +12,8 @@ from graphc.errors import DTypeError, ShapeError
 from graphc.graph.node import Node, operators
 from graphc.ops import scalar
 from graphc.ops.create import made
-from graphc.ops.formula import as_nodes, fail
 from graphc.ops.index import Affine, affine, index
+from graphc.ops.make import as_nodes, fail
 from graphc.ops.shape import axis_of, letters, move, number, reshape
 from graphc.ops.slicing import part
 from graphc.types import Extent, promote
@@ -31,8 +31,19 @@ def _joined(name: str, operands: Sequence[Any], least: int) -> tuple[list[Node],
         )  # fmt: skip
     rank = nodes[0].type.rank
     if any(n.type.rank != rank for n in nodes) or rank < least:
-        raise fail(ShapeError, name, nodes, f"operands of one rank, at least {least}, expected")
+        raise fail(ShapeError, name, nodes, _ranks(nodes, least))
     return nodes, rank
+
+
+def _ranks(nodes: Sequence[Node], least: int) -> str:
+    """Why the ranks of operands do not fit, and what would."""
+    ranks = [n.type.rank for n in nodes]
+    most = max(*ranks, least)
+    low = next(k for k, rank in enumerate(ranks) if rank < most)
+    return (
+        f"operands of one rank, at least {least}, expected; operand {low} has {ranks[low]} axes"
+        f"\n  what fits: expand_dims or reshape it to {most} axes"
+    )
 
 
 def _union(parts: Sequence[Node]) -> Node:
@@ -59,10 +70,17 @@ def concat(operands: Sequence[Any], axis: int = 0) -> Node:
     """
     nodes, _ = _joined("concat", operands, 1)
     axis = axis_of("concat", nodes[0], axis)
-    for node in nodes:
-        mine = [(e, f) for e, f in zip(node.shape, nodes[0].shape, strict=True)]
-        if any(e != f for a, (e, f) in enumerate(mine) if a != axis):
-            raise fail(ShapeError, "concat", nodes, f"all axes but {axis} must agree")
+    for k, node in enumerate(nodes):
+        wrong = [a for a in _differing([nodes[0], node]) if a != axis]
+        if wrong:
+            fitting = (*nodes[0].shape[:axis], node.shape[axis], *nodes[0].shape[axis + 1 :])
+            way = _joint_axes(nodes) or f"\n  what fits: operand {k} of shape {fitting}"
+            problem = (
+                f"all axes but {axis} must agree: operand 0 has the extent "
+                f"{nodes[0].shape[wrong[0]]} on axis {wrong[0]}, operand {k} has "
+                f"{node.shape[wrong[0]]}{way}"
+            )
+            raise fail(ShapeError, "concat", nodes, problem)
     if len(nodes) == 1:
         return nodes[0]
     sizes = [number("concat", node, axis) for node in nodes]
@@ -75,6 +93,21 @@ def concat(operands: Sequence[Any], axis: int = 0) -> Node:
     return _union(parts) if parts else nodes[0]
 
 
+def _differing(nodes: Sequence[Node]) -> list[int]:
+    """The axes on which nodes of one rank have different extents."""
+    return [
+        a for a, each in enumerate(zip(*(n.shape for n in nodes), strict=True)) if len({*each}) > 1
+    ]
+
+
+def _joint_axes(nodes: Sequence[Node]) -> str:
+    """The end of an error: the axis along which all the nodes can be joined, if there is one."""
+    found = _differing(nodes)
+    if len(found) != 1:
+        return ""
+    return f"\n  what fits: concat along axis={found[0]}, where alone they differ"
+
+
 def stack(operands: Sequence[Any], axis: int = 0) -> Node:
     """result[i, k, j] = operands[k][i, j]: operands of one type side by side on a new axis.
 
@@ -82,8 +115,10 @@ def stack(operands: Sequence[Any], axis: int = 0) -> Node:
     """
     nodes, rank = _joined("stack", operands, 0)
     axis = axis_of("stack", nodes[0], axis, rank + 1)
-    if len({n.shape for n in nodes}) > 1:
-        raise fail(ShapeError, "stack", nodes, "operands of one shape expected")
+    if wrong := _differing(nodes):
+        extents = " and ".join(str(e) for e in dict.fromkeys(n.shape[wrong[0]] for n in nodes))
+        problem = f"operands of one shape expected: axis {wrong[0]} has the extents {extents}"
+        raise fail(ShapeError, "stack", nodes, problem + _joint_axes(nodes))
     names = letters(rank)
     reads = tuple(map(index, names))
     shape = (*nodes[0].shape[:axis], len(nodes), *nodes[0].shape[axis:])

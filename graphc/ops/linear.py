@@ -9,13 +9,16 @@ from typing import Any, TypedDict, Unpack
 
 from graphc.errors import ShapeError, UnsupportedOpError
 from graphc.graph.node import Node, operators
-from graphc.ops.formula import apply, as_node, as_nodes, fail, symbols
+from graphc.ops.index import parse
+from graphc.ops.make import apply, as_node, as_nodes, fail, symbols
+from graphc.ops.remedy import remedies
 from graphc.ops.shape import reshape
 from graphc.ops.window import (
     SPACE,
     TAPS,
     Window,
     crop,
+    known,
     padding_of,
     per_axis,
     slide,
@@ -63,11 +66,16 @@ def matmul(a: Any, b: Any) -> Node:
     for operand in (a, b):
         if not operand.shape:
             raise fail(ShapeError, "matmul", [a, b], "takes matrices or vectors, not scalars")
-    k, other = a.shape[-1], b.shape[-2 if len(b.shape) > 1 else 0]
+    signature = MATMUL[len(a.shape) == 1, len(b.shape) == 1]
+    axis = max(len(b.shape) - 2, 0)
+    k, other = a.shape[-1], b.shape[axis]
     if k != other:
-        problem = f"rows of {k} (the last axis of a) cannot meet columns of {other} of b"
+        problem = (
+            f"rows of {k} (axis {len(a.shape) - 1} of a) cannot meet columns of {other} "
+            f"(axis {axis} of b){remedies(parse(signature), 'ab', (a.shape, b.shape))}"
+        )
         raise fail(ShapeError, "matmul", [a, b], problem)
-    return _product("matmul", MATMUL[len(a.shape) == 1, len(b.shape) == 1], "a b", [a, b])
+    return _product("matmul", signature, "a b", [a, b])
 
 
 def dot(a: Any, b: Any) -> Node:
@@ -80,13 +88,20 @@ def outer(a: Any, b: Any) -> Node:
     return _product("outer", "m, n -> m n", "a b", as_nodes([a, b]))
 
 
+LINEAR = "... k, n k -> ... n"
+
+
 def linear(x: Any, weight: Any, bias: Any = None) -> Node:
     """x @ weight^T + bias: x is (..., k), weight (n, k), bias (n), the result (..., n)."""
     x, weight = as_nodes([x, weight])
     if len(weight.shape) == 2 and x.shape and x.shape[-1] != weight.shape[1]:
-        problem = f"the weight expects {weight.shape[1]} features, the input has {x.shape[-1]}"
+        problem = (
+            f"the weight expects {weight.shape[1]} features (its axis 1), the input has "
+            f"{x.shape[-1]} on its last axis"
+            f"{remedies(parse(LINEAR), ('x', 'weight'), (x.shape, weight.shape))}"
+        )
         raise fail(ShapeError, "linear", [x, weight], problem)
-    result = _product("linear", "... k, n k -> ... n", "x weight", [x, weight])
+    result = _product("linear", LINEAR, "x weight", [x, weight])
     return result if bias is None else _shift(result, bias, "last")
 
 
@@ -187,6 +202,7 @@ class Transposed(TypedDict, total=False):
 
 def conv1d(x: Any, weight: Any, bias: Any = None, **options: Unpack[Convolution]) -> Node:
     """Cross-correlation of x (n c w) with weight (f c/groups s), as conv2d, over one axis."""
+    known("conv1d", options, Convolution)
     return _convolution("conv1d", 1, x, weight, bias, **options)
 
 
@@ -201,11 +217,13 @@ def conv2d(x: Any, weight: Any, bias: Any = None, **options: Unpack[Convolution]
     convolutions; `floor`. x may lack the batch axis. Raises ShapeError where a stride does not
     divide what is left of the extent, unless floor=True allows that the rest is not read.
     """
+    known("conv2d", options, Convolution)
     return _convolution("conv2d", 2, x, weight, bias, **options)
 
 
 def conv3d(x: Any, weight: Any, bias: Any = None, **options: Unpack[Convolution]) -> Node:
     """Cross-correlation of x (n c d h w) with weight (f c/groups q r s), as conv2d."""
+    known("conv3d", options, Convolution)
     return _convolution("conv3d", 3, x, weight, bias, **options)
 
 
@@ -225,12 +243,9 @@ def _convolution(
     x, weight = as_nodes([x, weight])
     taps = _filter(name, rank, x, weight)
     channels, filters = _number(name, x, -rank - 1), _number(name, weight, 0)
-    _divides(name, x, weight, groups, channels, "input's channels")
-    _divides(name, x, weight, groups, filters, "filters")
+    _divides(name, x, weight, groups, (channels, filters))
     if weight.shape[1] != channels // groups:
-        share = f" in each of {groups} groups" if groups > 1 else ""
-        problem = f"the filters expect {weight.shape[1]} channels{share}, the input has {channels}"
-        raise fail(ShapeError, name, [x, weight], problem)
+        raise fail(ShapeError, name, [x, weight], _mismatch(x, weight, rank, groups))
     window = slide(
         name,
         [x, weight],
@@ -262,6 +277,7 @@ def _convolution(
 
 def conv_transpose1d(x: Any, weight: Any, bias: Any = None, **options: Unpack[Transposed]) -> Node:
     """The transpose of conv1d: x (n c w), weight (c f/groups s), as conv_transpose2d."""
+    known("conv_transpose1d", options, Transposed)
     return _transposed("conv_transpose1d", 1, x, weight, bias, **options)
 
 
@@ -276,11 +292,13 @@ def conv_transpose2d(x: Any, weight: Any, bias: Any = None, **options: Unpack[Tr
     dilation; `groups`. An extent h becomes
     (h - 1)*stride - 2*padding + dilation*(r - 1) + output_padding + 1.
     """
+    known("conv_transpose2d", options, Transposed)
     return _transposed("conv_transpose2d", 2, x, weight, bias, **options)
 
 
 def conv_transpose3d(x: Any, weight: Any, bias: Any = None, **options: Unpack[Transposed]) -> Node:
     """The transpose of conv3d: x (n c d h w), weight (c f/groups q r s), as conv_transpose2d."""
+    known("conv_transpose3d", options, Transposed)
     return _transposed("conv_transpose3d", 3, x, weight, bias, **options)
 
 
@@ -302,9 +320,14 @@ def _transposed(
     over = spatial(name, x, rank)
     channels, inputs = _number(name, x, -rank - 1), _number(name, weight, 0)
     if inputs != channels:
-        problem = f"the filters expect {inputs} channels, the input has {channels}"
+        problem = (
+            f"the filters expect {inputs} channels (axis 0 of the weight), the input has {channels}"
+        )
+        offers = _channels_first(x, rank, inputs)
+        offers.append(f"a weight of shape {(channels, *weight.shape[1:])}")
+        problem += f"\n  what fits: {', or '.join(offers)}"
         raise fail(ShapeError, name, [x, weight], problem)
-    _divides(name, x, weight, groups, channels, "input's channels")
+    _divides(name, x, weight, groups, (channels,))
     steps = per_axis(name, x, "stride", stride, rank, 1)
     spread = per_axis(name, x, "dilation", dilation, rank, 1)
     window = Window("filter", over, taps, steps, spread, ((0, 0),) * rank)
@@ -360,10 +383,40 @@ def _filter(name: str, rank: int, x: Node, weight: Node) -> tuple[int, ...]:
     return tuple(_number(name, weight, axis) for axis in range(2, rank + 2))
 
 
-def _divides(name: str, x: Node, weight: Node, groups: int, count: int, what: str) -> None:
-    if groups < 1 or count % groups:
-        problem = f"groups={groups} does not divide the {what}, which are {count}"
-        raise fail(ShapeError, name, [x, weight], problem)
+def _divides(name: str, x: Node, weight: Node, groups: int, counts: Sequence[int]) -> None:
+    """Refuse groups that do not divide the input's channels and, if given, the filters."""
+    whats = ("the input's channels", "the filters")
+    for count, what in zip(counts, whats, strict=False):
+        if groups < 1 or count % groups:
+            common = [str(g) for g in range(1, max(counts) + 1) if not any(c % g for c in counts)]
+            problem = (
+                f"groups={groups} does not divide {what}, which are {count}"
+                f"\n  what fits: groups={' or '.join(common[:6])}"
+            )
+            raise fail(ShapeError, name, [x, weight], problem)
+
+
+def _mismatch(x: Node, weight: Node, rank: int, groups: int) -> str:
+    """Why a convolution's channels do not fit, and what would."""
+    channels, filters = x.shape[-rank - 1], weight.shape[0]
+    expected, taps = weight.shape[1], ", ".join(map(str, weight.shape[2:]))
+    assert isinstance(channels, int) and isinstance(filters, int) and isinstance(expected, int)
+    share = f" in each of {groups} groups" if groups > 1 else ""
+    offers = _channels_first(x, rank, expected * groups)
+    if expected and channels % expected == 0 and filters % (channels // expected) == 0:
+        offers.append(f"groups={channels // expected}")
+    offers.append(f"a weight of shape ({filters}, {channels // groups}, {taps})")
+    return (
+        f"the filters expect {expected} channels{share} (axis 1 of the weight), the input has "
+        f"{channels} (its axis {len(x.shape) - rank - 1})\n  what fits: {', or '.join(offers)}"
+    )
+
+
+def _channels_first(x: Node, rank: int, channels: int) -> list[str]:
+    """The offer to bring the last axis forward, where the channels may stand there."""
+    if x.shape[-1] != channels:
+        return []
+    return [f"moveaxis(x, -1, {len(x.shape) - rank - 1}), if its channels are the last axis"]
 
 
 def _split(x: Node, axis: int, groups: int) -> Node:

@@ -9,8 +9,9 @@ import sympy
 from graphc.errors import ShapeError, UnsupportedOpError
 from graphc.graph.node import Node
 from graphc.ops import reduce, scalar
-from graphc.ops.formula import as_node, fail, op
-from graphc.ops.pointwise import cast
+from graphc.ops.arithmetic import cast
+from graphc.ops.make import as_node, fail
+from graphc.ops.op import op
 from graphc.ops.scalar import Expr, maximum
 
 

@@ -12,10 +12,11 @@ import sympy
 from graphc.errors import DTypeError, ShapeError
 from graphc.graph.node import Node
 from graphc.ops import reduce
+from graphc.ops.arithmetic import maximum, mul, pow, rsqrt, square, stop_gradient, where
 from graphc.ops.create import full, ones, tril
-from graphc.ops.formula import apply, as_node, fail, op
 from graphc.ops.linear import matmul
-from graphc.ops.pointwise import maximum, mul, pow, rsqrt, square, stop_gradient, where
+from graphc.ops.make import apply, as_node, fail
+from graphc.ops.op import op
 from graphc.ops.scalar import Expr, argument
 from graphc.ops.shape import axis_of, letters, number, reshape
 from graphc.types import is_float

@@ -11,10 +11,10 @@ from graphc.errors import ShapeError
 from graphc.graph import leaf
 from graphc.graph.node import Node
 from graphc.ops import reduce
-from graphc.ops.formula import apply, as_node, fail
-from graphc.ops.pointwise import div
+from graphc.ops.arithmetic import div
+from graphc.ops.make import apply, as_node, fail
 from graphc.ops.scalar import argument
-from graphc.ops.window import SPACE, TAPS, Window, per_axis, sizes, slide, spatial
+from graphc.ops.window import SPACE, TAPS, Window, known, per_axis, sizes, slide, spatial
 from graphc.types import is_float
 
 Each = int | Sequence[int]
@@ -100,6 +100,7 @@ def _window(
 
 def max_pool1d(x: Any, kernel_size: Each, **options: Unpack[MaxPool]) -> Node:
     """The largest of each window of x (n c w), as max_pool2d, over one axis."""
+    known("max_pool1d", options, MaxPool)
     return _max_pool("max_pool1d", 1, x, kernel_size, **options)
 
 
@@ -112,11 +113,13 @@ def max_pool2d(x: Any, kernel_size: Each, **options: Unpack[MaxPool]) -> Node:
     batch axis. NaN is the largest of all. The gradient goes to the first maximum in row-major
     order.
     """
+    known("max_pool2d", options, MaxPool)
     return _max_pool("max_pool2d", 2, x, kernel_size, **options)
 
 
 def max_pool3d(x: Any, kernel_size: Each, **options: Unpack[MaxPool]) -> Node:
     """The largest of each window of x (n c d h w), as max_pool2d, over three axes."""
+    known("max_pool3d", options, MaxPool)
     return _max_pool("max_pool3d", 3, x, kernel_size, **options)
 
 
@@ -144,6 +147,7 @@ def _max_pool(
 
 def avg_pool1d(x: Any, kernel_size: Each, **options: Unpack[AveragePool]) -> Node:
     """The mean of each window of x (n c w), as avg_pool2d, over one axis."""
+    known("avg_pool1d", options, AveragePool)
     return _avg_pool("avg_pool1d", 1, x, kernel_size, **options)
 
 
@@ -154,11 +158,13 @@ def avg_pool2d(x: Any, kernel_size: Each, **options: Unpack[AveragePool]) -> Nod
     divides by the number of elements that are not padding. What a last, shorter window of
     `ceil_mode=True` has beyond the padding is never counted. Of integers it is a float32.
     """
+    known("avg_pool2d", options, AveragePool)
     return _avg_pool("avg_pool2d", 2, x, kernel_size, **options)
 
 
 def avg_pool3d(x: Any, kernel_size: Each, **options: Unpack[AveragePool]) -> Node:
     """The mean of each window of x (n c d h w), as avg_pool2d, over three axes."""
+    known("avg_pool3d", options, AveragePool)
     return _avg_pool("avg_pool3d", 3, x, kernel_size, **options)
 
 

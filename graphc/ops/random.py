@@ -1,14 +1,16 @@
 """Random tensors: counter-based, a function of (seed, step, stream, element) and nothing else.
 
-The seed and the step are two int64 variables held by a Generator. A compiled program that reads
-the step advances it once a call (see `advance`); the stream tells the random ops of a program
-apart; the element is its row-major position. So the same numbers come out for any number of
-threads, fused or not, on any machine.
+The seed and the step are two int64 variables held by a Generator. A program compiled with the
+updates of `advance`, as training steps are, advances the step once a call, and another one draws
+the same numbers at each call; the stream tells the random ops of a program apart; the element is
+its row-major position, in a scan that of the stack of all steps' tensors. So the same numbers come
+out for any number of threads, fused or not, on any machine.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -25,12 +27,15 @@ from graphc.graph.graph import postorder
 from graphc.graph.leaf import Cell, Variable, aligned
 from graphc.graph.node import Node
 from graphc.graph.site import current_path
-from graphc.ops import pointwise, scalar
-from graphc.ops.formula import Formula, apply, as_node, fail, fill, op
+from graphc.ops import arithmetic, scalar
+from graphc.ops.formula import Formula
+from graphc.ops.make import apply, as_node, fail, fill
+from graphc.ops.op import op
+from graphc.ops.recurrence import Scan
 from graphc.ops.scalar import Expr, argument
 from graphc.types import Shape, dtype_name, is_float
 
-SEED, STEP, P = argument("seed"), argument("step"), argument("p")
+SEED, STEP, P, OFFSET = (argument(name) for name in ("seed", "step", "p", "offset"))
 FUNCTIONS = (scalar.uniform, scalar.normal, scalar.uniform64, scalar.normal64)
 
 
@@ -86,6 +91,39 @@ def _next_stream() -> int:
     return int.from_bytes(digest, "little")
 
 
+_turn: ContextVar[tuple[Node, int] | None] = ContextVar("graphc_turn", default=None)
+
+
+@contextmanager
+def turns(turn: Node, count: int) -> Iterator[None]:
+    """Have the random ops made inside, which run `count` times, draw anew at each turn.
+
+    `turn` counts from 0, an int64 scalar. Turns inside turns count through.
+    """
+    outer = _turn.get()
+    if outer is not None:
+        turn = arithmetic.add(arithmetic.mul(outer[0], count), turn)
+        count *= outer[1]
+    token = _turn.set((turn, count))
+    try:
+        yield
+    finally:
+        _turn.reset(token)
+
+
+def _offset(shape: Shape) -> Node | None:
+    """How many elements of this shape were drawn in the turns before; None outside of turns."""
+    turn = _turn.get()
+    if turn is None:
+        return None
+    size = math.prod(e for e in shape if isinstance(e, int))
+    offset = arithmetic.mul(turn[0], size)
+    for extent in shape:
+        if isinstance(extent, str):
+            offset = arithmetic.mul(offset, leaf.extent(extent))
+    return offset
+
+
 # --- tensors --------------------------------------------------------------------------------
 
 
@@ -106,6 +144,10 @@ def _random(
     where: Expr = sympy.Integer(0)
     for index, extent in zip(names, shape, strict=True):
         where = (where * extent if where != 0 else where) + scalar.position(index)
+    offset = _offset(shape)
+    if offset is not None:
+        where = where + OFFSET
+        operands = (*operands, (OFFSET, offset))
     symbols = (SEED, STEP, *(s for s, _ in operands))
     nodes = [leaf.variable(key.seed), leaf.variable(key.step), *(n for _, n in operands)]
     reads = ["", "", *(" ".join(names[len(names) - len(n.shape) :]) for _, n in operands)]
@@ -249,17 +291,19 @@ def _probability(name: str, operands: list[Node], p: float) -> None:
 
 def advance(nodes: Iterable[Node]) -> dict[Node, Node]:
     """The updates that a program owes its generators: every step it reads, to step + 1."""
-    updates: dict[Node, Node] = {}
+    read = (node for node in _steps_read(nodes) if isinstance(node.op, Variable))
+    return {variable: arithmetic.add(variable, 1) for variable in read}
+
+
+def _steps_read(nodes: Iterable[Node]) -> Iterator[Node]:
+    """The nodes from which random ops below these nodes take their step, inside scans too."""
     for node in postorder(nodes):
-        if not isinstance(node.op, Formula):
-            continue
-        for step in _steps(node.op.expr):
-            if step not in node.op.args:
-                continue
-            variable = node.inputs[node.op.args.index(step)]
-            if isinstance(variable.op, Variable):
-                updates[variable] = pointwise.add(variable, 1)
-    return updates
+        if isinstance(node.op, Scan):
+            given = dict(zip(node.op.placeholders, node.inputs, strict=True))
+            yield from (given.get(step, step) for step in _steps_read(node.op.body.outputs))
+        if isinstance(node.op, Formula):
+            args = node.op.args
+            yield from (node.inputs[args.index(s)] for s in _steps(node.op.expr) if s in args)
 
 
 @lru_cache(maxsize=4096)

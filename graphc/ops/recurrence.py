@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from graphc.graph import leaf
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node, make, operators
-from graphc.ops.formula import Formula, fill
+from graphc.ops.formula import Formula
 from graphc.ops.index import Affine
+from graphc.ops.make import fill
 from graphc.ops.pullback import pull_back
 from graphc.ops.slicing import part
 from graphc.types import TensorType, is_float

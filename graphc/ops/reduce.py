@@ -16,8 +16,9 @@ import sympy
 from graphc.errors import DTypeError, ShapeError
 from graphc.graph import leaf
 from graphc.graph.node import Node
-from graphc.ops import pointwise
-from graphc.ops.formula import apply, as_node, fail, op
+from graphc.ops import arithmetic, elementary, logic
+from graphc.ops.make import apply, as_node, fail
+from graphc.ops.op import op
 from graphc.ops.scalar import Expr, argument
 from graphc.ops.shape import axes_of, expand_dims
 from graphc.types import is_float
@@ -66,7 +67,7 @@ def _size(name: str, x: Node, axis: Axes, dtype: str) -> Node:
     count = leaf.constant(multiply(e for e in extents if isinstance(e, int)), dtype)
     for extent in extents:
         if isinstance(extent, str):
-            count = pointwise.mul(count, pointwise.cast(leaf.extent(extent), dtype))
+            count = arithmetic.mul(count, arithmetic.cast(leaf.extent(extent), dtype))
     return count
 
 
@@ -105,7 +106,7 @@ def mean(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Node:
     x = as_node(x)
     dtype = _float("mean", x)
     total = _reduce("sum", [x], axis, keepdims, X, "sum", dtype)
-    return pointwise.div(total, _size("mean", x, axis, dtype))
+    return arithmetic.div(total, _size("mean", x, axis, dtype))
 
 
 def var(
@@ -128,7 +129,7 @@ def var(
         correction = 1 if unbiased else 0
     total = _reduce("var", [x, mean(x, axis)], axis, keepdims, (X - CENTRE) ** 2)
     size = _size("var", x, axis, x.dtype)
-    return pointwise.div(total, pointwise.maximum(pointwise.sub(size, correction), 0))
+    return arithmetic.div(total, arithmetic.maximum(arithmetic.sub(size, correction), 0))
 
 
 def std(
@@ -165,17 +166,17 @@ def norm(x: Any, ord: float = 2, axis: Axes = None, *, keepdims: bool = False) -
         raise fail(DTypeError, "norm", [x], "takes a float; cast it first")
     if ord == 2:
         return _root(_reduce("norm", [x], axis, keepdims, X**2))
-    size = pointwise.abs(x)
+    size = arithmetic.abs(x)
     if ord == inf:
         return max(size, axis, keepdims=keepdims)
     if ord == -inf:
         return min(size, axis, keepdims=keepdims)
     if ord == 0:
-        return sum(pointwise.cast(pointwise.not_equal(x, 0), x.dtype), axis, keepdims=keepdims)
+        return sum(arithmetic.cast(logic.not_equal(x, 0), x.dtype), axis, keepdims=keepdims)
     if ord == 1:
         return sum(size, axis, keepdims=keepdims)
-    total = sum(pointwise.pow(size, ord), axis, keepdims=keepdims)
-    return pointwise.pow(total, 1 / ord)
+    total = sum(arithmetic.pow(size, ord), axis, keepdims=keepdims)
+    return arithmetic.pow(total, 1 / ord)
 
 
 def logsumexp(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Node:
@@ -186,12 +187,12 @@ def logsumexp(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Node:
     """
     x = as_node(x)
     if not is_float(x.dtype):
-        x = pointwise.cast(x, "float32")
+        x = arithmetic.cast(x, "float32")
     largest = _reduce("max", [x], axis, False, X, "max")
-    finite = pointwise.where(pointwise.isfinite(largest), largest, 0)
-    centre = pointwise.stop_gradient(finite)
+    finite = arithmetic.where(logic.isfinite(largest), largest, 0)
+    centre = arithmetic.stop_gradient(finite)
     total = _reduce("sumexp", [x, centre], axis, False, sympy.exp(X - CENTRE))
-    result = pointwise.add(pointwise.log(total), centre)
+    result = arithmetic.add(elementary.log(total), centre)
     return expand_dims(result, _axes("logsumexp", x, axis)) if keepdims else result
 
 
@@ -201,7 +202,8 @@ def logsumexp(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Node:
 def max(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Node:
     """The largest over axes; NaN is the largest of all. The first maximum gets the gradient.
 
-    Raises ShapeError where there are no elements.
+    Raises ShapeError where there are no elements; where a run-time extent is 0 the result is the
+    identity of the maximum, -inf or the least integer.
     """
     x = as_node(x)
     _some("max", x, axis)
@@ -211,7 +213,8 @@ def max(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Node:
 def min(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Node:
     """The smallest over axes; NaN is the smallest of all. The first minimum gets the gradient.
 
-    Raises ShapeError where there are no elements.
+    Raises ShapeError where there are no elements; where a run-time extent is 0 the result is the
+    identity of the minimum, inf or the greatest integer.
     """
     x = as_node(x)
     _some("min", x, axis)
@@ -221,7 +224,8 @@ def min(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Node:
 def argmax(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Node:
     """Where the first maximum stands: its row-major position among the reduced axes, an int64.
 
-    The first NaN, where there is one. Raises ShapeError where there are no elements.
+    The first NaN, where there is one. Raises ShapeError where there are no elements; where a
+    run-time extent is 0 the result is 0.
     """
     x = as_node(x)
     _some("argmax", x, axis)
@@ -231,7 +235,8 @@ def argmax(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Node:
 def argmin(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Node:
     """Where the first minimum stands: its row-major position among the reduced axes, an int64.
 
-    The first NaN, where there is one. Raises ShapeError where there are no elements.
+    The first NaN, where there is one. Raises ShapeError where there are no elements; where a
+    run-time extent is 0 the result is 0.
     """
     x = as_node(x)
     _some("argmin", x, axis)

@@ -11,7 +11,7 @@ from graphc.errors import IndexError, InputError, UnsupportedOpError
 from graphc.graph import leaf
 from graphc.graph.graph import postorder
 from graphc.graph.node import Node
-from graphc.ops import scalar
+from graphc.ops import numeric, scalar
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, Index, Lookup
 from graphc.ops.scan import Scan
@@ -152,9 +152,9 @@ def formula(op: Formula, node: Node, operands: list[Array], known: dict[str, int
     for part in op.expr.atoms(scalar.bounded):
         kind = scalar.dtype_of(part.args[0], dtypes)
         label = next((visited[a] for a in op.args if a in part.args[0].free_symbols), ())
-        found = scalar.evaluate(part.args[0], values, dtypes, kind)
+        found = numeric.evaluate(part.args[0], values, dtypes, kind)
         check(found, int(part.args[1]), op.name, label)
-    point = np.broadcast_to(scalar.evaluate(op.expr, values, dtypes, inner), sizes)
+    point = np.broadcast_to(numeric.evaluate(op.expr, values, dtypes, inner), sizes)
     target = at(op.writes, result_shape)
     if op.how in ("argmax", "argmin"):
         return arg_reduce(op, point, sizes, valid, node)

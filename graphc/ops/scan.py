@@ -7,16 +7,18 @@ from contextvars import ContextVar
 from itertools import repeat
 from typing import Any
 
-from graphc.errors import DTypeError, ShapeError
+from graphc.errors import DTypeError, ShapeError, UnsupportedOpError
 from graphc.graph import leaf
 from graphc.graph.graph import postorder
 from graphc.graph.node import Node, make, operators
 from graphc.graph.rewrite import rebuild
-from graphc.ops.formula import as_node, fail, fill
-from graphc.ops.pointwise import cast
+from graphc.ops.arithmetic import cast
+from graphc.ops.create import iota
+from graphc.ops.make import as_node, fail, fill
+from graphc.ops.random import turns
 from graphc.ops.recurrence import Scan as Scan
 from graphc.ops.recurrence import run_steps
-from graphc.ops.shape import axis_of, moveaxis
+from graphc.ops.shape import axis_of, moveaxis, number
 from graphc.ops.slicing import part
 from graphc.types import TensorType, is_float
 
@@ -39,10 +41,13 @@ def scan(
     next carry, of initial's structure and types, and y, any structure of nodes or None; each y
     comes back stacked, (T, ...). With `reverse` the steps run from T - 1 down to 0; y[t] stays at
     position t. What `function` reads from outside (parameters, inputs, any node) is shared by all
-    steps and differentiated as well. One native loop, no Python per step.
+    steps and differentiated as well. Random ops draw anew at each step. One native loop, no Python
+    per step.
 
     Raises ShapeError where the leading extents differ or the carry changes its shape or structure,
-    DTypeError where it changes its dtype. Source: jax.lax.scan.
+    DTypeError where it changes its dtype, UnsupportedOpError where no pair is returned.
+
+    Source: jax.lax.scan.
     """
     starts = [as_node(value) for value in leaves(initial)]
     sequences = [as_node(value) for value in leaves(xs)]
@@ -57,13 +62,21 @@ def scan(
         placeholder("x", k, TensorType(node.dtype, node.shape[1:])): node
         for k, node in enumerate(sequences)
     }
+    turn = placeholder("turn", 0, TensorType("int64", ()))
     token = _depth.set(depth + 1)
     try:
-        after, given = function(rebuilt(initial, iter(carries)), rebuilt(xs, iter(slices)))
+        with turns(turn, length):
+            pair: Any = function(rebuilt(initial, iter(carries)), rebuilt(xs, iter(slices)))
     finally:
         _depth.reset(token)
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        problem = f"the step must return a pair (next carry, output or None), not {pair!r}"
+        raise fail(UnsupportedOpError, "scan", [*starts, *sequences], problem)
+    after, given = pair
     following = _next(initial, starts, after)
     outputs = [*following, *(as_node(value) for value in leaves(given))]
+    if turn in postorder(outputs):
+        slices[turn] = iota(length)
     outputs, outer = _closed(outputs, [*carries, *slices], placeholder)
     results = run_steps(outputs, carries, slices, outer, length, reverse)
     finals = [part(stack, 0, 0 if reverse else length) for stack in results[: len(starts)]]
@@ -174,6 +187,7 @@ def cumprod(x: Node, axis: int = 0) -> Node:
 
 def _cumulate(name: str, x: Node, axis: int, operator: str, start: int) -> Node:
     axis = axis_of(name, x, axis)
+    number(name, x, axis)
     if not is_float(x.dtype):
         x = cast(x, "int64")
     sequence = moveaxis(x, axis, 0)

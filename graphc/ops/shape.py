@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 
 from graphc.errors import ShapeError
-from graphc.graph.node import Node
-from graphc.ops.formula import fail, fill, place
+from graphc.graph.node import Node, operators
 from graphc.ops.index import Affine, Index, Resolved, affine, index
+from graphc.ops.make import fail, fill, place
 from graphc.ops.scalar import argument
 from graphc.types import Extent, Shape, TensorType
 
@@ -138,8 +138,35 @@ def _inferred(x: Node, given: Shape) -> Shape:
     elif not missing and not unknown and have == want:
         return given
     hint = f"; the run-time extent {names[0]!r} must stay an axis by itself" if names else ""
-    counts = f"{_text(x.shape)} elements against {_text(given)}"
-    raise fail(ShapeError, "reshape", [x], f"{x.shape} cannot become {given}: {counts}{hint}")
+    counts = f"{_text(x.shape)} elements against {_text(given)}{hint}{_near(x, given)}"
+    raise fail(ShapeError, "reshape", [x], f"{x.shape} cannot become {given}: {counts}")
+
+
+def _near(x: Node, given: Shape) -> str:
+    """The end of an error: the shapes that fit and differ from the given one in one extent."""
+    have = math.prod(e for e in x.shape if isinstance(e, int))
+    names, wanted = list(x.type.symbols), [e for e in given if isinstance(e, str)]
+    found: list[Shape] = []
+    for axis in range(len(given)):
+        others = [*given[:axis], *given[axis + 1 :]]
+        size, own = _count(tuple(e for e in others if e != -1)), given[axis]
+        if -1 in others and isinstance(own, int) and not names and not wanted and size:
+            near = (d for by in range(1, own) for d in (own - by, own + by))
+            found += [
+                (*given[:axis], d, *given[axis + 1 :]) for d in near if have % (size * d) == 0
+            ][:1]
+        if -1 in others:
+            continue
+        if [e for e in others if isinstance(e, str)] == names and size and have % size == 0:
+            found.append((*given[:axis], have // size, *given[axis + 1 :]))
+        elif names and not wanted and size == have:
+            found.append((*given[:axis], names[0], *given[axis + 1 :]))
+    found += [(*names, *given)] if not wanted and names and _count(given) == have else []
+    return f"\n  what fits: {', or '.join(map(str, dict.fromkeys(found)))}" if found else ""
+
+
+def _count(shape: Shape) -> int:
+    return math.prod(e for e in shape if isinstance(e, int))
 
 
 def _text(shape: Shape) -> str:
@@ -248,6 +275,20 @@ def transpose(x: Node, *axes: int | Sequence[int]) -> Node:
     return move("transpose", x, reads, tuple(index(names[a]) for a in order), domain, shape)
 
 
+def _matrix_transpose(x: Node) -> Node:
+    """x.T."""
+    if x.type.rank != 2:
+        problem = (
+            f"takes two axes, not the {x.type.rank} of {x.type}; graphc.swapaxes(x, -1, -2) "
+            "exchanges the last two, graphc.permute(x, ...) gives any order"
+        )
+        raise fail(ShapeError, ".T", [x], problem)
+    return transpose(x)
+
+
+operators["T"] = _matrix_transpose
+
+
 def permute(x: Node, *axes: int | Sequence[int]) -> Node:
     """transpose under the name that torch has for it; all axes must be given."""
     if not axes and x.shape:
@@ -285,7 +326,12 @@ def broadcast_to(x: Node, shape: Sequence[Extent]) -> Node:
     target = tuple(shape)
     new = len(target) - x.type.rank
     if new < 0 or any(e not in (1, t) for e, t in zip(x.shape, target[max(new, 0) :], strict=True)):
-        raise fail(ShapeError, "broadcast_to", [x], f"{x.shape} does not broadcast to {target}")
+        problem = f"{x.shape} does not broadcast to {target}: it has more axes"
+        for axis, (e, t) in enumerate(zip(x.shape, target[max(new, 0) :], strict=False)):
+            if new >= 0 and e not in (1, t):
+                problem = f"{x.shape} does not broadcast to {target}: axis {axis} has {e}"
+                problem += f"\n  what fits: 1 or {t} there" if t != 1 else ", not 1"
+        raise fail(ShapeError, "broadcast_to", [x], problem)
     if target == x.shape:
         return x
     names = letters(len(target))

@@ -7,9 +7,9 @@ from typing import Any
 
 from graphc.errors import IndexError, ShapeError
 from graphc.graph.node import Node, operators
-from graphc.ops.formula import fail
 from graphc.ops.gather import gather
 from graphc.ops.index import Affine, affine, index
+from graphc.ops.make import fail
 from graphc.ops.shape import axes_of, axis_of, move, number
 from graphc.types import Extent
 

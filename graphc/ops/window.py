@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from graphc.errors import ShapeError
+from graphc.errors import ShapeError, UnsupportedOpError
 from graphc.graph.node import Node
-from graphc.ops.formula import apply, fail
+from graphc.ops.make import apply, fail
 from graphc.ops.scalar import argument
 
 SPACE = {1: ("w",), 2: ("h", "w"), 3: ("d", "h", "w")}
@@ -57,6 +57,14 @@ class Window:
             inside = self.over[axis] + self.padding[axis][0]
             counts.append(count - 1 if (count - 1) * step >= inside else count)
         return tuple(counts)
+
+
+def known(name: str, options: Mapping[str, object], kind: type) -> None:
+    """Refuse a keyword that the TypedDict of an op's options does not have."""
+    for key in options:
+        if key not in kind.__annotations__:
+            has = ", ".join(kind.__annotations__)
+            raise fail(UnsupportedOpError, name, [], f"no keyword {key!r}; it has: {has}")
 
 
 def per_axis(name: str, x: Node, what: str, value: Any, rank: int, least: int) -> tuple[int, ...]:

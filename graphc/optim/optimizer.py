@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,27 @@ class Optimizer:
     scheduled: bool
     """Whether some rate changes by a schedule."""
 
+    def __new__(cls, *given: Any, **named: Any) -> Self:
+        """Refuse options that no __init__ of the class knows, and torch's parameters in front."""
+        known = {
+            name: None
+            for kind in cls.__mro__[:-1]
+            if "__init__" in vars(kind)
+            for name, p in inspect.signature(vars(kind)["__init__"]).parameters.items()
+            if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and name != "self"
+        }
+        for name in named:
+            if name not in known:
+                raise InputError(
+                    f"{cls.__name__} has no option {name!r}; it has {', '.join(known)}"
+                )
+        if given and not (callable(given[0]) or isinstance(given[0], int | float | np.number)):
+            raise InputError(
+                f"the first argument of {cls.__name__} is the rate, a number or a schedule, not "
+                f"{type(given[0]).__name__}; the parameters are those of the model that is trained"
+            )
+        return super().__new__(cls)
+
     def __init__(
         self,
         lr: Rate,
@@ -76,6 +98,8 @@ class Optimizer:
             self._cell(rate_name(position), np.asarray(first, np.float64))
 
     def _check_group(self, position: int, group: Group) -> None:
+        if not isinstance(group, Mapping):
+            raise InputError(f"group {position} must be a dict with params, not {group!r}")
         known = {"params", "lr", "lr_factor", *self.options}
         wrong = [name for name in group if name not in known]
         if "params" not in group or wrong:

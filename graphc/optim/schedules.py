@@ -350,6 +350,7 @@ def plateau_of(schedule: Schedule) -> ReduceLROnPlateau | None:
 
 def _time(per: Per, step: int, steps_per_epoch: int) -> int:
     """t of the formulas: whole steps or whole epochs."""
+    _need(per == "step" or steps_per_epoch > 0, f"no epoch has {steps_per_epoch} steps")
     return step if per == "step" else step // steps_per_epoch
 
 

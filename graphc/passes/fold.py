@@ -11,9 +11,10 @@ from graphc.graph import leaf
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
 from graphc.graph.rewrite import rewrite
-from graphc.ops import reference, scalar
-from graphc.ops.formula import Formula, fill
+from graphc.ops import numeric, reference, scalar
+from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, Index, Lookup, stays
+from graphc.ops.make import fill
 from graphc.types import is_float
 
 LARGEST = 1 << 20
@@ -47,7 +48,7 @@ def number(node: Node, others: list[Node]) -> scalar.Expr | None:
     """The one finite number that a node holds everywhere, as a formula's constant."""
     op = node.op
     if isinstance(op, Formula) and not op.args and op.pointwise and op.expr.is_number:
-        value = scalar.evaluate(op.expr, {}, {}, node.dtype).item()
+        value = numeric.evaluate(op.expr, {}, {}, node.dtype).item()
     elif isinstance(op, leaf.Constant) and op.array.size == 1:
         value = op.array.item()
     else:

@@ -125,6 +125,9 @@ class Fuser:
             return
         if draft.kind == "alone" or len(draft.nodes) + len(other.nodes) > MEMBERS:
             return
+        first = draft.nodes[0]
+        if draft.kind == "product" and any(self.home(i) in other.nodes for i in first.inputs):
+            return
         if draft.kind == "product" and self.streams([*other.nodes, *draft.nodes]) > STREAMS:
             return
         between = [d for d in (*draft.needs, *other.needs) if d not in (draft, other)]
@@ -132,7 +135,7 @@ class Fuser:
             return
         nodes = [n for n in self.graph.nodes if n in {*draft.nodes, *other.nodes}]
         if draft.kind == "product":
-            nodes = [*draft.nodes[:1], *(n for n in nodes if n is not draft.nodes[0])]
+            nodes = [first, *(n for n in nodes if n is not first)]
         if not fits(nodes, draft.outer, self.views):
             return
         draft.nodes = nodes

@@ -6,8 +6,9 @@ from graphc.graph.graph import Graph
 from graphc.graph.node import Node
 from graphc.graph.rewrite import rewrite
 from graphc.ops import scalar
-from graphc.ops.formula import Formula, fill
+from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, Index, Lookup, stays
+from graphc.ops.make import fill
 from graphc.passes.fold import computed, counted, inlined, without
 
 

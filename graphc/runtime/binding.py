@@ -19,35 +19,37 @@ def bind(node: Node, value: Any, extents: dict[str, int]) -> Array:
     Non-contiguous, misaligned or byte-swapped arrays are copied; another dtype is converted where
     no value changes. Fills `extents`. Raises InputError naming the input otherwise.
     """
-    name = node.op.name
     array = value if type(value) is np.ndarray else np.asarray(value)
     if array.dtype != node.dtype:
-        array = converted(name, array, node.dtype)
+        array = converted(node, array)
     flags = array.flags
     if not (flags.c_contiguous and flags.aligned and array.dtype.isnative):
         array = np.require(array, np.dtype(node.dtype), ["C", "A"])
     if array.ndim != len(node.shape):
-        raise InputError(f"input {name!r} is {node.type}; the array has shape {array.shape}")
+        problem = f"{len(node.shape)} axes expected, not {array.ndim}"
+        raise refused(node, f"{node.type}; the array has shape {array.shape}: {problem}")
     for axis, (wanted, size) in enumerate(zip(node.shape, array.shape, strict=True)):
         if isinstance(wanted, int):
             if wanted != size:
-                raise InputError(
-                    f"input {name!r} is {node.type}; the array has shape {array.shape}: "
-                    f"axis {axis} must be {wanted}, not {size}"
-                )
+                problem = f"axis {axis} must be {wanted}, not {size}"
+                raise refused(node, f"{node.type}; the array has shape {array.shape}: {problem}")
         elif extents.setdefault(wanted, size) != size:
-            raise InputError(
-                f"input {name!r} is {node.type}; {wanted} is {extents[wanted]} in another input "
-                f"and {size} here (shape {array.shape})"
-            )
+            other = f"{wanted} is {extents[wanted]} in another input and {size} here"
+            raise refused(node, f"{node.type}; {other} (shape {array.shape})")
     return array
 
 
-def converted(name: str, array: Array, dtype: str) -> Array:
-    """The array in another dtype, where that loses nothing. Raises InputError."""
-    kind = array.dtype
+def refused(node: Node, problem: str) -> InputError:
+    """An error that names the input and where it was declared."""
+    site = node.site
+    return InputError(f"input {node.op.name!r} is {problem}\n  declared at {site.file}:{site.line}")
+
+
+def converted(node: Node, array: Array) -> Array:
+    """The array in the input's dtype, where that loses nothing. Raises InputError."""
+    kind, dtype = array.dtype, node.dtype
     if kind.kind not in "biuf":
-        raise InputError(f"input {name!r} is {dtype}; an array of {kind} cannot be converted")
+        raise refused(node, f"{dtype}; an array of {kind} cannot be converted")
     if kind.kind == "f" and is_float(dtype):
         return array.astype(dtype)
     if np.can_cast(kind, dtype, "safe"):
@@ -56,7 +58,5 @@ def converted(name: str, array: Array, dtype: str) -> Array:
         result = array.astype(dtype)
     same = np.array_equal(result.astype(kind), array)
     if not same or np.any((result < 0) != (array < 0)):  # an unsigned number may have wrapped
-        raise InputError(
-            f"input {name!r} is {dtype}; converting the array of {kind} would change its values"
-        )
+        raise refused(node, f"{dtype}; converting the array of {kind} would change its values")
     return result

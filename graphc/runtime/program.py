@@ -251,15 +251,17 @@ class Program:
         try:
             reference.evaluate([node], given, extents)
         except IndexError as error:
-            found = str(error).removeprefix(node.op.name)
+            inner, _, found = str(error).partition(": ")
+            inner = inner.partition(".d")[0]
         else:
-            found = ": an index is out of bounds"
+            inner, found = "", "an index is out of bounds"
         site = node.site
         named = [i.op.name for i in node.inputs if isinstance(i.op, leaf.Input)]
         names = f"\n  inputs: {', '.join(named)}" if named else ""
         layer = f"\n  layer: {site.path}" if site.path else ""
         op = node.op.name.partition(".d")[0]
-        raise IndexError(f"{op}{found}{names}{layer}\n  at {site.file}:{site.line}") from None
+        op = f"{op}: {inner}" if inner not in ("", op) else op
+        raise IndexError(f"{op}: {found}{names}{layer}\n  at {site.file}:{site.line}") from None
 
     # --- looking inside ---------------------------------------------------------------------
 

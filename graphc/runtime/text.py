@@ -46,7 +46,9 @@ def kernel_text(stages: Stages, number: int, stage: str) -> str:
 
 def near(wanted: str, known: Iterable[str]) -> str:
     """The end of a refusal: the nearest known names, or nothing where none is near."""
-    found = difflib.get_close_matches(wanted, list(known), n=3, cutoff=0.5)
+    names = list(known)
+    found = [name for name in names if wanted and name.startswith(wanted)][:3]
+    found = found or difflib.get_close_matches(wanted, names, n=3, cutoff=0.6)
     return f". Did you mean {' or '.join(map(repr, found))}?" if found else ""
 
 

@@ -57,6 +57,9 @@ class Trainer:
         threads: int | None = None,
         terminate_on_nan: bool = False,
     ) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise InputError(f"optimizer={optimizer!r} is no optimizer, such as optim.Adam(1e-3)")
+        metrics_of(metrics)
         self.model, self.loss, self.optimizer = model, loss_of(loss), optimizer
         self.metrics, self.seed, self.threads = metrics, seed, threads
         self.terminate_on_nan = terminate_on_nan

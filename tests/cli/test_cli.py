@@ -181,6 +181,7 @@ def test_refused_places(net: str, place: str, said: str) -> None:
     ("arguments", "said"),
     [
         (["model", "--stage", "lops"], "no stage 'lops'.*Did you mean 'loops'"),
+        (["model", "--stage", "foo"], r"no stage 'foo'; there are [^?]*$"),
         (["model", "--kernel", "k77"], "no kernel 'k77'"),
         (["plain", "--train"], "--train needs a Trainer.*plain is a Sequential"),
         (["program", "--train"], "is no training step"),

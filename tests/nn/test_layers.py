@@ -9,6 +9,7 @@ import pytest
 
 import graphc
 from graphc import nn
+from graphc.errors import InputError
 from tests.nn.oracle import compare, draw
 
 CASES: list[tuple[str, tuple[Any, ...], dict[str, Any], tuple[int, ...]]] = [
@@ -65,6 +66,11 @@ CASES: list[tuple[str, tuple[Any, ...], dict[str, Any], tuple[int, ...]]] = [
     ("Hardswish", (), {}, (3, 4)),
     ("Softmax", (1,), {}, (3, 4)),
     ("LogSoftmax", (0,), {}, (3, 4)),
+    ("LeakyReLU", (), {"negative_slope": 0.2}, (3, 4)),
+    ("Hardtanh", (), {"min_val": -0.5, "max_val": 0.7}, (3, 4)),
+    ("MaxPool2d", (2,), {"stride": 3, "ceil_mode": True}, (1, 2, 6, 6)),
+    ("AvgPool2d", (2, 3, 0, True), {}, (1, 2, 6, 6)),
+    ("AvgPool1d", (2, 3, 1, True, False), {}, (1, 2, 6)),
     ("RNN", (3, 4), {}, (5, 2, 3)),
     ("RNN", (3, 4), {"nonlinearity": "relu", "bias": False}, (5, 2, 3)),
     ("LSTM", (3, 4), {"num_layers": 2, "bidirectional": True}, (5, 2, 3)),
@@ -134,11 +140,11 @@ def test_initial_state_of_lstm(torch: Any) -> None:
     compare(torch, Ours(), Theirs(), draw(5, 2, 3), *state)
 
 
-@pytest.mark.parametrize("options", [{}, {"bias": False}, {"batch_first": False}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"bias": False}, {"batch_first": True}], ids=str)
 def test_attention_equals_torch(torch: Any, options: dict[str, Any]) -> None:
     """Self-attention is what torch gives, and queries may be of another length."""
     ours = nn.MultiheadAttention(6, 2, **options)
-    theirs = torch.nn.MultiheadAttention(6, 2, **{"batch_first": True, **options})
+    theirs = torch.nn.MultiheadAttention(6, 2, **options)
 
     class Values(torch.nn.Module):  # type: ignore[misc, name-defined]  # torch is a fixture
         def __init__(self) -> None:
@@ -149,7 +155,7 @@ def test_attention_equals_torch(torch: Any, options: dict[str, Any]) -> None:
             return self.body(q, k, v, need_weights=False)[0]
 
     shapes = [(2, 4, 6), (2, 5, 6), (2, 5, 6)]
-    if options.get("batch_first") is False:
+    if not options.get("batch_first"):
         shapes = [(t, n, e) for n, t, e in shapes]
     operands = [draw(*shape, seed=i) for i, shape in enumerate(shapes)]
     compare(torch, Wrapped(ours), Values(), *operands)
@@ -168,7 +174,8 @@ class Wrapped(nn.Module):
 
 def test_masks_equal_torch(torch: Any) -> None:
     """Causal masks and padding, and the averaged weights."""
-    ours, theirs = nn.MultiheadAttention(6, 2), torch.nn.MultiheadAttention(6, 2, batch_first=True)
+    ours = nn.MultiheadAttention(6, 2, batch_first=True)
+    theirs = torch.nn.MultiheadAttention(6, 2, batch_first=True)
     theirs.double()
     ours.double().load_state_dict(theirs.state_dict())
     causal = np.triu(np.ones((4, 4), bool), 1)
@@ -193,11 +200,22 @@ def test_masks_equal_torch(torch: Any) -> None:
         np.testing.assert_allclose(mine, other.detach().numpy(), rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("norm_first", [False, True])
-def test_encoder_layer_equals_torch(torch: Any, norm_first: bool) -> None:
+def test_encoder_layer_equals_torch(torch: Any, norm_first: bool, batch_first: bool) -> None:
     """The whole layer, in evaluation mode."""
     options: dict[str, Any] = {"norm_first": norm_first, "activation": "gelu"}
+    options |= {"batch_first": True} if batch_first else {}
     ours = nn.TransformerEncoderLayer(6, 2, 8, **options)
-    theirs = torch.nn.TransformerEncoderLayer(6, 2, 8, batch_first=True, dropout=0.0, **options)
+    theirs = torch.nn.TransformerEncoderLayer(6, 2, 8, dropout=0.0, **options)
     torch.backends.mha.set_fastpath_enabled(False)
     compare(torch, ours, theirs, draw(2, 4, 6))
+
+
+def test_options_that_a_layer_does_not_have_are_refused() -> None:
+    with pytest.raises(InputError, match=r"ReLU has the options: none.*the compiler decides"):
+        nn.ReLU(inplace=True)
+    with pytest.raises(
+        InputError, match=r"Linear needs its inputs declared, inputs=\{'x': shape\}"
+    ):
+        graphc.compile(nn.Linear(8, 3))

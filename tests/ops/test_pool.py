@@ -14,7 +14,7 @@ from graphc.autodiff import vjp
 from graphc.errors import ShapeError
 from graphc.graph.leaf import input
 from graphc.graph.node import Node
-from graphc.ops.formula import fill
+from graphc.ops.make import fill
 from tests.support import central_differences, random, run, same, single
 
 IMAGE = (2, 3, 7, 6)

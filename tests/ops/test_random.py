@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import graphc
 from graphc import ops
 from graphc.autodiff import vjp
 from graphc.errors import DTypeError, ShapeError
@@ -14,7 +15,7 @@ from graphc.graph.leaf import input, parameter, variable
 from graphc.graph.node import Node
 from graphc.graph.site import layer
 from graphc.ops import philox
-from graphc.ops.formula import fill
+from graphc.ops.make import fill
 from graphc.ops.random import DEFAULT, Generator
 from graphc.ops.reference import evaluate
 
@@ -177,3 +178,35 @@ def test_errors() -> None:
         ops.uniform((2,), dtype="int32")
     with pytest.raises(ShapeError, match=r"does not end in p's"):
         ops.bernoulli(input("p", (3,)), (3, 2))
+
+
+def test_a_scan_draws_anew_at_each_step_and_each_call() -> None:
+    """What the steps of a scan draw is what one tensor of all steps would hold."""
+    key = ops.Generator()
+    x = graphc.input("x", (2, 3))
+
+    def outer(carry: Any, _: Any) -> Any:
+        def inner(carry: Any, row: Any) -> Any:
+            return carry, row + ops.uniform((3,), key=key, stream=7)
+
+        return carry, graphc.scan(inner, 0.0, x)[1]
+
+    drawn = graphc.scan(outer, 0.0, length=4)[1]
+    whole = ops.uniform((4, 2, 3), key=key, stream=7)
+    zeros = {"x": np.zeros((2, 3), np.float32)}
+    wanted, oracle = graphc.evaluate([whole, drawn], zeros)
+    np.testing.assert_array_equal(oracle, wanted)
+    updates = ops.advance([drawn])
+    assert [variable.op.name for variable in updates] == ["random.step"]
+    program = graphc.compile([drawn], updates)
+    np.testing.assert_array_equal(program(**zeros)[0], wanted)
+    assert not np.any(program(**zeros)[0] == wanted)
+
+
+def test_dropout_in_a_scan_drops_in_backward_what_it_dropped() -> None:
+    x = graphc.input("x", ("batch", 8))
+    rows = graphc.scan(lambda carry, _: (carry, ops.dropout(x, 0.5)), 0.0, length=3)[1]
+    (slope,) = graphc.grad(ops.sum(rows * rows), x)
+    found, back = graphc.compile([rows, slope])(np.ones((5, 8), np.float32))
+    assert len({part.tobytes() for part in found}) == 3
+    np.testing.assert_allclose(back, (4 * found).sum(0))

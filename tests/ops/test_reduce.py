@@ -13,7 +13,7 @@ from graphc.autodiff import vjp
 from graphc.errors import DTypeError, ShapeError
 from graphc.graph.leaf import input
 from graphc.graph.node import Node
-from graphc.ops.formula import fill
+from graphc.ops.make import fill
 from graphc.ops.reference import evaluate
 from tests.support import central_differences, random, run, same, single
 

@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 
 from graphc.autodiff import grad, hessian_vector_product, jvp
-from graphc.errors import DTypeError, ShapeError
+from graphc.compiler import compile
+from graphc.errors import DTypeError, ShapeError, UnsupportedOpError
 from graphc.graph.graph import postorder
 from graphc.graph.leaf import constant, input, parameter
 from graphc.graph.node import Node
-from graphc.ops.create import zeros
-from graphc.ops.pointwise import exp, sigmoid, tanh
+from graphc.ops import reduce
+from graphc.ops.activation import sigmoid
+from graphc.ops.create import ones_like, zeros
+from graphc.ops.elementary import exp, tanh
 from graphc.ops.reference import evaluate
 from graphc.ops.scan import Scan, cumprod, cumsum, scan
 from graphc.ops.shape import moveaxis, transpose
@@ -240,3 +243,24 @@ def test_errors() -> None:
         scan(lambda c, v: (c, v), start)
     with pytest.raises(ShapeError, match="needs a number as its leading extent"):
         scan(lambda c, v: (c, v), start, input("y", ("batch", 2)))
+
+
+def test_a_step_that_returns_no_pair_is_refused() -> None:
+    with pytest.raises(
+        UnsupportedOpError, match=r"must return a pair \(next carry, output or None"
+    ):
+        scan(lambda carry, x: carry, 0.0, input("x", (3,)))
+
+
+def test_first_and_second_derivatives_compile_into_one_program() -> None:
+    """Scans of forward, backward and the backward of that share operands and step in turn."""
+    xs, w = input("xs", (6, 3, 4), "float64"), input("w", (4, 4), "float64")
+    last, rows = scan(lambda h, x: (tanh(h @ w + x),) * 2, zeros((3, 4), "float64"), xs)
+    total = reduce.sum(rows * rows) + reduce.sum(last)
+    slopes = grad(total, [xs, w])
+    curved = hessian_vector_product(total, [xs, w], [ones_like(xs), ones_like(w)])
+    given = {"xs": random(6, 3, 4), "w": random(4, 4)}
+    roots = [total, rows, *slopes, *curved]
+    found, wanted = compile(roots)(**given), evaluate(roots, given)
+    for value, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(value, other, rtol=1e-10, atol=1e-10)

@@ -244,3 +244,14 @@ def test_errors_say_what_is_wrong() -> None:
     optimizer.attach([("w", parameter)])
     with pytest.raises(InputError, match="another model"):
         optimizer.attach([("w", nn.Parameter(np.zeros(2)))])
+
+
+def test_arguments_that_are_none_of_the_options_are_refused() -> None:
+    model = nn.Linear(3, 2)
+    with pytest.raises(InputError, match="Adam has no option 'learning_rate'; it has lr, betas"):
+        optim.Adam(learning_rate=0.1)
+    with pytest.raises(InputError, match=r"first argument of SGD is the rate.*not generator"):
+        optim.SGD((p for p in model.parameters()), lr=0.1)  # type: ignore[misc, arg-type]  # torch's
+    with pytest.raises(InputError, match="group 1 must be a dict with params"):
+        optim.SGD(0.1, groups=[("bias", 0.01)])  # type: ignore[list-item]  # what is tested
+    assert optim.SGD(0.1, weight_decay=0.1, clip_norm=1.0).lr == pytest.approx(0.1)

@@ -258,3 +258,9 @@ def test_plateau_is_found_inside_a_warmup() -> None:
 def test_arguments_out_of_range(make: Callable[[], object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         make()
+
+
+def test_an_epoch_has_steps() -> None:
+    with pytest.raises(InputError, match="no epoch has 0 steps"):
+        CosineAnnealingLR(0.1, 10, per="epoch")(3, 0)
+    assert CosineAnnealingLR(0.1, 10, per="step")(0, 0) == pytest.approx(0.1)

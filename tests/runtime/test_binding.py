@@ -150,3 +150,10 @@ def test_a_transposed_view_of_a_run_time_extent() -> None:
         same, twice = program(value)
         np.testing.assert_array_equal(same, value.T)
         np.testing.assert_array_equal(twice, 2 * value.T)
+
+
+def test_a_refusal_says_where_the_input_was_declared() -> None:
+    program = doubled((3, 5))
+    for value in (numbers(3, 4), numbers(15), np.full((3, 5), "a"), np.full((3, 5), 2**24 + 1)):
+        with pytest.raises(InputError, match=r"declared at .*test_binding\.py:\d+"):
+            program(value)

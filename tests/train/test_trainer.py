@@ -244,3 +244,11 @@ def test_lazy_models_load_before_the_first_trace(tmp_path: Path) -> None:
     one.fit(X, Y, verbose=0)
     two.fit(X, Y, verbose=0)
     same(one, two)
+
+
+def test_optimizer_and_metrics_are_checked_at_once() -> None:
+    model, adam = nn.Linear(3, 2), optim.Adam()
+    with pytest.raises(InputError, match=r"optimizer='adam' is no optimizer, such as optim\.Adam"):
+        graphc.Trainer(model, "mse", "adam")  # type: ignore[arg-type]  # what is tested
+    with pytest.raises(InputError, match=r"unknown metric 'acc'.*Did you mean 'accuracy'\?"):
+        graphc.Trainer(model, "mse", adam, metrics=["acc"])

@@ -13,8 +13,8 @@ from tests.benchmarks.layers import SGD, Activation, Adam, Conv2d, Flatten, Laye
 from tests.benchmarks.peers import Session
 from tests.benchmarks.workloads import Array, Product, Training, Workload
 
-# A program's start, which its compile time leaves out: graphc imports these when a graph is built.
-for library in ("sympy", "networkx", "llvmlite.binding"):
+# A program's start, which its compile time leaves out: what is imported when it is first used.
+for library in ("sympy", "networkx", "llvmlite.binding", "graphc.train"):
     importlib.import_module(library)
 
 

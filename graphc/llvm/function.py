@@ -1,0 +1,61 @@
+"""The function that is being written for a kernel: its text so far, and what is known in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphc.llvm.builder import Builder, Value
+from graphc.loops.ir import Kernel
+from graphc.ops.index import Affine
+
+
+@dataclass
+class Loop:
+    """A serial loop around the statement being emitted: its index and where to hoist to."""
+
+    index: str
+    value: Value
+    prelude: list[Any]
+    pointers: dict[tuple[str, Affine], str] = field(default_factory=dict)
+    scaled: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass
+class Lanes:
+    """The vector loop around the statement being emitted."""
+
+    index: str
+    start: Affine
+    count: int
+    mask: Value | None = None
+
+
+@dataclass
+class Function:
+    """One kernel's function being written.
+
+    `entry` holds what is computed once, on entry; `label` is the block that is open.
+    """
+
+    kernel: Kernel
+    b: Builder = field(default_factory=Builder)
+    values: dict[str, Value] = field(default_factory=dict)
+    constants: dict[str, Affine] = field(default_factory=dict)
+    loops: list[Loop] = field(default_factory=list)
+    lanes: Lanes | None = None
+    registers: dict[tuple[str, int], Value] = field(default_factory=dict)
+    stack: dict[str, str] = field(default_factory=dict)
+    entry: list[Any] = field(default_factory=list)
+    label: str = "entry"
+    labels: int = 0
+
+    def fresh(self, stem: str) -> str:
+        """A new block label."""
+        self.labels += 1
+        return f"{stem}{self.labels}"
+
+    def open(self, label: str) -> None:
+        """Begin a block."""
+        self.b.lines.append(f"{label}:")
+        self.label = label

@@ -1,0 +1,269 @@
+"""Reading and writing elements: addresses, masks, contiguous, spread and transposed vectors."""
+
+from __future__ import annotations
+
+from graphc.errors import CompileError
+from graphc.llvm import scalar as formulas
+from graphc.llvm.builder import LLVM_TYPES, Value, spell
+from graphc.llvm.function import Function
+from graphc.llvm.index import condition, scaled
+from graphc.loops.ir import Access, Buffer, Guard, Transpose
+from graphc.ops.index import Affine, affine
+from graphc.types import SIZE
+
+
+def alloc(function: Function, buffer: Buffer) -> None:
+    """A register buffer starts empty; a stack buffer is reserved once, on entry."""
+    if buffer.space == "register":
+        for key in [k for k in function.registers if k[0] == buffer.name]:
+            del function.registers[key]
+        return
+    if buffer.name not in function.stack:
+        name = f"%{buffer.name}"
+        element = memory_type(buffer.dtype)
+        function.entry.append(f"  {name} = alloca [{buffer.size} x {element}], align 64")
+        function.stack[buffer.name] = name
+
+
+def register(function: Function, access: Access) -> tuple[str, int]:
+    """Which register an access means: its name and the place of lane 0."""
+    form = access.offset.substitute(function.constants)
+    if function.lanes is not None:
+        form = form.substitute({function.lanes.index: Affine()})
+    if form.terms:
+        raise CompileError(f"{function.kernel.name}: register {access} moves with {form.names}")
+    return access.buffer.name, form.constant
+
+
+def pointer(function: Function, access: Access) -> tuple[str, int, list[tuple[Value, int]]]:
+    """The address of lane 0, the step between lanes, and vectors of looked-up offsets.
+
+    Offsets are added loop by loop, at the head of each loop, so that an inner loop adds only
+    what it moves by.
+    """
+    form = access.offset.substitute(function.constants)
+    step = 0
+    if function.lanes is not None:
+        step = form.coefficient(function.lanes.index)
+        form = form.substitute({function.lanes.index: function.lanes.start})
+    element = memory_type(access.buffer.dtype)
+    name = function.stack.get(access.buffer.name, f"%{access.buffer.name}")
+    terms: list[tuple[str, int]] = []
+    for loop in function.loops:
+        factor = form.coefficient(loop.index)
+        if not factor:
+            continue
+        terms.append((loop.index, factor))
+        key = (access.buffer.name, affine(terms))
+        if key not in loop.pointers:
+            amount = scaled(function, loop, factor)
+            fresh = function.b.fresh()
+            loop.prelude.append(
+                f"  {fresh} = getelementptr {element}, ptr {name}, i64 {amount.text}"
+            )
+            loop.pointers[key] = fresh
+        name = loop.pointers[key]
+    vectors = []
+    for value_name, stride in access.lookups:
+        value = formulas.convert(function.b, function.values[value_name], "int64")
+        if value.lanes > 1:
+            vectors.append((value, stride))
+            continue
+        amount = function.b.binary("mul", value, function.b.constant("int64", stride))
+        fresh = function.b.fresh()
+        function.b.emit(f"{fresh} = getelementptr {element}, ptr {name}, i64 {amount.text}")
+        name = fresh
+    if form.constant:
+        fresh = function.b.fresh()
+        function.b.emit(f"{fresh} = getelementptr {element}, ptr {name}, i64 {form.constant}")
+        name = fresh
+    return name, step, vectors
+
+
+def load(function: Function, access: Access, guards: tuple[Guard, ...]) -> Value:
+    """Read an element, or one a lane; nothing is read where a guard fails or a lane is off."""
+    if access.buffer.space == "register":
+        return function.registers[register(function, access)]
+    name, step, vectors = pointer(function, access)
+    dtype = access.buffer.dtype
+    kind = "uint8" if dtype == "bool" else dtype
+    mask = condition(function, guards) if guards or step or vectors else None
+    count = function.lanes.count if function.lanes is not None else 1
+    several = step != 0 or bool(vectors) or (mask is not None and mask.lanes > 1)
+    value = (
+        read_lanes(function, name, kind, step, vectors, mask, count, 0 if guards else 1)
+        if several
+        else read_one(function, name, kind, mask)
+    )
+    return formulas.convert(function.b, value, "bool") if dtype == "bool" else value
+
+
+def read_one(function: Function, name: str, kind: str, mask: Value | None) -> Value:
+    """One element, or 0."""
+    b, type = function.b, LLVM_TYPES[kind]
+    if mask is None:
+        return b.define(kind, 1, f"load {type}, ptr {name}, align {SIZE[kind]}")
+    inside, after = function.fresh("read"), function.fresh("skip")
+    before = function.label
+    b.emit(f"br i1 {mask.text}, label %{inside}, label %{after}")
+    function.open(inside)
+    value = b.define(kind, 1, f"load {type}, ptr {name}, align {SIZE[kind]}")
+    b.emit(f"br label %{after}")
+    function.open(after)
+    zero = b.constant(kind, 0).text
+    return b.define(kind, 1, f"phi {type} [ {zero}, %{before} ], [ {value.text}, %{inside} ]")
+
+
+def read_lanes(
+    function: Function,
+    name: str,
+    kind: str,
+    step: int,
+    vectors: list[tuple[Value, int]],
+    mask: Value | None,
+    count: int,
+    empty: int,
+) -> Value:
+    """One element a lane: contiguous, or gathered; `empty` where the mask is off.
+
+    Lanes that are off read 1: LLVM takes 0/0 for 0 where it sees the zeros.
+    """
+    b = function.b
+    type, align = spell(kind, count), SIZE[kind]
+    zero = b.constant(kind, empty, count)
+    if step == 1 and not vectors:
+        if mask is None:
+            return b.define(kind, count, f"load {type}, ptr {name}, align {align}")
+        mask = b.splat(mask, count)
+        intrinsic = f"@llvm.masked.load.{suffix(kind, count)}.p0"
+        b.declarations.add(f"declare {type} {intrinsic}(ptr, <{count} x i1>, {type})")
+        return b.define(
+            kind, count, f"call {type} {intrinsic}(ptr align {align} {name}, {mask}, {zero})"
+        )
+    if step == 2 and not vectors and mask is None:
+        return read_alternate(function, name, kind, count)
+    pointers = addresses(function, name, kind, step, vectors, count)
+    on = b.splat(mask, count) if mask is not None else b.constant("bool", True, count)
+    intrinsic = f"@llvm.masked.gather.{suffix(kind, count)}.v{count}p0"
+    b.declarations.add(f"declare {type} {intrinsic}(<{count} x ptr>, <{count} x i1>, {type})")
+    return b.define(
+        kind,
+        count,
+        f"call {type} {intrinsic}(<{count} x ptr> align {align} {pointers}, {on}, {zero})",
+    )
+
+
+def read_alternate(function: Function, name: str, kind: str, count: int) -> Value:
+    """Every other element: two loads that end at the last one wanted, and a shuffle."""
+    b, type, align = function.b, spell(kind, count), SIZE[kind]
+    first = b.define(kind, count, f"load {type}, ptr {name}, align {align}")
+    further = b.fresh()
+    b.emit(f"{further} = getelementptr {LLVM_TYPES[kind]}, ptr {name}, i64 {count - 1}")
+    second = b.define(kind, count, f"load {type}, ptr {further}, align {align}")
+    order = [2 * lane if 2 * lane < count else 2 * lane + 1 for lane in range(count)]
+    mask = ", ".join(f"i32 {place}" for place in order)
+    return b.define(kind, count, f"shufflevector {first}, {second}, <{count} x i32> <{mask}>")
+
+
+def store(function: Function, access: Access, value: Value, guards: tuple[Guard, ...]) -> None:
+    """Write an element, or one a lane; nothing is written where a guard fails."""
+    b = function.b
+    name, step, vectors = pointer(function, access)
+    kind = access.buffer.dtype
+    if kind == "bool":
+        value, kind = formulas.convert(b, value, "uint8"), "uint8"
+    mask = condition(function, guards)
+    align = SIZE[kind]
+    if step == 0 and not vectors:
+        if value.lanes > 1:
+            raise CompileError(f"{function.kernel.name}: lanes stored to one place {access}")
+        if mask is None:
+            b.emit(f"store {value}, ptr {name}, align {align}")
+            return
+        inside, after = function.fresh("write"), function.fresh("skip")
+        b.emit(f"br i1 {mask.text}, label %{inside}, label %{after}")
+        function.open(inside)
+        b.emit(f"store {value}, ptr {name}, align {align}")
+        b.emit(f"br label %{after}")
+        function.open(after)
+        return
+    assert function.lanes is not None
+    count = function.lanes.count
+    value = b.splat(value, count)
+    if step == 1 and not vectors and mask is None:
+        b.emit(f"store {value}, ptr {name}, align {align}")
+        return
+    on = b.splat(mask, count) if mask is not None else b.constant("bool", True, count)
+    if step == 1 and not vectors:
+        intrinsic = f"@llvm.masked.store.{suffix(kind, count)}.p0"
+        b.declarations.add(f"declare void {intrinsic}({value.type}, ptr, <{count} x i1>)")
+        b.emit(f"call void {intrinsic}({value}, ptr align {align} {name}, {on})")
+        return
+    pointers = addresses(function, name, kind, step, vectors, count)
+    intrinsic = f"@llvm.masked.scatter.{suffix(kind, count)}.v{count}p0"
+    b.declarations.add(f"declare void {intrinsic}({value.type}, <{count} x ptr>, <{count} x i1>)")
+    b.emit(f"call void {intrinsic}({value}, <{count} x ptr> align {align} {pointers}, {on})")
+
+
+def addresses(
+    function: Function,
+    name: str,
+    kind: str,
+    step: int,
+    vectors: list[tuple[Value, int]],
+    count: int,
+) -> str:
+    """A vector of addresses."""
+    b = function.b
+    total = Value(
+        "<" + ", ".join(f"i64 {step * lane}" for lane in range(count)) + ">", "int64", count
+    )
+    for value, stride in vectors:
+        amount = b.binary("mul", value, b.constant("int64", stride, count))
+        total = b.binary("add", total, amount)
+    fresh = b.fresh()
+    b.emit(f"{fresh} = getelementptr {LLVM_TYPES[kind]}, ptr {name}, {total}")
+    return fresh
+
+
+def turned_block(function: Function, stmt: Transpose) -> None:
+    """A block turned over in registers: halves of ever larger blocks change places."""
+    b, size = function.b, stmt.size
+    kind = stmt.source.buffer.dtype
+    type, element, align = spell(kind, size), LLVM_TYPES[kind], SIZE[kind]
+    first, _, _ = pointer(function, stmt.source)
+    rows = []
+    for row in range(size):
+        name = b.fresh()
+        b.emit(f"{name} = getelementptr {element}, ptr {first}, i64 {row * stmt.across}")
+        rows.append(b.define(kind, size, f"load {type}, ptr {name}, align {align}"))
+    block = 1
+    while block < size:
+        lower = [i if not i & block else size + i - block for i in range(size)]
+        upper = [i + block if not i & block else size + i for i in range(size)]
+        for row in range(size):
+            if row & block:
+                continue
+            pair = (rows[row], rows[row + block])
+            for place, order in ((row, lower), (row + block, upper)):
+                mask = ", ".join(f"i32 {i}" for i in order)
+                rows[place] = b.define(
+                    kind, size, f"shufflevector {pair[0]}, {pair[1]}, <{size} x i32> <{mask}>"
+                )
+        block *= 2
+    first, _, _ = pointer(function, stmt.target)
+    for column, value in enumerate(rows):
+        name = b.fresh()
+        b.emit(f"{name} = getelementptr {element}, ptr {first}, i64 {column * stmt.down}")
+        b.emit(f"store {value}, ptr {name}, align {align}")
+
+
+def memory_type(dtype: str) -> str:
+    """How an element is stored; a bool takes a byte."""
+    return "i8" if dtype == "bool" else LLVM_TYPES[dtype]
+
+
+def suffix(kind: str, lanes: int) -> str:
+    """An intrinsic's name for a vector type."""
+    scalar = {"float": "f32", "double": "f64"}.get(LLVM_TYPES[kind], LLVM_TYPES[kind])
+    return f"v{lanes}{scalar}"

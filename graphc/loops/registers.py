@@ -1,0 +1,174 @@
+"""Register tiles: the loops of a reduction become tiles whose values live in registers.
+
+    for k, j: r = 0; for s: r += a[k, s]*b[s, j]; c[k, j] = r
+    -->
+    for k by 6, j by 64:
+      r[6, 64] = 0
+      for s: for k' unrolled, j' vector: r[k', j'] += a[k + k', s]*b[s, j + j']
+      for k' unrolled, j' vector: c[k + k', j + j'] = r[k', j']
+
+Splitting, sinking the tile loops into every part of the body, and giving each register one place
+for each point of the tile are one rewrite here; reductions along the lanes get a register of lanes
+that is combined at the end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from graphc.loops.choose import Plan, choose
+from graphc.loops.ir import Access, Alloc, Buffer, Check, For, Let, Load, Stmt, Update
+from graphc.loops.lanes import widened
+from graphc.loops.nest import Nest, chain, needed
+from graphc.loops.panel import packed
+from graphc.loops.schedule import Schedule
+from graphc.loops.strip import Range, balanced, moved, split, strip_tiled, vectors
+from graphc.ops.index import Affine, affine, index
+
+UNROLL = 8
+"""Steps of an inner loop that may be written out."""
+
+
+def tiled(schedule: Schedule, nest: Nest) -> tuple[Stmt, ...]:
+    """A reduction nest in register tiles."""
+    plan = choose(nest, schedule.machine)
+    schedule.notes.append(plan.why)
+    tiles = dict(plan.tiles)
+    kept_vector = plan.vector in {f.index for f in nest.kept}
+    pieces: list[tuple[For, list[Range]]] = []
+    for loop in nest.kept:
+        if loop.index == plan.vector:
+            size = plan.lanes * plan.vectors
+            pieces.append((loop, split(loop, size, plan.lanes, schedule.machine.masked)))
+        elif loop.index in tiles:
+            pieces.append((loop, balanced(loop, tiles[loop.index])))
+        else:
+            pieces.append((loop, []))
+    ordered = outer_order(pieces, plan)
+    vector = plan.vector if kept_vector else None
+    return nested(schedule, nest, plan, ordered, vector, {}, {})
+
+
+def outer_order(pieces: list[tuple[For, list[Range]]], plan: Plan) -> list[tuple[For, list[Range]]]:
+    """Loops that are not tiled outermost, then the vector index, then the other tiles."""
+    plain = [p for p in pieces if not p[1]]
+    panel = [p for p in pieces if p[1] and p[0].index == plan.vector]
+    rest = [p for p in pieces if p[1] and p[0].index != plan.vector]
+    return [*plain, *panel, *rest]
+
+
+def nested(
+    schedule: Schedule,
+    nest: Nest,
+    plan: Plan,
+    pieces: list[tuple[For, list[Range]]],
+    vector: str | None,
+    sizes: dict[str, int],
+    values: dict[str, Affine],
+) -> tuple[Stmt, ...]:
+    """Emit the loops around the tile, one version of the tile for each size of its sides."""
+    if not pieces:
+        return register_tile(schedule, nest, plan, vector, sizes, values)
+    (loop, ranges), rest = pieces[0], pieces[1:]
+    if not ranges:
+        body = nested(schedule, nest, plan, rest, vector, sizes, values)
+        return (replace(loop, body=body),)
+    result: list[Stmt] = []
+    inner, outside = f"{loop.index}.t", f"{loop.index}.o"
+    for piece in ranges:
+        single = piece.single
+        at = affine([(inner, 1)], single) if single is not None else index(outside)
+        at = at if single is not None else at + index(inner)
+        copies: tuple[Stmt, ...] = ()
+        here = nest
+        if loop.index == vector:
+            copies, here = packed(schedule, nest, loop, piece.size, plan.lanes, at)
+        sizes = {**sizes, loop.index: piece.size}
+        body = (
+            *copies,
+            *nested(schedule, here, plan, rest, vector, sizes, {**values, loop.index: at}),
+        )
+        if single is not None:
+            result += body
+        else:
+            result.append(For(outside, piece.start, piece.stop, piece.size, "serial", body))
+    return tuple(result)
+
+
+def register_tile(
+    schedule: Schedule,
+    nest: Nest,
+    plan: Plan,
+    vector: str | None,
+    sizes: dict[str, int],
+    values: dict[str, Affine],
+) -> tuple[Stmt, ...]:
+    """One tile: registers opened, summed into, and handed to what follows."""
+    lanes = plan.lanes
+    inside: list[For] = []
+    places: dict[str, int] = {}
+    total = 1
+    order = [n for n in sizes if n != vector] + ([vector] if vector else [])
+    for name in reversed(order):
+        places[name] = total
+        total *= sizes[name]
+    for name in order:
+        if name != vector:
+            inside.append(For(f"{name}.t", 0, sizes[name], 1, "unrolled", ()))
+    offset = affine([(f"{name}.t", place) for name, place in places.items()])
+
+    def sized(buffer: Buffer) -> Buffer:
+        assert isinstance(buffer.size, int)
+        return replace(buffer, size=buffer.size * total)
+
+    own = {s.buffer.name for s in nest.before if isinstance(s, Alloc)}
+
+    def placed(stmt: Stmt) -> Stmt:
+        def access(a: Access) -> Access:
+            if a.buffer.name not in own:
+                return a
+            return Access(sized(a.buffer), a.offset + offset, a.lookups)
+
+        match stmt:
+            case Load():
+                return replace(stmt, access=access(stmt.access))
+            case Update():
+                companion = access(stmt.companion) if stmt.companion else None
+                return replace(stmt, target=access(stmt.target), companion=companion)
+        return stmt
+
+    def sunk(stmts: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
+        """The tile's loops around statements, the vector index as lanes."""
+        body = tuple(placed(s) for s in moved(stmts, values))
+        if vector is None:
+            return chain(inside, body)
+        return chain(inside, vectors(schedule, f"{vector}.t", sizes[vector], lanes, body))
+
+    allocs = tuple(Alloc(sized(s.buffer)) for s in nest.before if isinstance(s, Alloc))
+    starts = tuple(s for s in nest.before if isinstance(s, Update))
+    shared = tuple(s for s in nest.before if isinstance(s, Load | Let | Check))
+    inner = (*needed(shared, nest.inner), *nest.inner)
+    opening: tuple[Stmt, ...] = sunk((*needed(shared, starts), *starts))
+    closing: tuple[Stmt, ...] = ()
+    loops = list(nest.summed)
+    if plan.vector is not None and vector is None:
+        loop = nest.loop(plan.vector)
+        body = tuple(placed(s) for s in moved(inner, values))
+        more, lanewise, closing = widened(schedule, body, lanes, loop.index, inside)
+        opening = (*opening, *more)
+        pieces: list[Stmt] = []
+        for piece in split(loop, lanes, lanes, True):
+            pieces += strip_tiled(loop.index, piece, lanes, inside, lanewise)
+        summed = chain(loops[:-1], tuple(pieces))
+    else:
+        if small(loops[-1], total // lanes if vector else total):
+            loops[-1] = replace(loops[-1], kind="unrolled")
+        summed = chain(loops, sunk(inner))
+    after = sunk((*needed(shared, nest.after), *nest.after))
+    return (*allocs, *opening, *summed, *closing, *after)
+
+
+def small(loop: For, accumulators: int) -> bool:
+    """Whether an inner loop is short enough to be written out."""
+    count = loop.extent
+    return count is not None and count <= UNROLL and count * accumulators <= 120

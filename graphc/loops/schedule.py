@@ -1,0 +1,16 @@
+"""What the schedules of a kernel's nests share: the machine, what is said of them, fresh names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from graphc.loops.machine import Machine
+
+
+@dataclass
+class Schedule:
+    """One kernel being scheduled. `notes` say what was chosen and why."""
+
+    machine: Machine
+    notes: list[str] = field(default_factory=list)
+    serial: int = 0

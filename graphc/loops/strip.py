@@ -1,0 +1,125 @@
+"""Pieces of a loop: tiles and what remains of them, whole vectors, short and masked ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphc.loops.ir import For, Stmt, rename
+from graphc.loops.nest import chain
+from graphc.loops.schedule import Schedule
+from graphc.ops.index import Affine, Bound, Runtime, affine, index
+
+
+@dataclass(frozen=True)
+class Range:
+    """One piece of a loop: index = base + 0, 1, ... size-1 for base in start, start + size, ..."""
+
+    start: Bound
+    stop: Bound
+    size: int
+
+    @property
+    def single(self) -> int | None:
+        """Where it starts, if it is one step of a known size."""
+        if isinstance(self.start, int) and isinstance(self.stop, int):
+            return self.start if self.stop - self.start == self.size else None
+        return None
+
+
+def split(loop: For, size: int, lanes: int, masked: bool) -> list[Range]:
+    """Whole tiles of `size`, and what remains."""
+    stop = loop.stop
+    if isinstance(stop, int):
+        whole = stop // size * size
+        pieces = []
+        if whole:
+            pieces.append(Range(0, whole, size))
+        if stop > whole:
+            pieces.append(Range(whole, stop, stop - whole))
+        return pieces
+    whole_part = Runtime(stop.name, stop.scale, size)
+    return [Range(0, whole_part, size), Range(whole_part, stop, lanes)]
+
+
+def balanced(loop: For, size: int) -> list[Range]:
+    """Tiles of at most `size`, of two neighbouring sizes; one by one at a run-time end."""
+    stop = loop.stop
+    if not isinstance(stop, int):
+        whole = Runtime(stop.name, stop.scale, size)
+        return [Range(0, whole, size), Range(whole, stop, 1)]
+    count = -(-stop // size)
+    small_size, larger = divmod(stop, count)
+    pieces = []
+    if larger:
+        pieces.append(Range(0, larger * (small_size + 1), small_size + 1))
+    if larger < count:
+        pieces.append(Range(larger * (small_size + 1), stop, small_size))
+    return pieces
+
+
+def tail(piece: Range) -> bool:
+    """Whether a piece starts where a run-time number of whole tiles ends."""
+    return isinstance(piece.start, Runtime)
+
+
+def moved(stmts: tuple[Stmt, ...], values: dict[str, Affine]) -> tuple[Stmt, ...]:
+    """Statements with indices replaced."""
+    return tuple(rename(s, values) for s in stmts)
+
+
+def strip(
+    schedule: Schedule, name: str, piece: Range, lanes: int, stmts: tuple[Stmt, ...]
+) -> tuple[Stmt, ...]:
+    """A piece of the vector loop: whole vectors in a loop, or one masked or short vector."""
+    single = piece.single
+    if single is not None:
+        body = moved(stmts, {name: affine([(f"{name}.v", 1)], single)})
+        count = piece.size
+        return (For(f"{name}.v", 0, count, width(schedule, count, lanes), "vector", body),)
+    if tail(piece):
+        return (For(name, piece.start, piece.stop, lanes, "vector", stmts),)
+    body = moved(stmts, {name: affine([(f"{name}.o", 1), (f"{name}.v", 1)])})
+    inner = For(f"{name}.v", 0, piece.size, piece.size, "vector", body)
+    return (For(f"{name}.o", piece.start, piece.stop, piece.size, "serial", (inner,)),)
+
+
+def strip_tiled(
+    name: str, piece: Range, lanes: int, inside: list[For], stmts: tuple[Stmt, ...]
+) -> tuple[Stmt, ...]:
+    """A piece of a summed vector loop around the tile's unrolled loops."""
+    lane = f"{name}.v"
+
+    def wrapped(at: Affine, start: Bound, stop: Bound) -> tuple[Stmt, ...]:
+        body = moved(stmts, {name: at, f"{name}#": index(lane)})
+        return chain([*inside, For(lane, start, stop, lanes, "vector", ())], body)
+
+    single = piece.single
+    if single is not None:
+        return wrapped(affine([(lane, 1)], single), 0, piece.size)
+    if tail(piece):
+        return wrapped(index(lane), piece.start, piece.stop)
+    outside = f"{name}.o"
+    body = wrapped(affine([(outside, 1), (lane, 1)]), 0, lanes)
+    return (For(outside, piece.start, piece.stop, lanes, "serial", body),)
+
+
+def vectors(
+    schedule: Schedule, name: str, size: int, lanes: int, stmts: tuple[Stmt, ...]
+) -> tuple[Stmt, ...]:
+    """`size` elements as whole vectors, unrolled, and a short or masked one."""
+    whole, rest = divmod(size, lanes)
+    result: list[Stmt] = []
+    if whole:
+        at = affine([(f"{name}.u", lanes), (f"{name}.v", 1)])
+        inner = For(f"{name}.v", 0, lanes, lanes, "vector", moved(stmts, {name: at}))
+        result.append(For(f"{name}.u", 0, whole, 1, "unrolled", (inner,)))
+    if rest:
+        at = affine([(f"{name}.v", 1)], whole * lanes)
+        step = width(schedule, rest, lanes)
+        result.append(For(f"{name}.v", 0, rest, step, "vector", moved(stmts, {name: at})))
+    return tuple(result)
+
+
+def width(schedule: Schedule, count: int, lanes: int) -> int:
+    """The width of a short vector: masked to full width where masks are cheap."""
+    return lanes if schedule.machine.masked and count > 1 else count
