@@ -71,6 +71,7 @@ def build(source: Graph, target: str | None = None) -> tuple[Stages, engine.Load
         fused = cut(graph)  # nodes  -> groups
     with log.timed("memory"):
         plan = plan_memory(fused)  # groups -> an order and slots
+    verify_groups(fused, plan.groups)
     tags: list[Node] = []
     with log.timed("lower"):  # groups -> loop nests
         lowered = [

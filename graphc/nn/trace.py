@@ -16,9 +16,6 @@ from graphc.graph.site import layer
 from graphc.ops.random import streams
 from graphc.types import TensorType, dtype_name
 
-InputSpec = TensorType | Node | tuple[Any, ...] | Sequence[int | str]
-"""An input's type: a shape, a pair (shape, dtype), a TensorType, or a node to use as it is."""
-
 Result = TypeVar("Result")
 
 

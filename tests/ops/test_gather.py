@@ -111,3 +111,11 @@ def test_errors() -> None:
         scatter_add(x, i, x)
     with pytest.raises(ShapeError, match="two axes"):
         embedding(i, i)
+
+
+def test_a_bad_index_names_the_op_that_was_called() -> None:
+    table, where = input("table", (3, 4)), input("where", (2,), "int64")
+    values = {"table": np.ones((3, 4), np.float32), "where": [1, 3]}
+    for rows, name in ((gather(table, where), "gather"), (embedding(where, table), "embedding")):
+        with pytest.raises(IndexError, match=f"^{name}: index 3 at position .1,. is not in"):
+            evaluate([rows], values)
