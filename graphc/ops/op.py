@@ -13,6 +13,7 @@ import sympy
 from graphc.errors import ShapeError, UnsupportedOpError
 from graphc.graph.node import Node
 from graphc.ops import numeric
+from graphc.ops.compose import shortened
 from graphc.ops.formula import RESULT, Derivatives
 from graphc.ops.make import ELEMENTWISE, apply, as_nodes, fail
 from graphc.ops.scalar import Expr, argument
@@ -50,7 +51,7 @@ class Op:
         self.check(nodes, attributes)
         attributes = {**self.defaults, **attributes}
         expr, derivatives = self.formula(attributes)
-        return apply(
+        node = apply(
             self.name,
             self.signature or ELEMENTWISE[len(self.args)],
             self.args,
@@ -61,6 +62,7 @@ class Op:
             dtype=self.result,
             derivatives=derivatives,
         )
+        return shortened(node)
 
     def check(self, nodes: list[Node], attributes: dict[str, Any]) -> None:
         """Refuse a wrong number of operands, or attributes that the op does not have."""

@@ -146,7 +146,9 @@ class Program:
         """The inputs in order. Raises InputError naming what is missing or unknown."""
         names = [n.op.name for n in self.inputs]
         if len(args) > len(names):
-            raise InputError(f"{len(args)} inputs given; the program takes {', '.join(names)}")
+            raise InputError(
+                f"{len(args)} inputs given; the program takes {', '.join(names) or 'none'}"
+            )
         given = dict(zip(names, args, strict=False))
         for name, value in kwargs.items():
             if name not in names:
