@@ -8,7 +8,6 @@ of the operands must agree; `splat` widens a scalar.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -152,18 +151,9 @@ class Builder:
         arguments = ", ".join(str(o) for o in operands)
         return self.define(kind, first.lanes, f"call {result} @{name}.{suffix}({arguments})")
 
-    def fma(self, a: Value, b: Value, c: Value) -> Value:
-        """a*b + c rounded once."""
-        return self.intrinsic("llvm.fma", a, b, c)
-
     def fmuladd(self, a: Value, b: Value, c: Value) -> Value:
         """a*b + c, rounded once where the target has the instruction."""
         return self.intrinsic("llvm.fmuladd", a, b, c)
-
-    def call(self, dtype: str, lanes: int, function: str, operands: Iterable[Value]) -> Value:
-        """Call a function defined in the same module."""
-        arguments = ", ".join(str(o) for o in operands)
-        return self.define(dtype, lanes, f"call {spell(dtype, lanes)} @{function}({arguments})")
 
     def flat(self) -> list[str]:
         """The lines in order, those of nested lists where the lists stand."""

@@ -161,10 +161,6 @@ class Kernel:
     written: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
 
-    def noted(self, note: str) -> Kernel:
-        """The kernel with one more reason to print."""
-        return replace(self, notes=(*self.notes, note))
-
 
 def walk(body: tuple[Stmt, ...]) -> Iterator[Stmt]:
     """Every statement, outer before inner."""

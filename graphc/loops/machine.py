@@ -12,7 +12,6 @@ class Machine:
     vector_bytes: int
     registers: int
     masked: bool
-    level1: int = 48 << 10
     level2: int = 2 << 20
 
     def lanes(self, element: int) -> int:
