@@ -17,14 +17,15 @@ from graphc.llvm.module import CALL_NAME, ENTRY_NAME, Call, Module, emit
 from graphc.loops import show as loops
 from graphc.loops.ir import Kernel
 from graphc.loops.lower import lower
-from graphc.loops.machine import Machine
 from graphc.loops.order import order
 from graphc.loops.parallel import parallel
 from graphc.loops.scan import lower_scan
 from graphc.loops.tile import tile
 from graphc.loops.verify import verify as verify_kernel
+from graphc.machine import Machine
 from graphc.passes import layout
-from graphc.passes.bodies import prepare
+from graphc.passes.arrange import arrange
+from graphc.passes.bodies import prepare, unify
 from graphc.passes.border import border
 from graphc.passes.fold import fold
 from graphc.passes.fuse import fuse, separate
@@ -38,7 +39,15 @@ from graphc.passes.verify import verify as verify_groups
 from graphc.runtime.program import Program, Stages
 from graphc.types import SIZE
 
-GRAPH_PASSES: tuple[Callable[[Graph], Graph], ...] = (fold, simplify, invert, border, pack)
+GRAPH_PASSES: tuple[Callable[[Graph, Machine], Graph], ...] = (
+    unify,
+    fold,
+    simplify,
+    invert,
+    arrange,
+    border,
+    pack,
+)
 LOOP_PASSES: tuple[Callable[[Kernel, Machine], Kernel], ...] = (order, tile, parallel)
 
 
@@ -66,7 +75,7 @@ def build(source: Graph, target: str | None = None) -> tuple[Stages, engine.Load
     """Every stage in order. Each is verified, timed, and dumped where that is asked for."""
     log, machine = Log(), engine.target(target)
     verify(source)
-    graph = run_passes(source, log)  # nodes  -> nodes
+    graph = run_passes(source, log, machine.model)  # nodes  -> nodes
     with log.timed("fuse"):
         fused = cut(graph)  # nodes  -> groups
     with log.timed("memory"):
@@ -113,16 +122,16 @@ def build(source: Graph, target: str | None = None) -> tuple[Stages, engine.Load
     return stages, loaded
 
 
-def run_passes(graph: Graph, log: Log) -> Graph:
+def run_passes(graph: Graph, log: Log, machine: Machine) -> Graph:
     """The graph passes in order, then the same on the bodies of scans."""
     passes = tuple(p for p in GRAPH_PASSES if p.__name__ not in skipped())
     for step in passes:
         with log.timed(step.__name__):
-            graph = step(graph)
+            graph = step(graph, machine)
         verify(graph)
         log.dump(step.__name__, 3, partial(show, graph))
     with log.timed("bodies"):
-        return prepare(graph, passes)
+        return prepare(graph, passes, machine)
 
 
 def cut(graph: Graph) -> Fused:

@@ -18,7 +18,7 @@ import sympy
 
 from graphc.errors import CompileError
 from graphc.llvm import cache
-from graphc.loops.machine import Machine
+from graphc.machine import Machine
 
 LEVELS: dict[str, tuple[str, ...]] = {
     "sse2": (),

@@ -10,8 +10,8 @@ import itertools
 from dataclasses import dataclass
 
 from graphc.loops.ir import Access, Alloc, For, Let, Load, Update
-from graphc.loops.machine import Machine
 from graphc.loops.nest import Nest, accesses, depending, extent, forms
+from graphc.machine import Machine
 from graphc.types import SIZE
 
 LATENCY = 4.0
@@ -19,6 +19,9 @@ PANEL = 32 << 10
 """Bytes of the vectors' operand beyond which they come from the second cache level,"""
 LINE = 2.7
 """at this many cycles a line."""
+PAGE = 4096
+FAR = 0.01
+"""The part of a step that each further page costs."""
 GATHER = 1.0
 """Cycles per element of a vector whose lanes do not lie side by side."""
 
@@ -127,9 +130,8 @@ def plans(nest: Nest, loop: For, lanes: int, machine: Machine) -> list[tuple[flo
             accumulators *= size
             waste *= fill(extent(nest.loop(name)), size) ** 0.25
         per_point = cycles / (accumulators * lanes) / waste
-        tail = (20 + 1.5 * accumulators) / (accumulators * lanes * points)
-        if summed:
-            tail = (20 + 8.0 * accumulators) / (accumulators * points)
+        ends = 1.5 + (8.0 if summed else end_cost(nest, loop, lanes))
+        tail = (20 + ends * accumulators) / (accumulators * points * (1 if summed else lanes))
         shape = "x".join(str(size) for _, size in tiles) or "1"
         kind = "summed" if summed else "kept"
         why = (
@@ -138,6 +140,28 @@ def plans(nest: Nest, loop: For, lanes: int, machine: Machine) -> list[tuple[flo
         )
         found.append((per_point + tail, Plan(loop.index, lanes, vectors, tiles, why)))
     return found
+
+
+def end_cost(nest: Nest, loop: For, lanes: int) -> float:
+    """Port cycles of what follows a sum, for each accumulator: loads and stores of a vector."""
+    moving = depending((*nest.before, *nest.inner, *nest.after), loop.index)
+    found = accesses([s for s in nest.after if not isinstance(s, For)])
+    return sum(load_cost(access, loop.index, lanes, moving) for access in found)
+
+
+def pages(nest: Nest, tiles: tuple[tuple[str, int], ...]) -> float:
+    """Pages that one step of a tile touches beyond one for each operand."""
+    total = 0.0
+    for access in accesses(nest.inner):
+        reach = sum(
+            abs(access.offset.coefficient(name)) * (size - 1) * SIZE[access.buffer.dtype]
+            for name, size in tiles
+        )
+        rows = 1
+        for name, size in tiles:
+            rows *= size if access.offset.coefficient(name) else 1
+        total += min(reach / PAGE, rows - 1)
+    return total
 
 
 def shapes(
@@ -211,4 +235,5 @@ def step_cost(
             if panel > PANEL and loop not in nest.summed:
                 lines += LINE * times
     cycles = max(accumulators * updates / 2, loads, LATENCY, lines) + lets * accumulators * 2
+    cycles *= 1 + FAR * pages(nest, tiles)
     return cycles + 0.06 * loads, accumulators * updates + held + 1

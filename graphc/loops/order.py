@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from graphc.loops.ir import Alloc, For, Kernel, Load, Stmt, Update, rename, walk
-from graphc.loops.machine import Machine
 from graphc.loops.nest import accesses, forms
+from graphc.machine import Machine
 from graphc.ops.index import Affine, Bound, Runtime, affine
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from graphc.loops.ir import Alloc, Check, For, Kernel, Load, Stmt, Transpose, Update, walk
-from graphc.loops.machine import Machine
+from graphc.machine import Machine
 
 
 def parallel(kernel: Kernel, machine: Machine) -> Kernel:

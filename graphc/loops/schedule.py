@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from graphc.loops.machine import Machine
+from graphc.machine import Machine
 
 
 @dataclass

@@ -11,12 +11,12 @@ from dataclasses import replace
 
 from graphc.loops.ir import For, Kernel, Stmt
 from graphc.loops.lanes import lanes_only, open_reduction
-from graphc.loops.machine import Machine
 from graphc.loops.map import mapped, transposed
 from graphc.loops.nest import parse
 from graphc.loops.registers import tiled
 from graphc.loops.schedule import Schedule
 from graphc.loops.stream import streamed
+from graphc.machine import Machine
 
 
 def tile(kernel: Kernel, machine: Machine) -> Kernel:

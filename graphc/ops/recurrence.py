@@ -6,10 +6,11 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from graphc.graph import leaf
-from graphc.graph.graph import Graph
+from graphc.graph.graph import Graph, postorder
 from graphc.graph.node import Node, make, operators
+from graphc.graph.rewrite import substitute
 from graphc.ops.formula import Formula
-from graphc.ops.index import Affine
+from graphc.ops.index import Affine, index
 from graphc.ops.make import fill
 from graphc.ops.pullback import pull_back
 from graphc.ops.slicing import part
@@ -107,8 +108,10 @@ class Scan:
     ) -> dict[int, Node]:
         """Cotangents of operands by one scan the other way, whose body is this body's pullback.
 
-        Its carries are the cotangents of this one's, and the sums for what the steps share. What a
-        step's derivative does not read is not among its operands.
+        Its carries are the cotangents of this one's. What the steps share gets a sum over all of
+        them: made at once from the stacks of what it is a sum of, or else carried along. What a
+        step's derivative does not read is not among its operands; what it reads and would cost a
+        contraction to make again, the forward run gives out beside its results.
         """
         given = {n.op.output: g for n, g in cotangents.items() if isinstance(n.op, Scan)}
         count, sequences = len(self.carries), len(self.carries) + len(self.slices)
@@ -139,6 +142,9 @@ class Scan:
         )
         back = dict(zip([*floats, *wanted], pulled, strict=True))
 
+        run, kept = self.keeping(pulled)
+        saved = {n: new("saved", i, n.type) for i, n in enumerate(kept)}
+        back = {p: b if b is None else substitute(b, saved) for p, b in back.items()}
         here = slice(self.before(0), self.before(0) + self.length)
         starts, carries, following = [], [], []
         for j in floats:
@@ -148,30 +154,121 @@ class Scan:
             local = [arriving[j]] if j in arriving else []
             local += [flow for flow in [back[j]] if flow is not None]
             following.append(_sum(local) if local else fill(0, type))
-        sums = [p for p in wanted if p >= sequences and back[p] is not None]
-        for p in sums:
-            total = new("grad.shared", p, self.placeholders[p].type)
-            starts.append(fill(0, total.type))
-            carries.append(total)
-            following.append(_sum([total, *(b for b in [back[p]] if b is not None)]))
-        slices = {c: part(self.result(j, node.inputs), 0, here) for j, c in enumerate(self.carries)}
-        slices |= {x: operands[x] for x in self.slices}
-        slices |= {
+        stack = {c: part(run.result(j, node.inputs), 0, here) for j, c in enumerate(self.carries)}
+        stack |= {x: operands[x] for x in self.slices}
+        stack |= {
             g: part(given[j], 0, here) if j < count else given[j] for j, g in arriving.items()
         }
+        stack |= {p: run.stacked(n, node.inputs) for n, p in saved.items()}
+        shared = {s: operands[s] for s in self.shared}
         steps = {p: b for p, b in back.items() if count <= p < sequences and b is not None}
+        outputs = dict.fromkeys(steps.values())
+        sums: dict[int, list[Node]] = {}
+        for p in wanted:
+            contribution = back[p]
+            if p < sequences or contribution is None:
+                continue
+            sums[p], rest = summable(contribution)
+            for term in sums[p]:
+                outputs |= dict.fromkeys(moving(term, [*stack, *flowing.values()], stack))
+            if rest:
+                total = new("grad.shared", p, self.placeholders[p].type)
+                starts.append(fill(0, total.type))
+                carries.append(total)
+                following.append(_sum([total, *rest]))
+                floats.append(p)
         results = run_steps(
-            [*following, *steps.values()],
+            [*following, *outputs],
             dict(zip(carries, starts, strict=True)),
-            slices,
-            {s: operands[s] for s in self.shared},
+            stack,
+            shared,
             self.length,
             not self.reverse,
         )
+        stack |= dict(zip(outputs, results[len(carries) :], strict=True))
         finals = [part(r, 0, self.first) for r in results[: len(carries)]]
-        flows = dict(zip([*floats, *sums], finals, strict=True))
-        flows |= dict(zip(steps, results[len(carries) :], strict=True))
+        flows = dict(zip(floats, finals, strict=True))
+        flows |= {p: stack[b] for p, b in steps.items()}
+        for p, terms in sums.items():
+            flow = [over_steps(term, stack, shared, self.length) for term in terms]
+            flows[p] = _sum([*flow, *([flows[p]] if p in flows else [])])
         return {p: flow for p, flow in flows.items() if p in positions}
+
+    def keeping(self, pulled: Sequence[Node | None]) -> tuple[Scan, list[Node]]:
+        """The run that also gives out what its pullback reads and cannot cheaply make again."""
+        inside = set(self.body.nodes)
+        found = postorder([root for root in pulled if root is not None])
+        read = {i for n in found if n not in inside for i in n.inputs if i in inside}
+        costly: set[Node] = set()
+        kept = []
+        for node in self.body.nodes:
+            if not contraction(node) and not any(i in costly for i in node.inputs):
+                continue
+            if node in read:
+                kept.append(node)
+            else:
+                costly.add(node)
+        outputs = dict.fromkeys([*self.body.outputs, *kept])
+        if len(outputs) == len(dict.fromkeys(self.body.outputs)):
+            return self, kept
+        more = [n for n in kept if n not in self.body.outputs]
+        return replace(self, body=Graph((*self.body.outputs, *more))), kept
+
+    def stacked(self, value: Node, operands: tuple[Node, ...]) -> Node:
+        """The stack (length, ...) of what a step gives out or carries on."""
+        output = self.body.outputs.index(value)
+        result = self.result(output, operands)
+        if output >= len(self.carries):
+            return result
+        return part(result, 0, slice(self.after(0), self.after(0) + self.length))
+
+
+def contraction(node: Node) -> bool:
+    """Whether a node costs far more than its size: a sum that reads elements again, or a scan."""
+    return isinstance(node.op, Scan) or (isinstance(node.op, Formula) and node.op.reuses)
+
+
+def summable(node: Node) -> tuple[list[Node], list[Node]]:
+    """A step's contribution to a sum over all steps: terms that are sums themselves, and the rest.
+
+    [i] = a[i] + b[i] is taken apart.
+    """
+    op = node.op
+    if not isinstance(op, Formula) or op.how != "sum":
+        return [], [node]
+    if op.pointwise and op.expr == sum(op.args) and all(r == op.writes for r in op.reads):
+        parts = [summable(operand) for operand in node.inputs]
+        if all(operand.type == node.type for operand in node.inputs):
+            return [t for terms, _ in parts for t in terms], [r for _, rest in parts for r in rest]
+    return ([node], []) if op.summed else ([], [node])
+
+
+def moving(term: Node, placeholders: Sequence[Node], known: Mapping[Node, Node]) -> list[Node]:
+    """The operands of a term that differ from step to step and are not yet known as stacks."""
+    varying = set(placeholders)
+    for node in postorder(term.inputs):
+        if any(operand in varying for operand in node.inputs):
+            varying.add(node)
+    return [operand for operand in term.inputs if operand in varying and operand not in known]
+
+
+def over_steps(
+    term: Node, stacks: Mapping[Node, Node], shared: Mapping[Node, Node], length: int
+) -> Node:
+    """[i] += f(x[r]) at every step   ->   [i] += f(xs[t, r])   over the stacks of the operands."""
+    op = term.op
+    assert isinstance(op, Formula)
+    step = "t"
+    while step in op.extents:
+        step += "'"
+    reads = tuple(
+        (index(step), *read) if operand in stacks else read
+        for operand, read in zip(term.inputs, op.reads, strict=True)
+    )
+    inputs = tuple(stacks[i] if i in stacks else substitute(i, shared) for i in term.inputs)
+    domain = ((step, length), *op.domain)
+    whole = Formula(op.name, op.args, op.expr, reads, op.writes, domain)
+    return whole.canonical()(inputs, term.type)
 
 
 def _only_at(cotangent: Node, position: int) -> bool:

@@ -10,22 +10,50 @@ from graphc.graph import leaf
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node, make
 from graphc.graph.rewrite import rewrite, substitute
+from graphc.machine import Machine
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine
 from graphc.ops.recurrence import Scan
 from graphc.passes.group import Body, Fused
 
-GraphPass = Callable[[Graph], Graph]
+GraphPass = Callable[[Graph, Machine], Graph]
 Fuse = Callable[[Graph], Fused]
 Planner = Callable[[Fused], Any]
 
 
-def prepare(graph: Graph, passes: tuple[GraphPass, ...]) -> Graph:
-    """Run graph passes on the bodies of all scans, and apply `final` and `hoisted`."""
+def unify(graph: Graph, machine: Machine) -> Graph:
+    """Apply `final`, once runs of the same steps on the same operands are one run."""
+    scans = [n.op for n in graph.nodes if isinstance(n.op, Scan)]
+    if not scans:
+        return graph
+    widest: dict[object, Scan] = {}
+    for scan in scans:
+        key = replace(scan, output=0, body=NOTHING)
+        if key not in widest or len(widest[key].body.outputs) < len(scan.body.outputs):
+            widest[key] = scan
+
+    def joined(node: Node) -> Node | None:
+        """scan(a, b) beside scan(a, b, c)   ->   the second alone."""
+        if not isinstance(node.op, Scan):
+            return None
+        wide = widest.get(replace(node.op, output=0, body=NOTHING))
+        own = node.op.body.outputs
+        if wide is None or wide.body == node.op.body or wide.body.outputs[: len(own)] != own:
+            return None
+        return make(replace(wide, output=node.op.output), node.inputs, node.type)
+
+    return rewrite(rewrite(graph, [joined]), [final])
+
+
+NOTHING = Graph(())
+
+
+def prepare(graph: Graph, passes: tuple[GraphPass, ...], machine: Machine) -> Graph:
+    """Run graph passes on the bodies of all scans, and apply `hoisted`."""
     if not any(isinstance(n.op, Scan) for n in graph.nodes):
         return graph
-    bodies = Bodies(passes)
-    return rewrite(rewrite(graph, [final]), [bodies.passed])
+    bodies = Bodies(passes, machine)
+    return rewrite(graph, [bodies.passed])
 
 
 def final(node: Node) -> Node | None:
@@ -47,8 +75,8 @@ def final(node: Node) -> Node | None:
 class Bodies:
     """Passes bodies through the graph passes, each once."""
 
-    def __init__(self, passes: tuple[GraphPass, ...]) -> None:
-        self.passes = passes
+    def __init__(self, passes: tuple[GraphPass, ...], machine: Machine) -> None:
+        self.passes, self.machine = passes, machine
         self.done: dict[Scan, Scan] = {}
         self.made: set[Scan] = set()
 
@@ -61,8 +89,8 @@ class Bodies:
         if family not in self.done:
             body = op.body
             for step in self.passes:
-                body = step(body)
-            self.done[family] = replace(family, body=prepare(body, self.passes))
+                body = step(body, self.machine)
+            self.done[family] = replace(family, body=prepare(body, self.passes, self.machine))
         scan, inputs = hoisted(self.done[family], node.inputs)
         self.made.add(scan)
         return make(replace(scan, output=op.output), inputs, node.type)

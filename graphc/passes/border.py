@@ -9,13 +9,14 @@ from __future__ import annotations
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
 from graphc.graph.rewrite import rewrite
+from graphc.machine import Machine
 from graphc.ops import scalar
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, index, stays
 from graphc.types import Extent, TensorType
 
 
-def border(graph: Graph) -> Graph:
+def border(graph: Graph, machine: Machine) -> Graph:
     """Apply `padded` everywhere."""
     return rewrite(graph, [padded])
 

@@ -11,6 +11,7 @@ from graphc.graph import leaf
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
 from graphc.graph.rewrite import rewrite
+from graphc.machine import Machine
 from graphc.ops import numeric, reference, scalar
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, Index, Lookup, stays
@@ -21,7 +22,7 @@ LARGEST = 1 << 20
 T = TypeVar("T")
 
 
-def fold(graph: Graph) -> Graph:
+def fold(graph: Graph, machine: Machine) -> Graph:
     """Apply `inlined`, `counted` and `computed` everywhere."""
     return rewrite(graph, [inlined, counted, computed])
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
 from graphc.graph.rewrite import rewrite
+from graphc.machine import Machine
 from graphc.ops import scalar
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, Lookup, index
@@ -19,7 +20,7 @@ from graphc.types import Extent, Shape
 Shapes = tuple[Shape, ...]
 
 
-def invert(graph: Graph) -> Graph:
+def invert(graph: Graph, machine: Machine) -> Graph:
     """Apply `gathered` everywhere."""
     return rewrite(graph, [gathered])
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
 from graphc.graph.rewrite import rewrite
+from graphc.machine import Machine
 from graphc.ops.formula import Formula
-from graphc.ops.index import Affine, Index, index
-from graphc.ops.scalar import argument
-from graphc.types import TensorType, is_float
+from graphc.ops.index import Affine, Index
+from graphc.passes.arrange import permuted
+from graphc.types import is_float
 
 REUSE = 24
 """How often an element must be read for a copy to pay."""
@@ -22,7 +23,7 @@ SHORTEST = 8
 NOMINAL = 128
 
 
-def pack(graph: Graph) -> Graph:
+def pack(graph: Graph, machine: Machine) -> Graph:
     """Apply `turned` everywhere."""
     return rewrite(graph, [turned])
 
@@ -41,7 +42,7 @@ def turned(node: Node) -> Node | None:
         order = better(op, read, last.plain, operand)
         if order is None:
             continue
-        copy = permuted(operand, order)
+        copy = permuted(operand, order, "packed")
         reads = (
             *op.reads[:position],
             tuple(read[axis] for axis in order),
@@ -73,15 +74,3 @@ def better(op: Formula, read: Index, lanes: str, operand: Node) -> tuple[int, ..
     if times < REUSE or op.extents[str(places[-1])] == 1:
         return None
     return (*(axis for axis in range(len(read)) if axis != at), at)
-
-
-def permuted(node: Node, order: tuple[int, ...]) -> Node:
-    """A copy of a node with its axes in another order."""
-    symbol = argument("x")
-    names = [f"b{axis}" for axis in range(len(order))]
-    domain = tuple((names[i], node.shape[axis]) for i, axis in enumerate(order))
-    read = [index(names[order.index(axis)]) for axis in range(len(order))]
-    op = Formula(
-        "packed", (symbol,), symbol, (tuple(read),), tuple(index(n) for n in names), domain
-    )
-    return op((node,), TensorType(node.dtype, tuple(node.shape[a] for a in order)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
 from graphc.graph.rewrite import rewrite
+from graphc.machine import Machine
 from graphc.ops import scalar
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, Index, Lookup, stays
@@ -12,7 +13,7 @@ from graphc.ops.make import fill
 from graphc.passes.fold import computed, counted, inlined, without
 
 
-def simplify(graph: Graph) -> Graph:
+def simplify(graph: Graph, machine: Machine) -> Graph:
     """Apply the rules everywhere, constants folded again where a rule made new ones."""
     return rewrite(graph, [identity, nothing, unused, through, inlined, counted, computed])
 

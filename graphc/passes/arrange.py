@@ -1,0 +1,260 @@
+"""Arranging: the order of axes in which what a sliding contraction makes lies in memory.
+
+A contraction that slides one operand over the other reads the slid one at a sum of two indices,
+`h + r`. Its result has an axis that the other operand alone carries (a convolution's channels):
+put last, it gives full vectors whatever the width of an image, and the contraction the form of a
+matrix product. What is pointwise on such values, or windows over them, follows, in both directions;
+so a whole region of the graph, from one contraction to the next, is decided at once. Where a value
+leaves its region in another order than its reader wants, it is copied.
+
+Orders are permutations of a node's axes; the arranged node is an ordinary node of permuted shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from graphc.graph import leaf
+from graphc.graph.graph import Graph
+from graphc.graph.node import Node
+from graphc.graph.rewrite import rebuild
+from graphc.graph.site import made_for
+from graphc.machine import Machine
+from graphc.ops import scalar
+from graphc.ops.formula import Formula
+from graphc.ops.index import Affine, index
+from graphc.types import SIZE, Extent, Shape, TensorType, is_float
+
+Order = tuple[int, ...]
+Link = tuple[int, ...]
+"""For each axis of an operand, the axis of the result that moves with it."""
+
+NARROW = 0.9
+"""Lanes along the last axis of an image are kept unless channels use at least this share of them,
+relative to the image's."""
+
+
+def arrange(graph: Graph, machine: Machine) -> Graph:
+    """[n, f, h, w] += x[n, c, h + r, w + s]*k[f, c, r, s]   ->   [n, h, w, f] += ..."""
+    seeds = {n: axis for n in graph.nodes if (axis := channel(n)) is not None}
+    if not seeds:
+        return graph
+    orders: dict[Node, Order] = {}
+    for region in regions(graph, seeds):
+        orders |= region.orders(machine)
+    if not orders:
+        return graph
+    arranger = Arranger(graph, orders)
+    return graph.replaced(arranger.logical)
+
+
+# --- what to arrange ------------------------------------------------------------------------
+
+
+def channel(node: Node) -> int | None:
+    """The axis of a sliding contraction's result that only one, unslid, operand carries."""
+    op = node.op
+    if not isinstance(op, Formula) or op.how != "sum" or not op.reuses or len(node.shape) < 3:
+        return None
+    if not op.plain or not is_float(node.dtype):
+        return None
+    if not any(len(e.names) > 1 for r in op.reads for e in r if isinstance(e, Affine)):
+        return None
+    kept = {name for name in op.kept if op.extents[name] != 1}
+    for axis, e in enumerate(op.writes):
+        name = e.plain if isinstance(e, Affine) else None
+        if name is None or not isinstance(op.extents[name], int):
+            continue
+        for read in op.reads:
+            places = [e for e in read if isinstance(e, Affine)]
+            names = {n for e in places for n in e.names}
+            if names & kept == {name} and e in places:
+                return axis
+    return None
+
+
+def link(node: Node, operand: Node, position: int) -> Link | None:
+    """How the axes of an operand correspond to those of a map, or of a reduction of windows."""
+    op = node.op
+    if not isinstance(op, Formula) or op.reuses or len(operand.shape) != len(node.shape):
+        return None
+    if len(node.shape) < 3:
+        return None
+    names = []
+    for place in (op.writes, op.reads[position]):
+        if not all(isinstance(e, Affine) for e in place):
+            return None
+        names.append([set(e.names) for e in place if isinstance(e, Affine)])
+    written, read = names
+    found = []
+    for axis in read:
+        meeting = [i for i, other in enumerate(written) if axis & other]
+        if len(meeting) != 1:
+            return None
+        found.append(meeting[0])
+    return tuple(found) if len(set(found)) == len(found) else None
+
+
+@dataclass
+class Region:
+    """Nodes whose axes move together, and which axis of each is the channel's."""
+
+    seeds: list[Node] = field(default_factory=list)
+    channels: dict[Node, int] = field(default_factory=dict)
+    pinned: bool = False
+    torn: bool = False
+
+    def orders(self, machine: Machine) -> dict[Node, Order]:
+        """The orders of the region's nodes, channels last, where that uses more lanes."""
+        if self.torn or not self.gains(machine):
+            return {}
+        nodes = self.seeds if self.pinned else list(self.channels)
+        found = {}
+        for node in nodes:
+            axis = self.channels[node]
+            order = (*(a for a in range(len(node.shape)) if a != axis), axis)
+            if order != tuple(range(len(order))):
+                found[node] = order
+        return found
+
+    def gains(self, machine: Machine) -> bool:
+        """Whether lanes along channels are used better than lanes along the last axis."""
+        here = there = 0.0
+        for node in self.seeds:
+            assert isinstance(node.op, Formula)
+            lanes = machine.lanes(SIZE[node.dtype])
+            work = volume(node.op)
+            here += work / use(node.shape[self.channels[node]], lanes)
+            there += work / max(use(extent, lanes) for extent in along(node))
+        return here * NARROW <= there
+
+
+def along(node: Node) -> list[Extent]:
+    """The extents that lanes could run along as things lie: of indices with unit strides."""
+    op = node.op
+    assert isinstance(op, Formula)
+    ends = [op.writes[-1], *(r[-1] for r in op.reads if r)]
+    return [op.extents[n] for e in ends if isinstance(e, Affine) for n in e.names]
+
+
+def use(extent: Extent, lanes: int) -> float:
+    """The share of lanes in use along an axis."""
+    if not isinstance(extent, int):
+        return 1.0
+    return max(extent, 1) / (-(-max(extent, 1) // lanes) * lanes)
+
+
+def volume(op: Formula) -> int:
+    """The points of a formula's domain; a run-time extent counts once."""
+    total = 1
+    for _, extent in op.domain:
+        total *= extent if isinstance(extent, int) else 1
+    return total
+
+
+def regions(graph: Graph, seeds: Mapping[Node, int]) -> list[Region]:
+    """The regions around the seeds."""
+    edges: dict[Node, list[tuple[Node, Link]]] = {n: [] for n in graph.nodes}
+    for node in graph.nodes:
+        for position, operand in enumerate(node.inputs):
+            found = link(node, operand, position)
+            if found is not None:
+                edges[operand].append((node, found))
+                back = tuple(found.index(axis) for axis in range(len(found)))
+                edges[node].append((operand, back))
+    pinned = {value for _, value in graph.updates}
+    done: set[Node] = set()
+    result = []
+    for seed in seeds:
+        if seed in done:
+            continue
+        region = Region()
+        stack = [(seed, seeds[seed])]
+        while stack:
+            node, axis = stack.pop()
+            if node in region.channels:
+                region.torn |= region.channels[node] != axis
+                continue
+            region.channels[node] = axis
+            if node in seeds:
+                region.seeds.append(node)
+                region.torn |= seeds[node] != axis
+            region.pinned |= node in pinned or isinstance(node.op, leaf.Variable)
+            stack += [(other, moved[axis]) for other, moved in edges[node]]
+        for node in [n for n in region.channels if isinstance(n.op, leaf.Leaf)]:
+            del region.channels[node]
+        done |= set(region.channels)
+        result.append(region)
+    return result
+
+
+# --- arranging it ---------------------------------------------------------------------------
+
+
+@dataclass
+class Arranger:
+    """Rewrites a graph so that nodes lie in the orders given."""
+
+    graph: Graph
+    orders: Mapping[Node, Order]
+    done: dict[Node, Node] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for node in self.graph.nodes:
+            with made_for(node.site):
+                self.done[node] = self.arranged(node)
+
+    def order(self, node: Node) -> Order:
+        """The order in which a node's axes lie."""
+        return self.orders.get(node, tuple(range(len(node.shape))))
+
+    def logical(self, node: Node) -> Node:
+        """The node's value in its declared order."""
+        if node not in self.orders:
+            return self.done[node]
+        order = self.orders[node]
+        back = tuple(order.index(axis) for axis in range(len(order)))
+        return permuted(self.done[node], back, "arranged")
+
+    def arranged(self, node: Node) -> Node:
+        """The node on arranged operands, its own axes in its order."""
+        op = node.op
+        if node not in self.orders and not any(i in self.orders for i in node.inputs):
+            return rebuild(node, tuple(self.done[i] for i in node.inputs))
+        if not isinstance(op, Formula):
+            return rebuild(node, tuple(map(self.logical, node.inputs)))
+        own = self.order(node)
+        inputs, reads = [], []
+        for position, (operand, read) in enumerate(zip(node.inputs, op.reads, strict=True)):
+            order = self.order(operand)
+            value = self.done[operand]
+            moved = link(node, operand, position)
+            if moved is not None:
+                wanted = tuple(moved.index(axis) for axis in own)
+                if wanted != order:
+                    step = tuple(order.index(axis) for axis in wanted)
+                    value, order = permuted(value, step, "arranged"), wanted
+            inputs.append(value)
+            reads.append(tuple(read[axis] for axis in order))
+        writes = tuple(op.writes[axis] for axis in own)
+        names = dict.fromkeys(n for e in writes if isinstance(e, Affine) for n in e.names)
+        names |= dict.fromkeys(op.extents)
+        domain = tuple((name, op.extents[name]) for name in names)
+        moved_op = Formula(op.name, op.args, op.expr, tuple(reads), writes, domain, op.how)
+        return moved_op(tuple(inputs), TensorType(node.dtype, reordered(node.shape, own)))
+
+
+def reordered(shape: Shape, order: Order) -> Shape:
+    """A shape with its axes in another order."""
+    return tuple(shape[axis] for axis in order)
+
+
+def permuted(node: Node, order: Order, name: str) -> Node:
+    """A copy of a node with its axes in another order."""
+    symbol = scalar.argument("x")
+    names = [f"b{axis}" for axis in range(len(order))]
+    domain = tuple((names[i], node.shape[axis]) for i, axis in enumerate(order))
+    read = tuple(index(names[order.index(axis)]) for axis in range(len(order)))
+    op = Formula(name, (symbol,), symbol, (read,), tuple(map(index, names)), domain)
+    return op((node,), TensorType(node.dtype, reordered(node.shape, order)))
