@@ -13,7 +13,17 @@ from sympy.logic.boolalg import BooleanFalse, BooleanTrue
 
 from graphc.errors import DTypeError, UnsupportedOpError
 from graphc.ops import philox
-from graphc.ops.scalar import Expr, Symbol, bounded, cast, common, dtype_of, is_nan, name_of
+from graphc.ops.scalar import (
+    Expr,
+    Symbol,
+    bounded,
+    cast,
+    common,
+    computed_in,
+    dtype_of,
+    is_nan,
+    name_of,
+)
 from graphc.types import is_float
 
 Array = np.ndarray[Any, Any]
@@ -83,6 +93,8 @@ def evaluate(
         return dtype_of(part, dtypes, default)
 
     def raw(part: Expr, want: str) -> Any:
+        if isinstance(part, sympy.Add | sympy.Mul | sympy.Pow | sympy.Piecewise):
+            want = computed_in(part, dtypes, want)
         match part:
             case sympy.Symbol():
                 return values[part]
