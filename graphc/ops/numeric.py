@@ -39,6 +39,14 @@ def _integer_safe(function: Any) -> Any:
     return safe
 
 
+def _power(x: Array, y: Array) -> Array:
+    if is_float(x.dtype.name):
+        return np.asarray(np.power(x, y))
+    x, y = (v.astype(np.uint8) if v.dtype == bool else v for v in (x, y))
+    power = np.power(x, np.maximum(y, 0))
+    return np.where(y < 0, np.where(np.abs(x) == 1, np.where(y % 2 == 0, 1, x), 0), power)
+
+
 VALUES: dict[str, Any] = {
     "exp": np.exp,
     "log": np.log,
@@ -54,7 +62,7 @@ VALUES: dict[str, Any] = {
     "sign": np.sign,
     "expm1": np.expm1,
     "log1p": np.log1p,
-    "pow": np.power,
+    "pow": _power,
     "maximum": np.maximum,
     "minimum": np.minimum,
     "floor": np.floor,
