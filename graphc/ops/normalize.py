@@ -19,7 +19,7 @@ from graphc.ops.make import apply, as_node, fail
 from graphc.ops.op import op
 from graphc.ops.scalar import Expr, argument
 from graphc.ops.shape import axis_of, letters, number, reshape
-from graphc.types import is_float
+from graphc.types import is_float, numbers
 
 X, PEAK, TOTAL = argument("x"), argument("peak"), argument("total")
 
@@ -95,7 +95,7 @@ def _spread(values: Node | None, channels: tuple[int, ...]) -> Node | None:
 
 def _trailing(name: str, x: Node, shape: int | Sequence[int]) -> list[int]:
     """The last axes of x, which have this shape."""
-    wanted = (shape,) if isinstance(shape, int) else tuple(shape)
+    wanted = numbers(shape)
     if not wanted or x.shape[-len(wanted) :] != wanted:
         raise fail(ShapeError, name, [x], f"{x.shape} does not end with the shape {wanted}")
     return list(range(x.type.rank - len(wanted), x.type.rank))

@@ -17,6 +17,7 @@ from graphc.ops.compose import shortened
 from graphc.ops.formula import RESULT, Derivatives
 from graphc.ops.make import ELEMENTWISE, apply, as_nodes, fail
 from graphc.ops.scalar import Expr, argument
+from graphc.types import whole
 
 
 @dataclass(repr=False)
@@ -49,7 +50,7 @@ class Op:
         """Apply to nodes, arrays or numbers. Keywords are the op's attributes."""
         nodes = as_nodes(operands)
         self.check(nodes, attributes)
-        attributes = {**self.defaults, **attributes}
+        attributes = {**self.defaults, **{k: whole(v) for k, v in attributes.items()}}
         expr, derivatives = self.formula(attributes)
         node = apply(
             self.name,
