@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+import graphc
 from graphc.autodiff import vjp
 from graphc.graph.leaf import Input, constant
 from graphc.graph.node import Node, make
@@ -31,8 +32,15 @@ def nodes(arrays: Sequence[Array]) -> list[Node]:
 
 
 def values(outputs: Sequence[Node], arrays: Sequence[Array]) -> list[Array]:
-    """The outputs' values where the inputs x0, x1, ... have these values."""
+    """The outputs' values where the inputs x0, x1, ... have these values, by the oracle."""
     return list(evaluate(outputs, {f"x{i}": a for i, a in enumerate(arrays)}))
+
+
+def native(outputs: Sequence[Node], arrays: Sequence[Array]) -> list[Array]:
+    """As `values`, compiled."""
+    program = graphc.compile(outputs)
+    given = {f"x{i}": a for i, a in enumerate(arrays)}
+    return list(program(**{node.op.name: given[node.op.name] for node in program.inputs}))
 
 
 def run(function: Callable[..., Any], *arrays: Any) -> Any:
@@ -63,16 +71,19 @@ def same(
     tensors = [torch.tensor(a, requires_grad=a.dtype == np.float64) for a in given]
     other = _several(theirs(*tensors))
     floats = [i for i, a in enumerate(given) if a.dtype == np.float64]
+    compiled: list[tuple[Node, Array]] = []
     for level in range(order + 1):
         found = values(mine, given)
         assert len(found) == len(other)
-        for value, tensor in zip(found, other, strict=True):
+        for node, value, tensor in zip(mine, found, other, strict=True):
             wanted = tensor.detach().numpy()
-            assert value.shape == wanted.shape, (level, value.shape, wanted.shape)
-            assert value.dtype == wanted.dtype, (level, value.dtype, wanted.dtype)
-            np.testing.assert_allclose(
-                value, wanted, rtol=tolerance, atol=tolerance, err_msg=f"derivative {level}"
-            )
+            alike(value, wanted, f"derivative {level}", tolerance)
+            compiled += [(node, wanted)] if level < 2 else []
+        if level == min(order, 1):  # values and gradients are one program
+            for value, (_, wanted) in zip(
+                native([n for n, _ in compiled], given), compiled, strict=True
+            ):
+                alike(value, wanted, "native code", tolerance)
         if level == order:
             return
         weights = [random(*v.shape, seed=k + 10 * level) for k, v in enumerate(found)]
@@ -90,6 +101,13 @@ def same(
             torch.zeros_like(tensors[i]) if g is None else g
             for i, g in zip(floats, grads, strict=True)
         ]
+
+
+def alike(value: Array, wanted: Array, what: str, tolerance: float) -> None:
+    """Assert equal types and shapes, and numbers within a tolerance."""
+    assert value.shape == wanted.shape, (what, value.shape, wanted.shape)
+    assert value.dtype == wanted.dtype, (what, value.dtype, wanted.dtype)
+    np.testing.assert_allclose(value, wanted, rtol=tolerance, atol=tolerance, err_msg=what)
 
 
 def _several(result: Any) -> list[Any]:
@@ -118,7 +136,7 @@ def single(
         wanted += torch.autograd.grad(
             other, [tensors[i] for i in floats], torch.tensor(weight), allow_unused=True
         )
-    for value, tensor in zip(values([result, *gradients], given), wanted, strict=False):
+    for value, tensor in zip(native([result, *gradients], given), wanted, strict=False):
         expected = 0 if tensor is None else tensor.detach().numpy()
         assert value.dtype == getattr(expected, "dtype", value.dtype)
         np.testing.assert_allclose(value, expected, rtol=tolerance, atol=tolerance)

@@ -9,7 +9,6 @@ import numpy as np
 
 import graphc
 from graphc import nn, ops
-from graphc.graph.leaf import Variable
 from graphc.nn.summary import nodes_of
 from graphc.nn.trace import traced
 
@@ -36,13 +35,13 @@ def run(model: nn.Module, inputs: Sequence[Array], *, training: bool = False) ->
     wanted = [n for n in nodes.values() if n.dtype.startswith("float")]
     wanted += [p.node for p in model.parameters()]
     roots = [*outputs, *graphc.grad(value, wanted)]
-    found = graphc.evaluate(
-        [*roots, *trace.updates.values()], dict(zip(names, inputs, strict=True))
-    )
-    for variable, following in zip(trace.updates, found[len(roots) :], strict=True):
-        assert isinstance(variable.op, Variable)
-        variable.op.cell.assign(following)
-    return list(found[: len(roots)])
+    given = dict(zip(names, inputs, strict=True))
+    expected = graphc.evaluate(roots, given)
+    program = graphc.compile(roots, trace.updates)
+    found = program(**{n.op.name: given[n.op.name] for n in program.inputs})
+    for mine, reference in zip(found, expected, strict=True):
+        np.testing.assert_allclose(mine, reference, rtol=1e-9, atol=1e-9)
+    return list(found)
 
 
 def compare(
