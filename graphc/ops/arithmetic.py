@@ -53,7 +53,10 @@ def floor_divide(a: Expr, b: Expr) -> Expr:
 
 @op
 def remainder(a: Expr, b: Expr) -> Expr:
-    """a - b*floor(a / b): the sign is the divisor's. da is 1, db is -floor(a / b)."""
+    """a - b*floor(a / b): the sign is the divisor's. da is 1, db is -floor(a / b).
+
+    In float64 NaN where the quotient is beyond 2**72.
+    """
     return scalar.remainder(a, b)
 
 

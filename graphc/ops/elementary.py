@@ -45,19 +45,19 @@ def logit(x: Expr) -> Expr:
 
 @op
 def sin(x: Expr) -> Expr:
-    """The sine of x radians."""
+    """The sine of x radians. In float64 NaN beyond 1e8, where float32 has no bound."""
     return sympy.sin(x)
 
 
 @op
 def cos(x: Expr) -> Expr:
-    """The cosine of x radians."""
+    """The cosine of x radians. In float64 NaN beyond 1e8, where float32 has no bound."""
     return sympy.cos(x)
 
 
 @op
 def tan(x: Expr) -> Expr:
-    """The tangent of x radians."""
+    """The tangent of x radians. In float64 NaN beyond 1e8, where float32 has no bound."""
     return sympy.tan(x)
 
 
