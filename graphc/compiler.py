@@ -57,18 +57,20 @@ def compile(
     *,
     inputs: Mapping[str, Any] | None = None,
     target: str | None = None,
+    threads: int | None = None,
 ) -> Program:
     """Graph in, callable out. Each stage is kept for inspection.
 
     `outputs`: a node, several, or a dict of named ones; or a model, traced for inference with
     `inputs` (name -> shape). `updates`: variable -> its value after the call. `target`: avx512,
-    avx2, sse2 or neon instead of the host's best.
+    avx2, sse2 or neon instead of the host's best. `threads`: how many to use at most, all that
+    this process may use for None; no bit depends on it.
     """
     if hasattr(outputs, "trace"):
         outputs = outputs.trace(inputs)
     graph = make_graph(outputs, updates)
     stages, loaded = build(graph, target)
-    return Program(stages, loaded, isinstance(outputs, Mapping))
+    return Program(stages, loaded, isinstance(outputs, Mapping), threads)
 
 
 def build(source: Graph, target: str | None = None) -> tuple[Stages, engine.Loaded | None]:

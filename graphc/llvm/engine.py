@@ -6,7 +6,7 @@ import ctypes
 import hashlib
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache as cache_forever
 from pathlib import Path
@@ -17,7 +17,7 @@ import llvmlite.binding as llvm
 import sympy
 
 from graphc.errors import CompileError
-from graphc.llvm import cache
+from graphc.llvm import cache, team
 from graphc.machine import Machine
 
 LEVELS: dict[str, tuple[str, ...]] = {
@@ -47,6 +47,10 @@ LEVELS["avx512"] = (
     "evex512",
 )
 TRIPLES = {"neon": "aarch64-unknown-linux-gnu"}
+ATTRIBUTES = (
+    'attributes #0 = {{ nounwind "no-trapping-math"="true" "target-cpu"="{cpu}" '
+    '"target-features"="{features}" "prefer-vector-width"="{bits}" }}'
+)
 WIDTHS = {"avx512": 64, "avx2": 32, "sse2": 16, "neon": 16}
 
 
@@ -65,7 +69,12 @@ class Target:
     @property
     def model(self) -> Machine:
         """What schedules are chosen by."""
-        return Machine(self.vector_bytes, self.registers, masked=self.name == "avx512")
+        return Machine(
+            self.vector_bytes,
+            self.registers,
+            masked=self.name == "avx512",
+            threads=team.architecture(self.triple) is not None,
+        )
 
 
 @cache_forever
@@ -152,9 +161,12 @@ def parse(text: str) -> Any:
         raise CompileError(f"LLVM refused generated code: {error}") from None
 
 
-def header(target: Target) -> str:
-    """The module's first lines."""
-    return f'target triple = "{target.triple}"\n'
+def module_text(target: Target, parts: Sequence[str]) -> str:
+    """A whole module: the target, declarations and functions, and their attributes."""
+    attributes = ATTRIBUTES.format(
+        cpu=target.cpu, features=target.features, bits=target.vector_bytes * 8
+    )
+    return "\n\n".join([f'target triple = "{target.triple}"\n', *parts, attributes]) + "\n"
 
 
 def assembly(text: str, target: Target) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
@@ -19,6 +21,7 @@ from graphc.llvm.module import CALL_NAME, ENTRY_NAME
 from graphc.ops import reference
 from graphc.passes import layout
 from graphc.runtime import text
+from graphc.runtime import threads as threads_
 from graphc.runtime.binding import bind
 from graphc.runtime.cost import Cost, cost
 from graphc.runtime.explain import explain
@@ -31,6 +34,9 @@ from graphc.types import resolve
 Array = np.ndarray[Any, Any]
 QUICK = 2_000_000
 """FLOPs of a call below which it keeps Python's lock: releasing it would cost more."""
+SHARED = 2_000_000
+"""FLOPs of a call from which on threads share it."""
+_programs: weakref.WeakSet[Program] = weakref.WeakSet()
 
 
 class Program:
@@ -44,15 +50,25 @@ class Program:
     out of bounds; the state is then as before the call.
     """
 
-    def __init__(self, stages: Stages, loaded: Loaded | None, named: bool) -> None:
+    def __init__(
+        self, stages: Stages, loaded: Loaded | None, named: bool, threads: int | None = None
+    ) -> None:
         self.stages = stages
         self.loaded = loaded
         self.named = named
         self.names = stages.source.names
         self.inputs = [n for n in stages.source.nodes if isinstance(n.op, leaf.Input)]
+        self.threads = threads_.resolve(threads)
         self.lock = threading.Lock()
+        _programs.add(self)
         self.allocate: Callable[..., Array] = np.empty  # where a call's outputs come from
+        self.known: dict[str, int] | None = None
         self.prepare()
+
+    def forked(self) -> None:
+        """In a child of fork(): no call is under way, and the team is the parent's."""
+        self.lock = threading.Lock()
+        self.known = None
 
     def prepare(self) -> None:
         """Fill the parts of the pointer table that stay."""
@@ -61,7 +77,6 @@ class Program:
         self.sizes = (ctypes.c_int64 * max(len(self.stages.extents), 1))()
         self.context = (ctypes.c_int64 * 8)()
         self.constants: list[Array] = []
-        self.known: dict[str, int] | None = None
         self.arena: Array | None = None
         self.place = {s.node: i for i, s in enumerate(slots)}
         for number, slot in enumerate(slots):
@@ -213,8 +228,21 @@ class Program:
             self.table[number] = start + offset
         self.known = dict(extents)
         self.quick = None
-        if self.fast is not None and self.only_scalars and self.cost(**extents).flops < QUICK:
+        self.share()
+        if self.fast is not None and self.only_scalars and self.flops() < QUICK:
             self.quick = self.fast.call
+
+    def share(self) -> None:
+        """Ask a team to share the calls, where they are long enough to gain by it."""
+        several = self.threads > 1 and self.loaded is not None and self.flops() >= SHARED
+        if several:
+            self.team = threads_.team_of(self.threads)
+            self.context[1] = self.team.address
+        self.context[2] = self.threads if several else 1
+
+    def flops(self) -> int:
+        """Operations of a call for the extents it was last made with."""
+        return self.cost(**(self.known or {})).flops
 
     def output(
         self, node: Node, made: dict[Node, Array], arrays: list[Array], extents: dict[str, int]
@@ -340,3 +368,13 @@ def logical(array: Array, node: Node, extents: dict[str, int]) -> Array:
         steps = tuple(s * step for s in layout.strides(node.shape))
         return np.ascontiguousarray(np.lib.stride_tricks.as_strided(array, shape, steps))
     return array.reshape(shape)
+
+
+def forked() -> None:
+    """In a child of fork(): no program is in a call, and none has a team."""
+    for program in list(_programs):
+        program.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=forked)

@@ -90,12 +90,12 @@ def compile_train_step(
     names, functions of the same arguments, or a dict of functions by name.
 
     Parameters that are not trainable, or that the loss does not depend on, stay as they are.
-    threads is the largest number to use; this version uses one.
+    threads is the largest number to use, all that this process may use for None; no bit depends on
+    it, and short steps stay on one.
 
     Raises InputError for an unknown loss or metric, or an optimiser of another model; ShapeError
     or DTypeError where shapes do not fit or the loss is no float scalar.
     """
-    check_threads(threads)
     step = trace_step(model, loss, inputs, targets, metrics, dtype, training=True)
     below = set(postorder([step.scalars["loss"]]))
     trained = [p for p in model.parameters() if p.trainable and p.ready and p.node in below]
@@ -105,7 +105,7 @@ def compile_train_step(
     gradients = gradients_of(step.scalars["loss"], trained)
     updates = {**optimizer.updates(gradients), **step.updates}
     updates |= advance([*step.scalars.values(), *updates.values()])
-    program = compile(step.scalars, updates)
+    program = compile(step.scalars, updates, threads=threads)
     return TrainStep(program, optimizer, step.metrics, steps_per_epoch)
 
 
@@ -120,9 +120,8 @@ def compile_eval_step(
     dtype: str | None = None,
 ) -> EvalStep:
     """Compile loss and metrics in evaluation mode; arguments and errors as compile_train_step's."""
-    check_threads(threads)
     step = trace_step(model, loss, inputs, targets, metrics, dtype, training=False)
-    return EvalStep(compile(step.scalars), step.metrics)
+    return EvalStep(compile(step.scalars, threads=threads), step.metrics)
 
 
 def gradients_of(loss: Node, parameters: list[Parameter]) -> dict[Parameter, Node]:
@@ -168,9 +167,3 @@ def check_loss(value: Any) -> None:
         raise ShapeError(f"the loss must be a scalar, it is {value.type}; use its mean or sum")
     if not value.dtype.startswith("float"):
         raise DTypeError(f"the loss must be a float, it is {value.type}")
-
-
-def check_threads(threads: int | None) -> None:
-    """Refuse a number of threads below 1."""
-    if threads is not None and threads < 1:
-        raise InputError(f"threads must be at least 1, or None for all, got {threads}")

@@ -250,7 +250,9 @@ class Trainer:
         def build() -> tuple[Any, str]:
             found = self.model.trace(inputs)
             kind = "dict" if isinstance(found, Mapping) else "tuple"
-            return compile(found), kind if isinstance(found, Mapping | list | tuple) else "array"
+            return compile(found, threads=self.threads), kind if isinstance(
+                found, Mapping | list | tuple
+            ) else "array"
 
         program, kind = self._once(("predict", inputs), build)
         results = [program(**batch) for batch in data.batches(batch_size)]
