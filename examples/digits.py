@@ -53,9 +53,9 @@ def look_inside() -> None:
     loss = ops.cross_entropy(model(x), y)
     (gradient,) = graphc.grad(loss, [model[0].weight.node])  # a node of the same graph
     program = graphc.compile(gradient)
-    kernel = list(program.kernels.values())[-1]  # the last one writes the gradient
+    kernel = [k for k in program.kernels.values() if k.flops][-1]  # the last that computes anything
     print("\n=== the derived backward graph\n" + program.as_text("backward"))
-    print("\n=== the loop nest of its last kernel\n" + kernel.as_text("loops"))
+    print("\n=== the loop nest that sums it up\n" + kernel.as_text("loops"))
     print("\n=== and its assembly\n" + "\n".join(kernel.as_text("asm").splitlines()[:24]))
 
 
