@@ -200,17 +200,27 @@ _serial = 0
 
 def load(key: str, make: Callable[[], str], names: tuple[str, ...], target: Target) -> Loaded:
     """Link the object kept under a key, or compile the text that `make` gives; find functions."""
-    global _serial
     if not target.native:
         raise CompileError(f"this machine cannot run code for {target.name}; it can be inspected")
-    key = digest(key, target)
+    kept = fetch(key, names, target)
+    if kept is not None:
+        return kept
+    module = parse(make())
+    module.verify()
+    data = bytes(machine(target, jit=True).emit_object(module))
+    cache.write(key, data)
+    return link(data, names, False)
+
+
+def fetch(key: str, names: tuple[str, ...], target: Target) -> Loaded | None:
+    """Link the object kept under a key; None where there is none."""
     data = cache.read(key)
-    cached = data is not None
-    if data is None:
-        module = parse(make())
-        module.verify()
-        data = bytes(machine(target, jit=True).emit_object(module))
-        cache.write(key, data)
+    return link(data, names, True) if data is not None else None
+
+
+def link(data: bytes, names: tuple[str, ...], cached: bool) -> Loaded:
+    """An object in memory, ready to run."""
+    global _serial
     _serial += 1
     builder = llvm.JITLibraryBuilder().add_object_img(data).add_current_process()
     for name in names:
@@ -220,25 +230,30 @@ def load(key: str, make: Callable[[], str], names: tuple[str, ...], target: Targ
 
 
 @cache_forever
-def generator() -> str:
-    """A digest of the source that makes kernels into code: objects of another one are not used."""
+def source(rooms: tuple[str, ...]) -> str:
+    """What tells one version of some rooms of this package from another: its files' dates."""
     package = Path(__file__).parent.parent
-    files = [p for room in ("loops", "llvm") for p in sorted((package / room).glob("*.py"))]
-    files += [package / "types.py", package / "ops" / "scalar.py", package / "ops" / "index.py"]
-    return hashlib.sha256(b"\0".join(p.read_bytes() for p in files)).hexdigest()
+    files = [p for room in rooms for p in sorted((package / room).rglob("*.py"))]
+    files += [package / room for room in rooms if room.endswith(".py")]
+    return repr([(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files])
 
 
-def digest(text: str, target: Target) -> str:
-    """The cache key: all that the object code depends on."""
+GENERATOR = ("loops", "llvm", "types.py", "ops", "machine.py")
+"""The sources that make kernels into code."""
+
+
+def digest(text: str, target: Target, rooms: tuple[str, ...] = ()) -> str:
+    """The key of all that object code depends on: a text, a target, and the source of `rooms`."""
     parts = (
-        "graphc-object-1",
-        generator(),
+        "graphc-2",
+        source((*GENERATOR, *rooms)),
         sympy.__version__,
         llvmlite.__version__,
         str(llvm.llvm_version_info),
         target.triple,
         target.cpu,
         target.features,
+        target.name,
         text,
     )
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()

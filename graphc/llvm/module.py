@@ -49,11 +49,15 @@ COMMIT = [
 
 @dataclass(frozen=True)
 class Call:
-    """One kernel of the program and the table slot of each of its buffers."""
+    """One kernel of the program and the table slot of each of its buffers.
+
+    `like` is the number of the first call with the same kernel, whose function serves both.
+    """
 
     kernel: Kernel
     slots: tuple[int, ...]
     commits: bool = False
+    like: int | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,9 @@ def emit(
     functions: dict[str, str] = {}
     declarations: set[str] = set()
     bodies: dict[str, str] = {}
-    for call in calls:
+    for number, call in enumerate(calls):
+        if call.like not in (None, number):
+            continue
         function = Function(call.kernel)
         functions[call.kernel.name] = define(function, extents)
         declarations |= function.b.declarations
@@ -95,7 +101,7 @@ def emit(
         declarations.add(team.DECLARATION)
     steps = Steps(extents, bool(together))
     for number, call in enumerate(calls):
-        steps.kernel(number, call)
+        steps.kernel(number, call, calls[number if call.like is None else call.like].kernel.name)
     for number, copy in enumerate(copies):
         declarations.add("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
         steps.copy(number, *copy)
@@ -134,8 +140,8 @@ class Steps:
         ends = ["  ret void", *(["refused:", "  ret void"] if self.guarded else []), "}"]
         return "\n".join([*self.lines, *ends])
 
-    def kernel(self, number: int, call: Call) -> None:
-        """One kernel, on all threads or on the first."""
+    def kernel(self, number: int, call: Call, name: str) -> None:
+        """One kernel by its function's name, on all threads or on the first."""
         if call.commits:
             self.commit()
         shared = self.together and call.kernel.parallel
@@ -154,7 +160,7 @@ class Steps:
                 if shared
                 else ["i64 0", "i64 1", "ptr null"]
             )
-        self.lines.append(f"  call void @{call.kernel.name}({', '.join(arguments)})")
+        self.lines.append(f"  call void @{name}({', '.join(arguments)})")
         self.waited = False
 
     def copy(self, number: int, source: int, destination: int, size: int) -> None:

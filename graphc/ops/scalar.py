@@ -250,6 +250,11 @@ def spelled(expr: Expr) -> str:
     return str(sympy.srepr(expr))
 
 
+def written(value: object) -> str:
+    """A value as text that tells it apart: a formula spelled, anything else by its repr."""
+    return spelled(value) if isinstance(value, sympy.Basic) else repr(value)
+
+
 ZERO: Expr = sympy.Integer(0)
 
 

@@ -142,6 +142,12 @@ def function_assembly(text: str, name: str) -> str:
     return "\n".join(lines[start:stop])
 
 
+def function_name(stages: Stages, number: int) -> str:
+    """The function of a kernel: that of the first of all that are like it."""
+    like = stages.calls[number].like
+    return stages.kernels[number if like is None else like].name
+
+
 STAGES: dict[str, Callable[[Stages, Extents], str]] = {
     "graph": lambda stages, _: graph_text(stages.source, stages),
     "backward": lambda stages, _: backward_text(stages),
@@ -161,9 +167,9 @@ KERNEL_STAGES: dict[str, Callable[[Stages, int], str]] = {
     ),
     "lowered": lambda stages, number: loops.show(stages.lowered[number]),
     "loops": lambda stages, number: loops.show(stages.kernels[number]),
-    "llvm": lambda stages, number: stages.module.functions[stages.kernels[number].name],
+    "llvm": lambda stages, number: stages.module.functions[function_name(stages, number)],
     "asm": lambda stages, number: function_assembly(
-        assembly(stages.module.text, stages.target), stages.kernels[number].name
+        assembly(stages.module.text, stages.target), function_name(stages, number)
     ),
 }
 """What one kernel can be looked at as."""

@@ -74,7 +74,9 @@ def load_worker() -> engine.Loaded:
     if not _loaded:
         target = engine.target(engine.host_level())
         text = engine.module_text(target, [team.DECLARATION, team.worker(target.triple)])
-        _loaded.append(engine.load(text, lambda: text, (team.WORKER_NAME,), target))
+        _loaded.append(
+            engine.load(engine.digest(text, target), lambda: text, (team.WORKER_NAME,), target)
+        )
     return _loaded[0]
 
 
