@@ -31,7 +31,8 @@ def level() -> int:
 
 def skipped(known: Iterable[str]) -> frozenset[str]:
     """The passes named in GRAPHC_SKIP. Raises InputError for one that is not known."""
-    named = frozenset(filter(None, os.environ.get("GRAPHC_SKIP", "").split(",")))
+    parts = map(str.strip, os.environ.get("GRAPHC_SKIP", "").split(","))
+    named = frozenset(filter(None, parts))
     strange = named - set(known)
     if strange:
         raise InputError(
@@ -75,7 +76,10 @@ class Log:
             print(f"--- {stage}\n{text()}", file=sys.stderr)
         folder = os.environ.get("GRAPHC_DUMP")
         if folder:
-            path = Path(folder)
-            path.mkdir(parents=True, exist_ok=True)
-            number = len(list(path.iterdir()))
-            (path / f"{number:03d}-{stage}.txt").write_text(text() + "\n")
+            path = Path(folder).expanduser()
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+                number = len(list(path.iterdir()))
+                (path / f"{number:03d}-{stage}.txt").write_text(text() + "\n")
+            except OSError as error:
+                raise InputError(f"GRAPHC_DUMP={folder}: cannot write there: {error}") from None
