@@ -60,9 +60,9 @@ class Labels:
         reads = self.every if values.shape == self.scores.shape else "k"
         signature = f"{reads}, {self.rows} -> {self.rows}"
         extents = {"k": self.classes}
-        return apply(
-            name, signature, (X, LABEL), expr, [values, self.kept(self.labels)], extents=extents
-        )
+        operands = [values, self.kept(self.labels)]
+        name = f"{self.name}.{name}"
+        return apply(name, signature, (X, LABEL), expr, operands, extents=extents)
 
     def kept(self, values: Node) -> Node:
         """`values`, one per label, but 0 where the label is to be ignored."""
@@ -217,7 +217,7 @@ def multi_margin_loss(
     expr = sympy.Piecewise((0, none), (short**p, True)) / found.classes
     operands = [found.scores, found.pick("pick", found.scores), found.labels]
     loss = apply(
-        "multi_margin", f"{found.every}, {found.rows}, {found.rows} -> {found.rows}",
+        "multi_margin_loss", f"{found.every}, {found.rows}, {found.rows} -> {found.rows}",
         (X, PICKED, LABEL), expr, operands,
     )  # fmt: skip
     if weights is not None:

@@ -14,6 +14,7 @@ from graphc.errors import CompileError, IndexError, InputError
 from graphc.graph import leaf
 from graphc.graph.leaf import aligned
 from graphc.graph.node import Node
+from graphc.llvm import engine
 from graphc.llvm.engine import ENTRY, Loaded
 from graphc.llvm.module import CALL_NAME, ENTRY_NAME
 from graphc.ops import reference
@@ -40,8 +41,9 @@ class Program:
     read from, and updates written to, the arrays in their cells. Calls from several Python threads
     take turns.
 
-    Raises InputError for a missing, unknown or unfitting input, IndexError for a label or index
-    out of bounds; the state is then as before the call.
+    Inputs by position are in the order of their declaration. Raises InputError for a missing,
+    unknown or unfitting input, IndexError for a label or index out of bounds; the state is then as
+    before the call. Raises CompileError where the target is none that this machine runs.
     """
 
     def __init__(self, stages: Stages, loaded: Loaded | None, named: bool) -> None:
@@ -49,7 +51,7 @@ class Program:
         self.loaded = loaded
         self.named = named
         self.names = stages.source.names
-        self.inputs = [n for n in stages.source.nodes if isinstance(n.op, leaf.Input)]
+        self.inputs = stages.source.inputs
         self.lock = threading.Lock()
         self.allocate: Callable[..., Array] = np.empty  # where a call's outputs come from
         self.prepare()
@@ -170,6 +172,7 @@ class Program:
             bind(node, value, extents) for node, value in zip(self.inputs, given, strict=True)
         ]
         if self.entry is None:
+            engine.check_runs(self.stages.target)
             return self.oracle(arrays, extents)
         made = self.point(arrays, extents)
         made |= {node: cell.value.copy() for node, cell in self.overwritten}
@@ -248,22 +251,10 @@ class Program:
 
     def refuse(self, code: int, arrays: list[Array], extents: dict[str, int]) -> None:
         """Find the index that a kernel refused, by the oracle, and raise its IndexError."""
-        node = self.stages.tags[code - 1]
         given = {n.op.name: a for n, a in zip(self.inputs, arrays, strict=True)}
-        try:
-            reference.evaluate([node], given, extents)
-        except IndexError as error:
-            inner, _, found = str(error).partition(": ")
-            inner = inner.partition(".d")[0]
-        else:
-            inner, found = "", "an index is out of bounds"
-        site = node.site
-        named = [i.op.name for i in node.inputs if isinstance(i.op, leaf.Input)]
-        names = f"\n  inputs: {', '.join(named)}" if named else ""
-        layer = f"\n  layer: {site.path}" if site.path else ""
-        op = node.op.name.partition(".d")[0]
-        op = f"{op}: {inner}" if inner not in ("", op) else op
-        raise IndexError(f"{op}: {found}{names}{layer}\n  at {site.file}:{site.line}") from None
+        reference.refuse(self.stages.source.nodes, given, extents)
+        node = self.stages.tags[code - 1]
+        raise IndexError(f"{node.op.name}: an index is out of bounds\n  at {node.site}")
 
     # --- looking inside ---------------------------------------------------------------------
 
