@@ -13,7 +13,7 @@ import graphc
 from graphc import nn, ops
 from graphc.errors import DTypeError, InputError, ShapeError
 from graphc.graph.graph import postorder
-from graphc.nn.loss import integer_target, loss_of
+from graphc.nn.loss import loss_of, target_dtype
 
 
 class Block(nn.Module):
@@ -287,7 +287,8 @@ def test_summary() -> None:
 
 def test_losses_are_found_by_name() -> None:
     """And an unknown one lists them."""
-    assert integer_target(loss_of("cross_entropy")) and not integer_target(loss_of("mse"))
+    kinds = [target_dtype(loss_of(name), "float32") for name in ("cross_entropy", "mse")]
+    assert kinds == ["int64", "float32"]
     assert repr(nn.HuberLoss(delta=2.0)) == "HuberLoss(reduction='mean', delta=2.0)"
     with pytest.raises(InputError, match="unknown loss 'ce'; known: mse"):
         loss_of("ce")
@@ -322,3 +323,5 @@ def test_ops_accept_parameters_in_forward() -> None:
     assert isinstance(block.scale, nn.Parameter)
     np.testing.assert_array_equal(np.asarray(block.scale), np.ones(3))
     assert ops.sum(block.scale.node).shape == ()
+    assert ops.abs(block.scale) is ops.abs(block.scale.node)
+    assert (graphc.input("x", (3,)) * block.scale).inputs[1] is block.scale.node
