@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphc.data.sampling import batches
-from graphc.errors import DTypeError, InputError, ShapeError
+from graphc.errors import DTypeError, IndexError, InputError, ShapeError
+from graphc.runtime.binding import rounded
 from graphc.types import DTYPES, TensorType
 
 Array = NDArray[Any]
@@ -28,6 +29,8 @@ class Examples:
 
     inputs: dict[str, Array]
     targets: dict[str, Array]
+    first: int = 0
+    """The row of the first example in the arrays that were given."""
 
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values())))
@@ -46,6 +49,7 @@ class Examples:
         return Examples(
             {name: array[start:stop] for name, array in self.inputs.items()},
             {name: array[start:stop] for name, array in self.targets.items()},
+            self.first + start,
         )
 
     def batches(
@@ -63,20 +67,39 @@ class Examples:
         for parts in islice(rows, skip, None):
             yield dict(zip(named, parts, strict=True))
 
+    def row(self, number: int, order: Array | None = None) -> int:
+        """Where example `number` of an epoch stands in the arrays that were given."""
+        return self.first + int(number if order is None else order[number])
 
-def examples(x: Data, y: Data, dtype: str, labels: bool) -> Examples:
+
+def located(error: IndexError, row: int, when: str) -> IndexError:
+    """The error of a batch with the place in the arrays that were given: their row, and when."""
+    if error.axis != BATCH:
+        return error
+    place = ", ".join(map(str, (row, *error.position[1:])))
+    first, *rest = str(error).split("\n")
+    names = " and ".join(f"{name}[{place}]" for name in error.inputs)
+    found = IndexError("\n".join([first, f"  example {row}: {names}, in {when}", *rest]))
+    found.position, found.inputs = (row, *error.position[1:]), error.inputs
+    found.axis = error.axis
+    return found
+
+
+def examples(x: Data, y: Data, dtype: str, wanted: str | None) -> Examples:
     """Inputs and targets as Examples.
 
-    An array is named "x", or "y". Floats become `dtype`; integer inputs stay; integer targets
-    become int64 where the loss takes labels, else `dtype`. Raises InputError for no examples,
-    ShapeError where lengths differ, DTypeError for arrays of no numbers.
+    An array is named "x", or "y". Floats become `dtype`, rounded; integers and bools stay, but for
+    targets of a loss that wants numbers (`wanted` is `dtype`), which become it, or labels
+    (`wanted` is "int64"), whose integers do; see nn.loss.target_dtype. Raises InputError for no
+    examples or a float beyond `dtype`, ShapeError where lengths differ, DTypeError for arrays of no
+    numbers.
     """
     inputs = {
         name: _converted(name, array, lambda a: _number_dtype(a, dtype))
         for name, array in _named(x, "x").items()
     }
     targets = {
-        name: _converted(name, array, lambda a: _target_dtype(a, dtype, labels))
+        name: _converted(name, array, lambda a: _target_dtype(a, dtype, wanted))
         for name, array in ({} if y is None else _named(y, "y")).items()
     }
     if both := set(inputs) & set(targets):
@@ -92,8 +115,18 @@ def examples(x: Data, y: Data, dtype: str, labels: bool) -> Examples:
 
 def _named(data: Data, name: str) -> dict[str, Array]:
     if isinstance(data, Mapping):
-        return {str(key): np.asarray(value) for key, value in data.items()}
-    return {name: np.asarray(data)}
+        return {str(key): _array(str(key), value) for key, value in data.items()}
+    return {name: _array(name, data)}
+
+
+def _array(name: str, value: Any) -> Array:
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise InputError(
+            f"{name!r} is no array: {error}. Several inputs are given as a dict by the names of "
+            'forward\'s parameters, {"left": ..., "right": ...}'
+        ) from None
 
 
 def _converted(name: str, array: Array, dtype_of: Callable[[Array], str]) -> Array:
@@ -101,7 +134,13 @@ def _converted(name: str, array: Array, dtype_of: Callable[[Array], str]) -> Arr
         raise ShapeError(f"{name!r} needs a first axis of examples; it is a single number")
     if array.dtype.kind not in "fiub":
         raise DTypeError(f"{name!r} has dtype {array.dtype}; arrays of numbers are needed")
-    return np.ascontiguousarray(array, dtype=dtype_of(array))
+    dtype = dtype_of(array)
+    if array.dtype.kind == "f":
+        found = rounded(array, dtype)
+        if found is None:
+            raise InputError(f"{name!r} has a finite {array.dtype} beyond the range of {dtype}")
+        return np.ascontiguousarray(found)
+    return np.ascontiguousarray(array, dtype=dtype)
 
 
 def _number_dtype(array: Array, dtype: str) -> str:
@@ -110,8 +149,10 @@ def _number_dtype(array: Array, dtype: str) -> str:
     return array.dtype.name if array.dtype.name in DTYPES else "int64"
 
 
-def _target_dtype(array: Array, dtype: str, labels: bool) -> str:
-    return "int64" if labels and array.dtype.kind in "iu" else dtype
+def _target_dtype(array: Array, dtype: str, wanted: str | None) -> str:
+    if wanted == "int64" and array.dtype.kind in "iu":
+        return "int64"
+    return dtype if wanted == dtype else _number_dtype(array, dtype)
 
 
 def _types(arrays: dict[str, Array]) -> dict[str, TensorType]:
