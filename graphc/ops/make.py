@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import sympy
 
-from graphc.errors import DTypeError, GraphcError, ShapeError
+from graphc.errors import GraphcError, ShapeError
 from graphc.graph import leaf
 from graphc.graph.node import Node
 from graphc.graph.site import here
@@ -100,7 +100,7 @@ def apply(
         try:
             dtype = scalar.dtype_of(expr, kinds, default)
         except GraphcError as error:
-            raise fail(DTypeError, name, operands, str(error)) from None
+            raise fail(type(error), name, operands, str(error)) from None
     return place(name, args, expr, space, operands, how, dtype, derivatives)
 
 
