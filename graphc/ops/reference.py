@@ -261,9 +261,7 @@ def read_at(op: Formula, number: int, grid: Mapping[str, Array]) -> tuple[Array,
     return tuple(value(e, grid) for e in op.reads[number] if isinstance(e, Affine))
 
 
-def inside(
-    node: Node, number: int, positions: Array, bound: int, where: tuple[Array, ...]
-) -> None:
+def inside(node: Node, number: int, positions: Array, bound: int, where: tuple[Array, ...]) -> None:
     """Raise IndexError for the first position outside [0, bound), read at `where`."""
     bad = np.argwhere((positions < 0) | (positions >= bound))
     if not len(bad):

@@ -24,9 +24,7 @@ def loss() -> graphc.Node:
 
 
 @pytest.mark.parametrize("oracle", ["0", "1"])
-def test_native_code_and_oracle_refuse_alike(
-    oracle: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_native_code_and_oracle_refuse_alike(oracle: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The op that was called, index, place, bound, input, layer, file and line."""
     monkeypatch.setenv("GRAPHC_REFERENCE", oracle)
     program = graphc.compile(loss())
