@@ -46,7 +46,7 @@ def test_a_float_that_would_overflow_is_refused_by_name() -> None:
 
 
 def test_arrays_of_different_shapes_are_no_array() -> None:
-    with pytest.raises(InputError, match="'x' is no array.*dict by the names"):
+    with pytest.raises(InputError, match=r"'x' is no array.*dict by the names"):
         examples((np.ones((4, 2)), np.ones((4, 3))), None, "float32", None)
 
 

@@ -288,7 +288,7 @@ def test_refusals(tmp_path: Path) -> None:
             one.fit(X, Y, batch_size=size)
         with pytest.raises(InputError, match=f"batch_size={size!r} must be a whole number"):
             one.predict(X, batch_size=size)
-    with pytest.raises(InputError, match="'x' is no array.*dict by the names"):
+    with pytest.raises(InputError, match=r"'x' is no array.*dict by the names"):
         one.fit((X, X[:, :2]), Y)
     one.fit(X, Y, verbose=0)
     with pytest.raises(InputError, match="initial_epoch=0, but 1 epochs"):
