@@ -70,9 +70,9 @@ def remedy(name: str, wanted: Shape, shape: tuple[int, ...]) -> str:
         if size == 1 and fits((*shape[:axis], *shape[axis + 1 :])):
             offers.append(f"{name}.squeeze({axis})")
     if not offers and len(shape) == len(wanted) <= 5:
-        orders = [order for order in permutations(range(len(shape)))]
-        moved = [order for order in orders if fits(tuple(shape[axis] for axis in order))]
-        offers += [f"{name}.transpose{order}" for order in moved[:2]]
+        for order in permutations(range(len(shape))):
+            if fits(tuple(shape[axis] for axis in order)):
+                offers.append(f"{name}.transpose{order}")
     return f"\n  what fits: {', or '.join(offers[:3])}" if offers else ""
 
 

@@ -109,7 +109,7 @@ def test_floats_are_no_integers_even_where_they_are_whole(dtype: str) -> None:
 
 def test_floats_are_rounded_but_finite_ones_do_not_overflow() -> None:
     program = doubled((3,))
-    with pytest.raises(InputDTypeError, match="'x' is float32; .* finite value beyond its range"):
+    with pytest.raises(InputDTypeError, match=r"'x' is float32; .* finite value beyond its range"):
         program(np.array([0, 1e300, 0]))
     (found,) = program(np.array([np.inf, np.nan, 0.1]))
     np.testing.assert_array_equal(found, np.array([np.inf, np.nan, np.float32(0.1) * 2], "f"))
