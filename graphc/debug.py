@@ -4,7 +4,7 @@ GRAPHC_DEBUG=1..4     times; loops; the graph after each pass; LLVM and assembly
 GRAPHC_DUMP=dir       numbered files, one a stage, that diff
 GRAPHC_SKIP=fuse,...  leave passes out, to bisect
 GRAPHC_REFERENCE=1    run the numpy oracle instead of native code
-GRAPHC_TARGET=avx2    generate for less than the host: avx512, avx2, sse2, neon
+GRAPHC_TARGET=avx2    generate for another level: avx512, avx2, sse2, neon
 GRAPHC_CACHE_DIR=dir  where compiled objects are kept ("off": nowhere)
 """
 

@@ -272,7 +272,7 @@ def transpose(x: Node, *axes: int | Sequence[int]) -> Node:
     """
     wanted: list[int] = []
     for a in axes:
-        wanted += list(a) if isinstance(a, Sequence) and not isinstance(a, str) else [a]
+        wanted += list(a) if isinstance(a, Sequence) else [a]
     rank = x.type.rank
     order = axes_of("transpose", x, wanted) if axes else list(reversed(range(rank)))
     if len(order) != rank:

@@ -154,9 +154,8 @@ class Program:
         given = dict(zip(names, args, strict=False))
         for name, value in kwargs.items():
             if name not in names:
-                raise InputError(
-                    f"no input {name!r}; the program takes {', '.join(names) or 'none'}"
-                )
+                takes = f"the program takes {', '.join(names) or 'none'}"
+                raise InputError(f"no input {name!r}; {takes}{text.near(name, names)}")
             if name in given:
                 raise InputError(f"input {name!r} given twice")
             given[name] = value

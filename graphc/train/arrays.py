@@ -107,7 +107,8 @@ def examples(x: Data, y: Data, dtype: str, wanted: str | None) -> Examples:
     lengths = {name: len(array) for name, array in {**inputs, **targets}.items()}
     if len(set(lengths.values())) > 1:
         listed = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        raise ShapeError(f"inputs and targets need the same number of examples: {listed}")
+        hint = "; several inputs are given as a dict by name" if isinstance(x, tuple) else ""
+        raise ShapeError(f"inputs and targets need the same number of examples: {listed}{hint}")
     if not inputs or not next(iter(lengths.values())):
         raise InputError(f"there are no examples: {', '.join(lengths) or 'no input'} is empty")
     return Examples(inputs, targets)

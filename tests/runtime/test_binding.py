@@ -149,6 +149,8 @@ def test_missing_unknown_and_doubled_inputs_are_named() -> None:
         program(numbers(3))
     with pytest.raises(InputError, match="no input 'z'"):
         program(numbers(3), z=numbers(3))
+    with pytest.raises(InputError, match=r"no input 'Y'.*Did you mean 'y'"):
+        program(numbers(3), Y=numbers(3))
     with pytest.raises(InputError, match="'x' given twice"):
         program(numbers(3), x=numbers(3))
     with pytest.raises(InputError, match="3 inputs given"):

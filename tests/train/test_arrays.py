@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from graphc import ops
-from graphc.errors import IndexError, InputError
+from graphc.errors import IndexError, InputError, ShapeError
 from graphc.nn.loss import loss_of, target_dtype
 from graphc.train.arrays import examples, located
 
@@ -48,6 +48,8 @@ def test_a_float_that_would_overflow_is_refused_by_name() -> None:
 def test_arrays_of_different_shapes_are_no_array() -> None:
     with pytest.raises(InputError, match=r"'x' is no array.*dict by the names"):
         examples((np.ones((4, 2)), np.ones((4, 3))), None, "float32", None)
+    with pytest.raises(ShapeError, match="x has 2, y has 4; several inputs are given as a dict"):
+        examples((X, X), np.zeros(4), "float32", None)
 
 
 def test_an_index_error_names_the_row_that_was_given() -> None:
