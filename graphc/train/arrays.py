@@ -67,22 +67,41 @@ class Examples:
         for parts in islice(rows, skip, None):
             yield dict(zip(named, parts, strict=True))
 
-    def row(self, number: int, order: Array | None = None) -> int:
-        """Where example `number` of an epoch stands in the arrays that were given."""
-        return self.first + int(number if order is None else order[number])
+    def applied(self, program: Callable[..., Any], batch_size: int) -> Iterator[tuple[Any, int]]:
+        """What a program gives for each batch, in order, and the batch's size."""
+        first = next(iter(self.inputs))
+        for number, batch in enumerate(self.batches(batch_size)):
+            try:
+                yield program(**batch), len(batch[first])
+            except IndexError as error:
+                when = f"batch {number + 1}"
+                raise self.located(error, number * batch_size, when) from None
+
+    def located(
+        self, error: IndexError, start: int, when: str, order: Array | None = None
+    ) -> IndexError:
+        """The error of a batch, with the place in the arrays that were given.
+
+        The batch begins with example `start` of an epoch, which takes them in `order`.
+        """
+        if error.axis != BATCH:
+            return error
+        number = start + error.position[0]
+        row = self.first + int(number if order is None else order[number])
+        place = (row, *error.position[1:])
+        names = " and ".join(f"{name}[{', '.join(map(str, place))}]" for name in error.inputs)
+        first, *rest = str(error).split("\n")
+        found = IndexError("\n".join([first, f"  example {row}: {names}, in {when}", *rest]))
+        found.position, found.inputs, found.axis = place, error.inputs, error.axis
+        return found
 
 
-def located(error: IndexError, row: int, when: str) -> IndexError:
-    """The error of a batch with the place in the arrays that were given: their row, and when."""
-    if error.axis != BATCH:
-        return error
-    place = ", ".join(map(str, (row, *error.position[1:])))
-    first, *rest = str(error).split("\n")
-    names = " and ".join(f"{name}[{place}]" for name in error.inputs)
-    found = IndexError("\n".join([first, f"  example {row}: {names}, in {when}", *rest]))
-    found.position, found.inputs = (row, *error.position[1:]), error.inputs
-    found.axis = error.axis
-    return found
+def check_numbers(**numbers: tuple[int, int]) -> None:
+    """Refuse what is no whole number, or less than the least, given as name=(number, least)."""
+    for name, (number, least) in numbers.items():
+        whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
+        if not whole or number < least:
+            raise InputError(f"{name}={number!r} must be a whole number of at least {least}")
 
 
 def examples(x: Data, y: Data, dtype: str, wanted: str | None) -> Examples:

@@ -9,23 +9,36 @@ from types import FrameType
 from typing import Any, Self
 
 
+class Held:
+    """Holds SIGINT back inside; one that came meanwhile is delivered at the end."""
+
+    def __init__(self) -> None:
+        self.active = False
+        self.waiting: Callable[[], Any] | None = None
+
+    def __enter__(self) -> None:
+        self.active = True
+
+    def __exit__(self, *_: object) -> None:
+        self.active = False
+        waiting, self.waiting = self.waiting, None
+        if waiting is not None:
+            waiting()
+
+
 class Interrupts:
-    """Holds SIGINT back while `busy`; a context manager, without effect outside the main thread.
+    """Takes SIGINT over inside; a context manager, without effect outside the main thread.
 
         with Interrupts() as interrupts:
-            interrupts.busy = True
-            try:
+            with interrupts.held:
                 ...                     # not to be cut in two
-            finally:
-                interrupts.release()    # a SIGINT that came meanwhile is delivered here
 
-    While it is not busy, and once it has ended, the handler that was there before is called at
-    once: Python's raises KeyboardInterrupt.
+    What is not held is interrupted at once, by the handler that was there before: Python's raises
+    KeyboardInterrupt.
     """
 
     def __init__(self) -> None:
-        self.busy = False
-        self._waiting = False
+        self.held = Held()
         self._before: Callable[[int, FrameType | None], Any] | None = None
 
     def __enter__(self) -> Self:
@@ -39,15 +52,10 @@ class Interrupts:
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
 
-    def release(self) -> None:
-        """No longer busy: deliver what waits."""
-        self.busy = False
-        if self._waiting and self._before is not None:
-            self._waiting = False
-            self._before(signal.SIGINT, None)
-
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.busy:
-            self._waiting = True
-        elif self._before is not None:
-            self._before(number, frame)
+        before = self._before
+        assert before is not None
+        if self.held.active:
+            self.held.waiting = lambda: before(number, None)
+        else:
+            before(number, frame)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any
@@ -23,7 +23,7 @@ from graphc.nn.trace import float_dtype
 from graphc.ops import random
 from graphc.optim.optimizer import Optimizer
 from graphc.optim.schedules import ReduceLROnPlateau, plateau_of
-from graphc.train.arrays import Data, Examples, examples, located
+from graphc.train.arrays import Data, Examples, check_numbers, examples
 from graphc.train.callbacks import Callback
 from graphc.train.files import load_arrays, save_arrays
 from graphc.train.history import History
@@ -158,17 +158,14 @@ class Trainer:
         for batch in rows:
             if self.optimizer.step >= budget:
                 return False
-            interrupts.busy = True  # a step counts with its values, or not at all
             try:
-                values = step(**batch)
-                average.add(values, len(batch[first]))
+                with interrupts.held:  # a step counts with its values, or not at all
+                    values = step(**batch)
+                    average.add(values, len(batch[first]))
             except IndexError as error:
                 order = shuffled(len(data), seed=self.seed, epoch=self.epoch) if shuffle else None
-                row = data.row(self.position * batch_size + first_of(error), order)
                 when = f"step {self.position + 1} of epoch {self.epoch + 1}"
-                raise located(error, row, when) from None
-            finally:
-                interrupts.release()
+                raise data.located(error, self.position * batch_size, when, order) from None
             if self.terminate_on_nan and not math.isfinite(values["loss"]):
                 raise NumericsError(
                     f"the loss is {float(values['loss'])} in step {self.position} of epoch "
@@ -186,11 +183,8 @@ class Trainer:
         if held_out is not None:
             found = self._evaluate(held_out, batch_size)
             values |= {f"val_{name}": value for name, value in found.items()}
-        interrupts.busy = True
-        try:
+        with interrupts.held:
             self._report(values)
-        finally:
-            interrupts.release()
 
     def _report(self, values: dict[str, float]) -> None:
         """Count the epoch, and let schedules see what it reported."""
@@ -260,7 +254,7 @@ class Trainer:
             ),
         )
         average = Average(step.metrics)
-        for values, size in applied(step, data, batch_size):
+        for values, size in data.applied(step, batch_size):
             average.add(values, size)
         return average.values()
 
@@ -279,7 +273,7 @@ class Trainer:
             return compile(found), kind if isinstance(found, Mapping | list | tuple) else "array"
 
         program, kind = self._once(("predict", inputs), build)
-        results = [result for result, _ in applied(program, data, batch_size)]
+        results = [result for result, _ in data.applied(program, batch_size)]
         if kind == "dict":
             return {name: np.concatenate([r[name] for r in results]) for name in results[0]}
         joined = tuple(np.concatenate(parts) for parts in zip(*results, strict=True))
@@ -398,32 +392,6 @@ class Trainer:
         if name not in self._compiled:
             self._compiled[name] = build()
         return self._compiled[name]
-
-
-def applied(
-    program: Callable[..., Any], data: Examples, batch_size: int
-) -> Iterator[tuple[Any, int]]:
-    """What a program gives for each batch, in order, and the batch's size."""
-    first = next(iter(data.inputs))
-    for number, batch in enumerate(data.batches(batch_size)):
-        try:
-            yield program(**batch), len(batch[first])
-        except IndexError as error:
-            row = data.row(number * batch_size + first_of(error))
-            raise located(error, row, f"batch {number + 1}") from None
-
-
-def check_numbers(**numbers: tuple[int, int]) -> None:
-    """Refuse what is no whole number, or less than the least, given as name=(number, least)."""
-    for name, (number, least) in numbers.items():
-        whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
-        if not whole or number < least:
-            raise InputError(f"{name}={number!r} must be a whole number of at least {least}")
-
-
-def first_of(error: IndexError) -> int:
-    """The place along the leading axis that an error names."""
-    return error.position[0] if error.position else 0
 
 
 def _below(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:

@@ -10,7 +10,7 @@ import pytest
 from graphc import ops
 from graphc.errors import IndexError, InputError, ShapeError
 from graphc.nn.loss import loss_of, target_dtype
-from graphc.train.arrays import examples, located
+from graphc.train.arrays import examples
 
 X = np.zeros((4, 2))
 
@@ -57,7 +57,7 @@ def test_an_index_error_names_the_row_that_was_given() -> None:
     error.position, error.inputs, error.axis = (2, 5), ("y",), "batch"
     data = examples(X, np.zeros(4), "float32", None).part(1, 4)
     order = np.array([2, 0, 1])
-    found = located(error, data.row(2, order), "step 1 of epoch 2")
+    found = data.located(error, 0, "step 1 of epoch 2", order)
     assert str(found).splitlines()[1] == "  example 2: y[2, 5], in step 1 of epoch 2"
     error.axis = None
-    assert located(error, 0, "step 1") is error
+    assert data.located(error, 0, "step 1") is error

@@ -10,14 +10,13 @@ import pytest
 from graphc.train.interrupt import Interrupts
 
 
-def test_an_interrupt_waits_while_busy() -> None:
+def test_an_interrupt_waits_while_it_is_held() -> None:
     before = signal.getsignal(signal.SIGINT)
     reached = []
     with pytest.raises(KeyboardInterrupt), Interrupts() as interrupts:
-        interrupts.busy = True
-        signal.raise_signal(signal.SIGINT)
-        reached.append("counted")
-        interrupts.release()
+        with interrupts.held:
+            signal.raise_signal(signal.SIGINT)
+            reached.append("counted")
         reached.append("not reached")
     assert reached == ["counted"]
     assert signal.getsignal(signal.SIGINT) is before
@@ -34,10 +33,8 @@ def test_an_interrupt_is_delivered_at_once_otherwise() -> None:
 def test_an_ignored_signal_stays_ignored() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with Interrupts() as interrupts:
-            interrupts.busy = True
+        with Interrupts() as interrupts, interrupts.held:
             signal.raise_signal(signal.SIGINT)
-            interrupts.release()
     finally:
         signal.signal(signal.SIGINT, before)
 
