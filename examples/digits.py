@@ -36,6 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> float:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", default="digits.safetensors", help="where the weights go")
     out = parser.parse_args(arguments).out
+    try:
+        graphc.train.check_place(out)
+    except graphc.GraphcError as error:
+        parser.exit(2, f"{error}\n")
     digits = data.digits()
 
     # Forward, backward and Adam are one native function: each step of this loop is one call of it.

@@ -74,8 +74,10 @@ def compile(
 
     `outputs`: a node, several, or a dict of named ones; or a model, traced for inference with
     `inputs` (name -> shape). `updates`: variable -> its value after the call. `target`: avx512,
-    avx2, sse2 or neon instead of the host's best. `threads`: how many to use at most, all that
-    this process may use for None; no bit depends on it.
+    avx2, sse2 or neon instead of the host's best; code for more than the host can be looked at, not
+    called. `threads`: how many to use at most, all that this process may use for None; no bit
+    depends on it. By position the program takes its inputs in the order of their declaration (for a
+    model that of `inputs`), those that nothing reads left out; by name in any.
     """
     if hasattr(outputs, "trace"):
         outputs = outputs.trace(inputs)
@@ -211,6 +213,6 @@ def size_of(variable: Node) -> int:
 
 
 def inputs_of(source: Graph, plan: Plan) -> list[Node]:
-    """The inputs that the program takes, in the order of the source graph."""
+    """The inputs that the native code reads, in the order of their declaration."""
     taken = {slot.node for slot in plan.slots if slot.kind == "input"}
-    return [node for node in source.nodes if node in taken]
+    return [node for node in source.inputs if node in taken]

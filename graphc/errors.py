@@ -33,5 +33,22 @@ class InputError(GraphcError, ValueError):
     """An argument of a call is missing, unknown, or cannot be converted without loss."""
 
 
+class InputShapeError(InputError, ShapeError):
+    """An array given to a program has another shape than its input."""
+
+
+class InputDTypeError(InputError, DTypeError):
+    """An array given to a program cannot become its input's dtype."""
+
+
 class IndexError(GraphcError, builtins.IndexError):
-    """A label or index lies outside its bound. No memory outside the operand was touched."""
+    """A label or index lies outside its bound. No memory outside the operand was touched.
+
+    `position` is the place of the wrong number in its operand, `inputs` the program's inputs that
+    this operand is made of; `axis` the name of its leading extent, such as "batch", or None where
+    that is a number.
+    """
+
+    position: tuple[int, ...] = ()
+    inputs: tuple[str, ...] = ()
+    axis: str | None = None

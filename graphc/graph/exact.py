@@ -37,7 +37,8 @@ class Writer:
                 lines.append(f"{self.operation(node.op)} {operands} {node.type}")
         roots = [places[node] for node in graph.outputs]
         moves = [(places[variable], places[value]) for variable, value in graph.updates]
-        return "\n".join([*lines, f"{roots} {graph.names} {moves}"])
+        order = [places[node] for node in graph.inputs if node in places]
+        return "\n".join([*lines, f"{roots} {graph.names} {moves} {order}"])
 
     def operation(self, op: Any) -> str:
         """All fields that tell operations apart."""

@@ -16,6 +16,7 @@ import llvmlite
 import llvmlite.binding as llvm
 import sympy
 
+from graphc import debug
 from graphc.errors import CompileError
 from graphc.llvm import cache, team
 from graphc.machine import Machine
@@ -107,15 +108,19 @@ def host_level() -> str:
     return "avx2" if features.get("avx2") and features.get("fma") else "sse2"
 
 
-@cache_forever
 def target(name: str | None = None) -> Target:
-    """A target by level: avx512, avx2, sse2, neon, or the host's best for None.
+    """A target by level: avx512, avx2, sse2, neon, or GRAPHC_TARGET or the host's best for None.
 
     Raises CompileError for an unknown name. A level above the host's can be compiled and looked
     at, not run.
     """
+    return level(name or os.environ.get("GRAPHC_TARGET") or host_level())
+
+
+@cache_forever
+def level(name: str) -> Target:
+    """A target by its name."""
     start()
-    name = name or os.environ.get("GRAPHC_TARGET") or host_level()
     if name not in WIDTHS:
         raise CompileError(f"unknown target {name!r}; graphc has {', '.join(WIDTHS)}")
     best = host_level()
@@ -200,8 +205,7 @@ _serial = 0
 
 def load(key: str, make: Callable[[], str], names: tuple[str, ...], target: Target) -> Loaded:
     """Link the object kept under a key, or compile the text that `make` gives; find functions."""
-    if not target.native:
-        raise CompileError(f"this machine cannot run code for {target.name}; it can be inspected")
+    check_runs(target)
     kept = fetch(key, names, target)
     if kept is not None:
         return kept
@@ -213,13 +217,28 @@ def load(key: str, make: Callable[[], str], names: tuple[str, ...], target: Targ
 
 
 def fetch(key: str, names: tuple[str, ...], target: Target) -> Loaded | None:
-    """Link the object kept under a key; None where there is none."""
+    """Link the object kept under a key; None where there is none, or one that is no object."""
     data = cache.read(key)
-    return link(data, names, True) if data is not None else None
+    if data is None:
+        return None
+    try:
+        return link(data, names, True)
+    except RuntimeError:  # whole, but no object that this linker can read
+        cache.forget(key)
+        return None
+
+
+def check_runs(target: Target) -> None:
+    """Raise CompileError for code that only GRAPHC_REFERENCE can stand in for here."""
+    if not target.native and not debug.reference():
+        raise CompileError(
+            f"this machine cannot run code for {target.name}; it can be inspected. "
+            "GRAPHC_REFERENCE=1 runs the oracle instead"
+        )
 
 
 def link(data: bytes, names: tuple[str, ...], cached: bool) -> Loaded:
-    """An object in memory, ready to run."""
+    """An object in memory, its functions found."""
     global _serial
     _serial += 1
     builder = llvm.JITLibraryBuilder().add_object_img(data).add_current_process()

@@ -12,6 +12,7 @@ from graphc.ops import reduce, scalar
 from graphc.ops.arithmetic import cast
 from graphc.ops.make import as_node, fail
 from graphc.ops.op import op
+from graphc.ops.remedy import unlike
 from graphc.ops.scalar import Expr, maximum
 
 
@@ -20,7 +21,10 @@ def _pair(name: str, x: Any, target: Any) -> tuple[Node, Node]:
     x = as_node(x)
     target = as_node(target, x.dtype)
     if x.shape != target.shape:
-        problem = f"prediction {x.shape} and target {target.shape} must have one shape"
+        problem = (
+            f"prediction {x.shape} and target {target.shape} must have one shape: "
+            f"{unlike(('prediction', 'target'), (x.shape, target.shape))}"
+        )
         raise fail(ShapeError, name, [x, target], problem)
     return x, target
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from graphc.errors import ShapeError
+from graphc.errors import DTypeError, ShapeError
 from graphc.graph.node import Node, operators
 from graphc.ops.index import Affine, Index, Resolved, affine, index
 from graphc.ops.make import fail, fill, place
@@ -27,16 +29,24 @@ def move(
 
 
 def axis_of(name: str, x: Node, axis: int, rank: int | None = None) -> int:
-    """An axis counted from 0. Raises ShapeError where x (or an operand of `rank`) has no such."""
+    """An axis counted from 0. Raises ShapeError where x (or an operand of `rank`) has no such.
+
+    Raises DTypeError for what is no whole number.
+    """
     rank = x.type.rank if rank is None else rank
+    try:
+        axis = operator.index(axis)
+    except TypeError:
+        raise fail(DTypeError, name, [x], f"axis {axis!r} is no whole number") from None
     if not -rank <= axis < rank:
         raise fail(ShapeError, name, [x], f"axis {axis} is not in [{-rank}, {rank})")
     return axis % rank
 
 
-def axes_of(name: str, x: Node, axes: int | Sequence[int], rank: int | None = None) -> list[int]:
+def axes_of(name: str, x: Node, axes: Any, rank: int | None = None) -> list[int]:
     """Distinct axes counted from 0, in the order given."""
-    found = [axis_of(name, x, a, rank) for a in ([axes] if isinstance(axes, int) else axes)]
+    several = isinstance(axes, Iterable) and not isinstance(axes, str)
+    found = [axis_of(name, x, a, rank) for a in (axes if several else [axes])]
     if len(set(found)) < len(found):
         raise fail(ShapeError, name, [x], f"axes {axes} name an axis twice")
     return found
@@ -46,7 +56,8 @@ def number(name: str, x: Node, axis: int) -> int:
     """An axis's extent, which must be a number."""
     extent = x.shape[axis]
     if not isinstance(extent, int):
-        problem = f"axis {axis} has the run-time extent {extent!r}; this needs a number there"
+        at = axis % x.type.rank
+        problem = f"axis {at} has the run-time extent {extent!r}; this needs a number there"
         raise fail(ShapeError, name, [x], problem)
     return extent
 
@@ -244,7 +255,7 @@ def squeeze(x: Node, axis: int | Sequence[int] | None = None) -> Node:
 
 def expand_dims(x: Node, axis: int | Sequence[int]) -> Node:
     """x with new axes of extent 1, at these places of the result. Source: numpy.expand_dims."""
-    rank = x.type.rank + (1 if isinstance(axis, int) else len(axis))
+    rank = x.type.rank + (len(axis) if isinstance(axis, Sequence) else 1)
     axes = axes_of("expand_dims", x, axis, rank)
     rest = iter(x.shape)
     return reshape(x, [1 if a in axes else next(rest) for a in range(rank)])
@@ -261,7 +272,7 @@ def transpose(x: Node, *axes: int | Sequence[int]) -> Node:
     """
     wanted: list[int] = []
     for a in axes:
-        wanted += [a] if isinstance(a, int) else list(a)
+        wanted += list(a) if isinstance(a, Sequence) else [a]
     rank = x.type.rank
     order = axes_of("transpose", x, wanted) if axes else list(reversed(range(rank)))
     if len(order) != rank:

@@ -46,6 +46,10 @@ class Explanation:
             return self.kernel(subject)
         if isinstance(subject, Node):
             return self.node(subject)
+        if not isinstance(subject, str):
+            raise InputError(
+                f"explain takes the name of a kernel, node or layer, or the node, not {subject!r}"
+            )
         if subject in self.kernels:
             return self.kernel(self.kernels[subject])
         named = labelled(self.stages.graph.nodes)

@@ -18,6 +18,7 @@ from graphc.graph import leaf
 from graphc.graph.graph import Graph
 from graphc.graph.leaf import aligned
 from graphc.graph.node import Node
+from graphc.llvm import engine
 from graphc.llvm.engine import ENTRY, Loaded
 from graphc.llvm.module import CALL_NAME, ENTRY_NAME
 from graphc.ops import reference
@@ -50,8 +51,9 @@ class Program:
     read from, and updates written to, the arrays in their cells. Calls from several Python threads
     take turns.
 
-    Raises InputError for a missing, unknown or unfitting input, IndexError for a label or index
-    out of bounds; the state is then as before the call.
+    Inputs by position are in the order of their declaration. Raises InputError for a missing,
+    unknown or unfitting input, IndexError for a label or index out of bounds; the state is then as
+    before the call. Raises CompileError where the target is none that this machine runs.
     """
 
     def __init__(
@@ -70,7 +72,7 @@ class Program:
         self.make_stages = stages
         self.named = named
         self.names = source.names
-        self.inputs = [n for n in source.nodes if isinstance(n.op, leaf.Input)]
+        self.inputs = source.inputs
         self.threads = threads_.resolve(threads)
         self.lock = threading.Lock()
         _programs.add(self)
@@ -194,9 +196,8 @@ class Program:
         given = dict(zip(names, args, strict=False))
         for name, value in kwargs.items():
             if name not in names:
-                raise InputError(
-                    f"no input {name!r}; the program takes {', '.join(names) or 'none'}"
-                )
+                takes = f"the program takes {', '.join(names) or 'none'}"
+                raise InputError(f"no input {name!r}; {takes}{text.near(name, names)}")
             if name in given:
                 raise InputError(f"input {name!r} given twice")
             given[name] = value
@@ -212,6 +213,7 @@ class Program:
             bind(node, value, extents) for node, value in zip(self.inputs, given, strict=True)
         ]
         if self.entry is None:
+            engine.check_runs(self.stages.target)
             return self.oracle(arrays, extents)
         made = self.point(arrays, extents)
         before = {number: self.cell(number).value.copy() for number in self.overwritten}
@@ -304,22 +306,10 @@ class Program:
 
     def refuse(self, code: int, arrays: list[Array], extents: dict[str, int]) -> None:
         """Find the index that a kernel refused, by the oracle, and raise its IndexError."""
-        node = self.stages.tags[code - 1]
         given = {n.op.name: a for n, a in zip(self.inputs, arrays, strict=True)}
-        try:
-            reference.evaluate([node], given, extents)
-        except IndexError as error:
-            inner, _, found = str(error).partition(": ")
-            inner = inner.partition(".d")[0]
-        else:
-            inner, found = "", "an index is out of bounds"
-        site = node.site
-        named = [i.op.name for i in node.inputs if isinstance(i.op, leaf.Input)]
-        names = f"\n  inputs: {', '.join(named)}" if named else ""
-        layer = f"\n  layer: {site.path}" if site.path else ""
-        op = node.op.name.partition(".d")[0]
-        op = f"{op}: {inner}" if inner not in ("", op) else op
-        raise IndexError(f"{op}: {found}{names}{layer}\n  at {site.file}:{site.line}") from None
+        reference.refuse(self.stages.source.nodes, given, extents)
+        node = self.stages.tags[code - 1]
+        raise IndexError(f"{node.op.name}: an index is out of bounds\n  at {node.site}")
 
     # --- looking inside ---------------------------------------------------------------------
 

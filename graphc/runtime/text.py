@@ -48,6 +48,7 @@ def near(wanted: str, known: Iterable[str]) -> str:
     """The end of a refusal: the nearest known names, or nothing where none is near."""
     names = list(known)
     found = [name for name in names if wanted and name.startswith(wanted)][:3]
+    found = found or [name for name in names if name.lower() == wanted.lower()]
     found = found or difflib.get_close_matches(wanted, names, n=3, cutoff=0.6)
     return f". Did you mean {' or '.join(map(repr, found))}?" if found else ""
 

@@ -35,15 +35,16 @@ def available() -> int:
 def resolve(threads: int | None) -> int:
     """The number of threads to use at most: as asked, by GRAPHC_THREADS, or all available.
 
-    Raises InputError for a number below 1.
+    Raises InputError for what is no number of threads, or below 1.
     """
     named = os.environ.get(VARIABLE)
     if threads is None and named:
         if not named.isdigit() or int(named) < 1:
             raise InputError(f"{VARIABLE} must be a whole number from 1, it is {named!r}")
         threads = int(named)
-    if threads is not None and threads < 1:
-        raise InputError(f"threads must be at least 1, or None for all, got {threads}")
+    whole = isinstance(threads, int) and not isinstance(threads, bool)
+    if threads is not None and (not whole or threads < 1):
+        raise InputError(f"threads must be at least 1, or None for all, got {threads!r}")
     return available() if threads is None else threads
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from graphc.errors import DTypeError, InputError, ShapeError
 from graphc.graph.graph import postorder
 from graphc.graph.node import Node
 from graphc.metrics.metric import Metric, Metrics, metrics_of
-from graphc.nn.loss import LossFunction, integer_target, loss_of
+from graphc.nn.loss import LossFunction, loss_of, target_dtype
 from graphc.nn.module import Module
 from graphc.nn.parameter import Parameter
 from graphc.nn.trace import declare, float_dtype, tensor_type, traced
@@ -85,9 +86,11 @@ def compile_train_step(
 
     inputs and targets map names to a shape, (shape, dtype) or a TensorType; a leading extent may
     be a name such as "batch". Inputs are of `dtype`, by default that of the model; targets are
-    int64 where the loss takes labels, and else as inputs. loss is a name ("cross_entropy", "mse",
-    "bce_with_logits", ...) or a function from (prediction, *targets) to a scalar node; metrics are
-    names, functions of the same arguments, or a dict of functions by name.
+    int64 where a loss of graphc's takes labels, and else as inputs: for a loss of your own, declare
+    labels as (("batch",), "int64"). loss is a name ("cross_entropy", "mse", "bce_with_logits", ...)
+    or a function from (prediction, *targets) to a scalar node; metrics are names, functions of the
+    same arguments, or a dict of functions by name. Inputs are handed over by name; several targets
+    too where the function's parameters have their names, and in order where they have none of them.
 
     Parameters that are not trainable, or that the loss does not depend on, stay as they are.
     threads is the largest number to use, all that this process may use for None; no bit depends on
@@ -147,16 +150,35 @@ def trace_step(
     function, kind = loss_of(loss), dtype or float_dtype(model)
     nodes = declare({name: tensor_type(spec, kind) for name, spec in inputs.items()})
     prediction, trace = traced(model, nodes, training=training)
-    wanted = declare(targets, "int64" if integer_target(function) else kind)
-    value = function(prediction, *wanted.values())
+    wanted = declare(targets, target_dtype(function, kind) or kind)
+    value = answered("loss", function, prediction, wanted)
     check_loss(value)
     chosen = metrics_of(metrics)
     scalars = {"loss": value}
     for name, metric in chosen.items():
-        scalars[name] = metric.function(prediction, *wanted.values())
+        scalars[name] = answered(f"metric {name!r}", metric.function, prediction, wanted)
         if scalars[name].shape != ():
             raise ShapeError(f"metric {name!r} gives {scalars[name].type}, not a scalar")
     return Traced(scalars, trace.updates, chosen)
+
+
+def answered(what: str, function: Any, prediction: Any, targets: Mapping[str, Node]) -> Any:
+    """A loss or metric of the prediction and the targets. Raises InputError where they differ."""
+    try:
+        taken = inspect.signature(getattr(function, "forward", function))
+    except (TypeError, ValueError):  # a callable without a signature
+        return function(prediction, *targets.values())
+    known = [name for name, p in taken.parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD][1:]
+    by_name = len(targets) > 1 and any(name in known for name in targets)
+    given = dict(targets) if by_name else {}
+    rest = () if by_name else tuple(targets.values())
+    try:
+        taken.bind(prediction, *rest, **given)
+    except TypeError as error:
+        raise InputError(
+            f"the {what} takes {taken}, and the targets are {', '.join(targets) or 'none'}: {error}"
+        ) from None
+    return function(prediction, *rest, **given)
 
 
 def check_loss(value: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -298,3 +299,15 @@ def test_functions_for_anything_with_a_graph(step: Program) -> None:
         to_networkx(3)
     with pytest.raises(InputError, match="not compiled has no stage 'asm'"):
         as_text(node, "asm")
+
+
+@pytest.mark.parametrize("batch", [-3, 2.0, True, "8"])
+def test_an_extent_is_a_whole_number(step: Program, batch: Any) -> None:
+    for work in (step.cost, lambda **extents: step.as_text("memory", **extents)):
+        with pytest.raises(InputError, match=f"batch={batch!r} must be a whole number"):
+            work(batch=batch)
+
+
+def test_explain_takes_a_name_or_a_node(step: Program) -> None:
+    with pytest.raises(InputError, match=r"explain takes the name of a kernel.*not 3"):
+        step.explain(3)  # type: ignore[arg-type]  # what is tested

@@ -148,6 +148,26 @@ def test_custom_loss_and_dtypes() -> None:
     assert set(step(x=x, y=y, weight=np.ones((2, 1), np.int32))) == {"loss", "peak"}
 
 
+def test_targets_go_to_a_loss_by_name_or_all_in_order() -> None:
+    """Never one by name and another by its place."""
+    seen: list[Any] = []
+
+    def loss(prediction: Any, low: Any, high: Any) -> Any:
+        seen.append((low.op.name, high.op.name))
+        return ops.mean(prediction - low + high)
+
+    def step(*names: str) -> None:
+        targets = dict.fromkeys(names, ("batch", 3))
+        compile_train_step(nn.Linear(4, 3), loss, optim.SGD(0.1), {"x": ("batch", 4)}, targets)
+
+    step("high", "low")
+    step("first", "second")
+    assert seen == [("low", "high"), ("first", "second")]
+    for names in (("high", "lwo"), ("low",), ("low", "high", "more")):
+        with pytest.raises(InputError, match=rf"the loss takes \(.*are {', '.join(names)}"):
+            step(*names)
+
+
 def test_evaluation_moves_nothing() -> None:
     """Running statistics are used, not updated."""
     model = mlp()
@@ -191,7 +211,8 @@ def test_errors() -> None:
         compile_train_step(nn.ReLU(), lambda p, y: ops.sum(p), sgd, **specs)
     with pytest.raises(InputError, match="names an input and a target"):
         compile_train_step(nn.Linear(4, 3), "mse", sgd, {"x": (1, 4)}, {"x": (1, 3)})
-    with pytest.raises(InputError, match="threads"):
-        compile_train_step(nn.Linear(4, 3), "mse", sgd, **specs, threads=0)
+    for threads in (0, "many", 1.5):
+        with pytest.raises(InputError, match="threads"):
+            compile_train_step(nn.Linear(4, 3), "mse", sgd, **specs, threads=threads)  # type: ignore[arg-type]  # on purpose
     with pytest.raises(ShapeError, match="not a scalar"):
         compile_train_step(nn.Linear(4, 3), "mse", sgd, **specs, metrics=[lambda p, y: p])
