@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from graphc import ops
+from graphc.graph.leaf import constant
 from graphc.graph.node import Node
 from graphc.types import Shape, resolve
 
@@ -173,7 +174,7 @@ for _name in "add sub mul maximum minimum".split():
 binary("div", 0.4, 2, extremes=POSITIVE, dtypes=("int32", "uint8"))
 for _name in ("floor_divide", "remainder"):
     binary(_name, 0.4, 2, extremes=POSITIVE, dtypes=WHOLE)
-binary("pow", 0.4, 2, extremes=())
+binary("pow", 0.4, 2, extremes=(), dtypes=EVERY)
 case("pow", lambda x: ops.pow(x, 3), ("batch", 5), dtypes=("int32", "int64", "uint8"))
 for _exponent in (-1, -2, 0.5, -0.5, 1.5, 0.3, -1.7):
     case("pow", lambda x, e=_exponent: ops.pow(x, e), within(0.4, 2, 17), extremes=POSITIVE)
@@ -183,6 +184,25 @@ for _name in "equal not_equal less less_equal greater greater_equal".split():
     binary(_name, swallows=True, dtypes=WHOLE)
 for _name in "logical_and logical_or logical_xor".split():
     binary(_name, swallows=True, dtypes=EVERY)
+NUMBERS = [constant(-3, "int32"), constant(300, "int64"), constant(2.5, "float64"), constant(True)]
+for _number in NUMBERS:  # beside operands of every type: the result is of the wider one
+    for _name in "add sub mul maximum minimum floor_divide remainder".split():
+        case(
+            _name,
+            lambda x, n=_name, c=_number: getattr(ops, n)(x, c),
+            within(0.2, 0.9, "batch", 5),
+            dtypes=EVERY,
+            extremes=(),
+        )
+    for _name in "equal less greater_equal logical_and".split():
+        case(
+            _name,
+            lambda x, n=_name, c=_number: getattr(ops, n)(c, x),
+            (5,),
+            dtypes=EVERY,
+            swallows=True,
+        )
+    case("where", lambda x, c=_number: ops.where(x > 0, x, c), (5,), dtypes=EVERY, swallows=True)
 for _bounds in [(-1.0, 1.5), (None, 0.5), (0.5, None)]:
     case("clip", lambda x, b=_bounds: ops.clip(x, *b), ("batch", 17))
 case("clip", lambda x, a, b: ops.clip(x, a, b), ("batch", 5), within(-2, -1, 5), within(1, 2, 5))

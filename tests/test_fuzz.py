@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import graphc
 from graphc import ops
 from graphc.autodiff import vjp
-from graphc.graph.leaf import constant
+from graphc.graph.leaf import Input, constant
 from graphc.graph.node import Node
 from graphc.ops.reference import evaluate
 
@@ -38,6 +38,7 @@ MAPS = [
 ]  # fmt: skip
 PAIRS = [ops.add, ops.sub, ops.mul, ops.maximum, ops.minimum, lambda a, b: ops.where(a > b, a, b)]
 REDUCTIONS = [ops.sum, ops.mean, ops.max, ops.min]
+FILLS = [ops.zeros, ops.ones, lambda shape: ops.full(shape, 2), lambda shape: ops.full(shape, -0.3)]
 
 
 @st.composite
@@ -52,26 +53,30 @@ def graphs(draw: st.DrawFn) -> tuple[list[Node], dict[str, Array]]:
         values[name] = generator.uniform(-2, 2, shape).astype(np.float32)
         return graphc.input(name, shape)
 
-    for _ in range(draw(st.integers(1, 3))):
+    for number in range(draw(st.integers(1, 4))):
         rank = draw(st.integers(0, 3))
-        pool.append(fresh(tuple(draw(st.sampled_from(SIZES[: 6 - rank])) for _ in range(rank))))
+        shape = tuple(draw(st.sampled_from(SIZES[: 6 - rank])) for _ in range(rank))
+        pool.append(draw(st.sampled_from([fresh, *FILLS] if number else [fresh]))(shape))
     for _ in range(draw(st.integers(2, 7))):
         made = step(draw, pool, fresh)
         if np.prod([1, *made.shape]) <= LARGEST:
             pool.append(made)
     outputs = [pool[-1], draw(st.sampled_from(pool))]
-    if draw(st.booleans()):
-        seeds = [constant(np.ones(pool[-1].shape, np.float32))]
-        reals = [n for n in pool if n.op.name.startswith("x")] or pool[:1]
-        outputs += vjp([pool[-1]], reals, seeds)
+    reals = [n for n in pool if isinstance(n.op, Input)]
+    match draw(st.sampled_from(["none", "dense", "sums"])):
+        case "dense":
+            outputs += vjp([pool[-1]], reals, [constant(np.ones(pool[-1].shape, np.float32))])
+        case "sums":
+            both = ops.sum(pool[-1]) * 2 + ops.sum(draw(st.sampled_from(pool)))
+            outputs += graphc.grad(both, reals)
     return outputs, values
 
 
 def step(draw: st.DrawFn, pool: list[Node], fresh: Any) -> Node:
     """One op on operands from the pool, or on a new input that fits."""
-    x = draw(st.sampled_from(pool))
+    x = draw(st.sampled_from(pool[-3:]))
     rank = len(x.shape)
-    kinds = ["map", "pair", "constant"]
+    kinds = ["map", "pair", "constant", "fill"]
     kinds += ["reduce", "transpose", "slice", "concat", "pad", "softmax", "reshape"] * (rank > 0)
     kinds += ["matmul"] * (rank > 1)
     match draw(st.sampled_from(kinds)):
@@ -87,6 +92,9 @@ def step(draw: st.DrawFn, pool: list[Node], fresh: Any) -> Node:
             if draw(st.booleans()):
                 other = fresh(tuple(draw(st.sampled_from([1, int(e)])) for e in x.shape))
             return draw(st.sampled_from(PAIRS))(x, other)
+        case "fill":
+            shape = tuple(draw(st.sampled_from([1, int(e)])) for e in x.shape)
+            return draw(st.sampled_from(PAIRS))(x, draw(st.sampled_from(FILLS))(shape))
         case "reduce":
             axes = draw(st.sets(st.integers(0, rank - 1), min_size=1))
             how = draw(st.sampled_from(REDUCTIONS))
@@ -105,10 +113,15 @@ def step(draw: st.DrawFn, pool: list[Node], fresh: Any) -> Node:
         case "concat":
             axis = draw(st.integers(0, rank - 1))
             like = [n for n in pool if same_but(n.shape, x.shape, axis)]
-            return ops.concat([x, draw(st.sampled_from(like))], axis)
+            size = draw(st.integers(1, 3))
+            made = draw(st.sampled_from(FILLS))((*x.shape[:axis], size, *x.shape[axis + 1 :]))
+            parts = [x, draw(st.sampled_from([*like, made]))]
+            return ops.concat(draw(st.permutations(parts)), axis)
         case "pad":
             widths = [draw(st.tuples(st.integers(0, 2), st.integers(0, 2))) for _ in x.shape]
-            return ops.pad(x, widths)
+            if draw(st.booleans()):
+                return ops.pad(x, widths, "edge")
+            return ops.pad(x, widths, value=draw(st.sampled_from([0, 1.5])))
         case "softmax":
             return ops.softmax(x, draw(st.integers(0, rank - 1)))
         case "reshape":

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-from graphc.llvm import exponential, random, rounding, trigonometric
+from graphc.llvm import exponential, integer, random, rounding, trigonometric
 from graphc.llvm.builder import Builder, Value
 from graphc.llvm.lanes import Lanes
 
@@ -23,6 +23,11 @@ def sqrt(x: Lanes) -> Lanes:
 def rsqrt(x: Lanes) -> Lanes:
     """1/sqrt(x) within 1.5 ULP: the two instructions, each rounded."""
     return 1.0 / sqrt(x)
+
+
+def power(x: Lanes, y: Lanes) -> Lanes:
+    """x**y, of floats as exponential.power states, of whole numbers exact."""
+    return exponential.power(x, y) if x.floating else integer.power(x, y)
 
 
 def exposed(function: Callable[..., Lanes]) -> Callable[..., Value]:
@@ -40,7 +45,7 @@ METHODS: dict[str, Callable[..., Lanes]] = {
     "expm1": exponential.expm1,
     "log": exponential.log,
     "log1p": exponential.log1p,
-    "pow": exponential.power,
+    "pow": power,
     "tanh": exponential.tanh,
     "sinh": exponential.sinh,
     "cosh": exponential.cosh,

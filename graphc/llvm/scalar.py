@@ -101,14 +101,7 @@ class Formula:
 
     def own(self, expr: Expr, default: str) -> str:
         """The element type in which an expression is computed."""
-        kind = scalar.dtype_of(expr, self.dtypes, default)
-        if is_float(default) and RANK.get(kind, 0) < RANK[default] and not self.typed(expr):
-            return default
-        return kind
-
-    def typed(self, expr: Expr) -> bool:
-        """Whether the expression's own type matters: wider than it would change its value."""
-        return not isinstance(expr, sympy.Add | sympy.Mul | sympy.Pow | sympy.Piecewise)
+        return scalar.computed_in(expr, self.dtypes, default)
 
     def dispatch(self, expr: Expr, dtype: str) -> Value:
         """One rule per class of expression."""
@@ -132,8 +125,10 @@ class Formula:
                 inner = self.emit(expr.args[0], "bool")
                 return b.binary("xor", inner, b.constant("bool", True, inner.lanes))
             case scalar.cast():
-                kind = str(expr.args[1])
-                return self.emit(expr.args[0], self.own(expr.args[0], kind))
+                inner, kind = expr.args[0], str(expr.args[1])
+                if inner.is_number:
+                    return self.b.constant(kind, number(inner, kind))
+                return self.emit(inner, scalar.dtype_of(inner, self.dtypes, kind))
             case scalar.bounded():
                 return self.emit(expr.args[0], dtype)
         for relation, predicates in RELATIONS.items():

@@ -117,7 +117,8 @@ def pow(x: Any, y: Any) -> Node:
     """x^y. A whole or half number as exponent becomes products and square roots.
 
     NaN for x < 0 and a y that is not whole. The derivative by x is 0 where y is 0; the one by y
-    is 0 where x^y is 0, and where x is 0 and y >= 0.
+    is 0 where x^y is 0, and where x is 0 and y >= 0. Of integers an integer, which wraps as their
+    product does; with a negative y in a node it is 0 but for x = 1 and x = -1.
     """
     y = y.item() if isinstance(y, np.generic) else y
     if not isinstance(y, int | float) or isinstance(y, bool) or not np.isfinite(y):

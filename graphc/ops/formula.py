@@ -19,7 +19,7 @@ from graphc.graph.node import Node, make
 from graphc.ops import scalar
 from graphc.ops.index import Affine, Domain, Index, Lookup, index, show
 from graphc.ops.scalar import Expr, Symbol, argument, differentiate
-from graphc.types import Extent, TensorType, is_float
+from graphc.types import Extent, Shape, TensorType, is_float
 
 GRAD = argument("grad")
 RESULT = argument("result")
@@ -77,6 +77,13 @@ class Formula:
     def pointwise(self) -> bool:
         """Whether it is a map: plain writes and nothing summed."""
         return self.plain and not self.summed and self.how not in ("argmax", "argmin")
+
+    def fills(self, shape: Shape) -> bool:
+        """Whether each element of a result of this shape is written, at plain indices."""
+        return self.plain and all(
+            isinstance(e, Affine) and self.extents[str(e.plain)] == size
+            for e, size in zip(self.writes, shape, strict=True)
+        )
 
     @cached_property
     def reuses(self) -> bool:

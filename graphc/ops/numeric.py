@@ -14,7 +14,17 @@ from sympy.logic.boolalg import BooleanFalse, BooleanTrue
 
 from graphc.errors import UnsupportedOpError
 from graphc.ops import philox
-from graphc.ops.scalar import Expr, Symbol, bounded, cast, common, dtype_of, is_nan, name_of
+from graphc.ops.scalar import (
+    Expr,
+    Symbol,
+    bounded,
+    cast,
+    common,
+    computed_in,
+    dtype_of,
+    is_nan,
+    name_of,
+)
 from graphc.types import is_float
 
 Array = np.ndarray[Any, Any]
@@ -28,6 +38,14 @@ def _integer_safe(function: Any) -> Any:
             return np.asarray(function(x, y))
 
     return safe
+
+
+def _power(x: Array, y: Array) -> Array:
+    if is_float(x.dtype.name):
+        return np.asarray(np.power(x, y))
+    x, y = (v.astype(np.uint8) if v.dtype == bool else v for v in (x, y))
+    power = np.power(x, np.maximum(y, 0))
+    return np.where(y < 0, np.where(np.abs(x) == 1, np.where(y % 2 == 0, 1, x), 0), power)
 
 
 VALUES: dict[str, Any] = {
@@ -45,7 +63,7 @@ VALUES: dict[str, Any] = {
     "sign": np.sign,
     "expm1": np.expm1,
     "log1p": np.log1p,
-    "pow": np.power,
+    "pow": _power,
     "maximum": np.maximum,
     "minimum": np.minimum,
     "floor": np.floor,
@@ -84,6 +102,8 @@ def evaluate(
         return dtype_of(part, dtypes, default)
 
     def raw(part: Expr, want: str) -> Any:
+        if isinstance(part, sympy.Add | sympy.Mul | sympy.Pow | sympy.Piecewise):
+            want = computed_in(part, dtypes, want)
         match part:
             case sympy.Symbol():
                 return values[part]

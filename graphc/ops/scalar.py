@@ -16,7 +16,7 @@ import sympy
 from sympy.logic.boolalg import Boolean, BooleanFalse, BooleanTrue
 
 from graphc.errors import UnsupportedOpError
-from graphc.types import is_float, promote
+from graphc.types import RANK, is_float, promote
 
 Expr: TypeAlias = sympy.Basic
 Symbol: TypeAlias = sympy.Symbol
@@ -244,6 +244,34 @@ def common(parts: tuple[Expr, ...], dtypes: Mapping[Symbol, str], default: str =
     return {WEAK_INT: "int64", WEAK_FLOAT: default}.get(kind, kind)
 
 
+def computed_in(expr: Expr, dtypes: Mapping[Symbol, str], want: str) -> str:
+    """The element type in which an expression is computed where `want` is wanted.
+
+    Its own; arithmetic, whose value a wider type does not change, in `want` where that is wider.
+    """
+    kind = dtype_of(expr, dtypes, want)
+    if isinstance(expr, sympy.Add | sympy.Mul | sympy.Pow | sympy.Piecewise):
+        return want if RANK[kind] < RANK[want] else kind
+    return kind
+
+
+def operands_in(expr: Expr, dtypes: Mapping[Symbol, str], want: str) -> str:
+    """The element type to which the operands of an expression are brought."""
+    match expr:
+        case sympy.Rel():
+            return common(expr.args, dtypes)
+        case cast() | bounded() | is_nan():
+            return dtype_of(expr.args[0], dtypes, want)
+        case uniform() | normal() | uniform64() | normal64():
+            return "int64"
+    return computed_in(expr, dtypes, want)
+
+
+def variables(expr: Expr) -> set[Symbol]:
+    """The operands and indices that a formula reads: its symbols but for the names of types."""
+    return {symbol for symbol in expr.free_symbols if symbol.is_real}
+
+
 @cache
 def spelled(expr: Expr) -> str:
     """The formula as text that tells every two formulas apart."""
@@ -274,8 +302,8 @@ def truth(value: bool) -> Expr:
 
 
 def finite(expr: Expr) -> bool:
-    """Whether a formula holds no infinity or undefined constant."""
-    return not expr.has(sympy.oo, -sympy.oo, sympy.zoo, sympy.nan)
+    """Whether a formula holds no infinity, and no constant that is undefined or not real."""
+    return not expr.has(sympy.oo, -sympy.oo, sympy.zoo, sympy.nan, sympy.I)
 
 
 def with_value(expr: Expr, symbol: Symbol, value: int) -> Expr:

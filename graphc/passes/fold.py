@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,9 +14,9 @@ from graphc.graph.rewrite import rewrite
 from graphc.machine import Machine
 from graphc.ops import numeric, reference, scalar
 from graphc.ops.formula import Formula
+from graphc.ops.given import given
 from graphc.ops.index import Affine, Index, Lookup, stays
 from graphc.ops.make import fill
-from graphc.types import is_float
 
 LARGEST = 1 << 20
 T = TypeVar("T")
@@ -30,39 +30,31 @@ def fold(graph: Graph, machine: Machine) -> Graph:
 def inlined(node: Node) -> Node | None:
     """f(x[i], c)   ->   f_c(x[i])   where c is one number everywhere."""
     op = node.op
-    if not isinstance(op, Formula) or (node.dtype == "bool" and not op.args):
+    if not isinstance(op, Formula):
         return None
+    dtypes = {arg: i.dtype for arg, i in zip(op.args, node.inputs, strict=True)}
+    dtype = scalar.dtype_of(op.expr, dtypes) if op.how in ("argmax", "argmin") else node.dtype
     for position, operand in enumerate(node.inputs):
-        value = number(operand, [d for i, d in enumerate(node.inputs) if i != position])
+        value = number(operand)
         if value is None or op.is_lookup(position) or not always(op, position, operand):
             continue
         if scalar.is_checked(op.expr, op.args[position]):
             continue
-        expr = op.expr.subs(op.args[position], value)
-        if not scalar.finite(expr) and scalar.finite(op.expr):
-            continue
-        return without(op, position, expr, node)
+        expr = given(op.expr, op.args[position], value, dtypes, dtype)
+        if expr is not None:
+            return without(op, position, expr, node)
     return None
 
 
-def number(node: Node, others: list[Node]) -> scalar.Expr | None:
-    """The one finite number that a node holds everywhere, as a formula's constant."""
+def number(node: Node) -> Any:
+    """The one number that a node holds everywhere."""
     op = node.op
     if isinstance(op, Formula) and not op.args and op.pointwise and op.expr.is_number:
-        value = numeric.evaluate(op.expr, {}, {}, node.dtype).item()
-    elif isinstance(op, leaf.Constant) and op.array.size == 1:
-        value = op.array.item()
-    else:
-        return None
-    if isinstance(value, bool):
-        return scalar.truth(value)
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            return None
-        whole = value.is_integer() and abs(value) < 2**24
-        if whole and all(is_float(o.dtype) for o in others):
-            return scalar.whole(int(value))
-    return scalar.constant(value)
+        filled = op.fills(node.shape)
+        return numeric.evaluate(op.expr, {}, {}, node.dtype).item() if filled else None
+    if isinstance(op, leaf.Constant) and op.array.size == 1:
+        return op.array.item()
+    return None
 
 
 def always(op: Formula, position: int, operand: Node) -> bool:
@@ -103,16 +95,7 @@ def counted(node: Node) -> Node | None:
     op = node.op
     if not isinstance(op, Formula) or op.args or op.pointwise or op.how != "sum":
         return None
-    if not op.plain or not op.expr.is_number or node.dtype == "bool":
-        return None
-    if any(
-        extent != size
-        for extent, size in zip(
-            (op.extents[str(e.plain)] for e in op.writes if isinstance(e, Affine)),
-            node.shape,
-            strict=True,
-        )
-    ):
+    if not op.fills(node.shape) or not op.expr.is_number or node.dtype == "bool":
         return None
     total = 1
     for name in op.summed:

@@ -24,15 +24,9 @@ def identity(node: Node) -> Node | None:
     if not isinstance(op, Formula) or len(op.args) != 1 or op.expr != op.args[0]:
         return None
     (operand,) = node.inputs
-    if operand.type != node.type or op.reads[0] != op.writes or not op.plain or op.summed:
+    if operand.type != node.type or op.reads[0] != op.writes or not op.pointwise:
         return None
-    if any(
-        op.extents[str(e.plain)] != n
-        for e, n in zip(op.writes, node.shape, strict=True)
-        if isinstance(e, Affine)
-    ):
-        return None
-    return operand
+    return operand if op.fills(node.shape) else None
 
 
 def nothing(node: Node) -> Node | None:
@@ -84,7 +78,9 @@ def copied(op: Formula, position: int, operand: Node) -> Index | None:
     copy = operand.op
     if not isinstance(copy, Formula) or len(copy.args) != 1 or copy.expr != copy.args[0]:
         return None
-    if not copy.pointwise or operand.inputs[0].dtype != operand.dtype:
+    if not copy.pointwise or not copy.fills(operand.shape):
+        return None
+    if operand.inputs[0].dtype != operand.dtype:
         return None
     read = op.reads[position]
     places = (*read, *copy.reads[0])
@@ -96,9 +92,6 @@ def copied(op: Formula, position: int, operand: Node) -> Index | None:
     source = operand.inputs[0]
     for e, size in zip(copy.reads[0], source.shape, strict=True):
         if not stays(e, size, copy.extents):  # type: ignore[arg-type]  # no look-ups, as checked
-            return None
-    for e, size in zip(copy.writes, operand.shape, strict=True):
-        if not isinstance(e, Affine) or copy.extents[str(e.plain)] != size:
             return None
     values = {
         str(e.plain): r for e, r in zip(copy.writes, read, strict=True) if isinstance(e, Affine)
