@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TORCHINDUCTOR_THREADS")
-CACHES = ("GRAPHC_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "JAX_COMPILATION_CACHE_DIR", "OV_CACHE")
+CACHES = ("GRAPHC_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "JAX_COMPILATION_CACHE_DIR")
+OPENVINO_CACHE = "BENCHMARK_OPENVINO_CACHE"
 ISA: Mapping[str, Mapping[str, str]] = {
     "host": {},
     "avx2": {
@@ -35,5 +36,5 @@ def environment(threads: int, isa: str, cache: str | None) -> dict[str, str]:
     )
     found |= ISA[isa]
     if cache:
-        found |= dict.fromkeys(CACHES, cache)
+        found |= dict.fromkeys((*CACHES, OPENVINO_CACHE), cache)
     return found

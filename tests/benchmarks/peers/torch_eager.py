@@ -67,7 +67,8 @@ def prepare(workload: Workload, variant: str, threads: int) -> Session:
     match workload:
         case Training():
             model = model_of(workload.net, workload.seed, layout)
-            step = step_of(model, LOSSES[workload.loss], optimizer_of(workload.optimizer, model))
+            loss = LOSSES[workload.loss]
+            step = step_of(lambda x, y: loss(model(x), y), optimizer_of(workload.optimizer, model))
             return Trainer(step, workload.batches(), layout)
         case Inference():
             model = model_of(workload.net, workload.seed, layout).eval()
@@ -212,14 +213,12 @@ def optimizer_of(description: Optimizer, model: nn.Module) -> torch.optim.Optimi
 
 
 def step_of(
-    model: Callable[[Tensor], Tensor],
-    loss: Callable[[Tensor, Tensor], Tensor],
-    optimizer: torch.optim.Optimizer,
+    loss: Callable[[Tensor, Tensor], Tensor], optimizer: torch.optim.Optimizer
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """A step: forward, backward, optimiser; its result is the loss before the update."""
 
     def step(x: Tensor, y: Tensor) -> Tensor:
-        value = loss(model(x), y)
+        value = loss(x, y)
         optimizer.zero_grad(set_to_none=True)
         value.backward()  # type: ignore[no-untyped-call]  # torch leaves it without types
         optimizer.step()
