@@ -10,10 +10,19 @@ from typing import Any
 import numpy as np
 
 import graphc as compiler
-from graphc import nn, optim
+from graphc import nn, ops, optim
 from tests.benchmarks.peers import Session
 from tests.benchmarks.workloads import Workload
 from tests.benchmarks.workloads.inference import Inference
+from tests.benchmarks.workloads.kernel import (
+    Chain,
+    CrossEntropy,
+    Kernel,
+    Pass,
+    Product,
+    Update,
+    scaled,
+)
 from tests.benchmarks.workloads.layers import (
     SGD,
     Activation,
@@ -49,12 +58,7 @@ def describe() -> dict[str, object]:
 
 def variants(workload: Workload) -> list[str]:
     """Training with new arrays at each step; layouts are the compiler's business."""
-    match workload:
-        case Training():
-            return ["step"]
-        case Inference():
-            return ["default"]
-    return []
+    return ["step"] if isinstance(workload, Training) else ["default"]
 
 
 def prepare(workload: Workload, variant: str, threads: int) -> Session:
@@ -64,6 +68,8 @@ def prepare(workload: Workload, variant: str, threads: int) -> Session:
             return trainer(workload, threads)
         case Inference():
             return predictor(workload)
+        case Kernel():
+            return Repeated(kernel_of(workload))
     raise NotImplementedError(workload.name)
 
 
@@ -235,3 +241,84 @@ class Predictor:
         self.done += 1
         (result,) = self.program(x)
         return result
+
+
+Results = tuple[Array, ...]
+
+
+def kernel_of(workload: Kernel) -> Callable[[], Results]:
+    """A kernel as a program on its operands."""
+    match workload:
+        case Product(form=form):
+            a, b = arrays = workload.operands()
+            left, right = compiler.input("a", a.shape), compiler.input("b", b.shape)
+            left = left.T if form[0] == "t" else left
+            right = right.T if form[1] == "t" else right
+            return called(compiler.compile([left @ right]), arrays)
+        case Pass():
+            return both_ways(workload)
+        case CrossEntropy():
+            arrays = workload.operands()
+            logits = compiler.input("logits", arrays[0].shape)
+            labels = compiler.input("labels", arrays[1].shape, "int64")
+            loss = ops.cross_entropy(logits, labels)
+            return called(compiler.compile([loss, *compiler.grad(loss, logits)]), arrays)
+        case Update(optimizer=optimizer):
+            weights, gradient = workload.operands()
+            given = compiler.input("gradient", gradient.shape)
+            parameter = nn.Parameter(weights)
+            rule = optimizer_of(optimizer)
+            rule.attach([("weights", parameter)])
+            program = compiler.compile([], rule.updates({parameter: given}))
+
+            def update() -> Results:
+                program(gradient)
+                return (parameter.value,)
+
+            return update
+        case Chain():
+            arrays = workload.operands()
+            a, b, c = (compiler.input(name, arrays[0].shape) for name in "abc")
+            return called(compiler.compile([ops.relu(a * b + c) - a * 0.1]), arrays)
+    raise NotImplementedError(workload.name)
+
+
+def both_ways(workload: Pass) -> Callable[[], Results]:
+    """y, dx and the gradients of the weights, those that are wanted."""
+    model = model_of(workload.net, 0)
+    x = compiler.input("x", workload.shape)
+    y, updates = nn.trace(model, {"x": x}, training=True)
+    dy = compiler.input("dy", y.shape)
+    variables = {"dx": [x], "dw": [p.node for p in model.parameters()]}
+    wanted = [v for part, found in variables.items() if part in workload.parts for v in found]
+    results = [y] if "y" in workload.parts else []
+    if wanted:
+        results += compiler.vjp(y, wanted, dy)
+    program = compiler.compile(results, updates)
+    taken = {node.op.name for node in program.inputs}
+    given = dict(zip(("x", "dy"), workload.operands(), strict=True))
+    return lambda: program(**{name: given[name] for name in taken})
+
+
+def called(program: Callable[..., Results], arrays: Iterable[Array]) -> Callable[[], Results]:
+    """The program on the same arrays each time."""
+    return lambda: program(*arrays)
+
+
+@dataclass
+class Repeated:
+    """A kernel; its results are new arrays at each call."""
+
+    call: Callable[[], Results]
+    grain: int = 1
+
+    def check(self, steps: int) -> list[float]:
+        """Samples of the results of the last call of so many."""
+        for _ in range(steps):
+            results = self.call()
+        return scaled(results)
+
+    def run(self, steps: int) -> None:
+        """So many calls."""
+        for _ in range(steps):
+            self.call()

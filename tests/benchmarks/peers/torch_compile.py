@@ -14,9 +14,10 @@ import torch._inductor.config as inductor
 from torch import nn
 
 from tests.benchmarks.peers import Session, torch_eager
-from tests.benchmarks.peers.torch_eager import LAYOUTS, Predictor, Trainer
+from tests.benchmarks.peers.torch_eager import LAYOUTS, Predictor, Repeated, Trainer
 from tests.benchmarks.workloads import Workload
 from tests.benchmarks.workloads.inference import Inference
+from tests.benchmarks.workloads.kernel import Kernel, Pass, Product, Update
 from tests.benchmarks.workloads.layers import SGD, Adam, Conv2d, Optimizer
 from tests.benchmarks.workloads.training import Training
 
@@ -30,13 +31,16 @@ def describe() -> dict[str, object]:
 
 
 def variants(workload: Workload) -> list[str]:
-    """Of images channels_last, which is the better with compiled code."""
+    """Of images channels_last, which is the better with compiled code.
+
+    A kernel that it would leave to eager PyTorch's library is not run again.
+    """
     match workload:
         case Training():
             return ["model", "step"]
-        case Inference():
-            return ["default"]
-    return []
+        case Product() | Pass(convolution=Conv2d()) | Update():
+            return []
+    return ["default"]
 
 
 def prepare(workload: Workload, variant: str, threads: int) -> Session:
@@ -60,6 +64,9 @@ def prepare(workload: Workload, variant: str, threads: int) -> Session:
         case Inference():
             inductor.freezing = True
             return Predictor(torch.compile(model.eval()), workload.batches(), layout)
+        case Kernel():
+            layout = LAYOUTS["contiguous"]
+            return Repeated(torch_eager.kernel_of(workload, layout, torch.compile))
     raise NotImplementedError(workload.name)
 
 

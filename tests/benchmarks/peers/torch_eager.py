@@ -18,6 +18,15 @@ from torch.nn import functional
 from tests.benchmarks.peers import Session
 from tests.benchmarks.workloads import Workload
 from tests.benchmarks.workloads.inference import Inference
+from tests.benchmarks.workloads.kernel import (
+    Chain,
+    CrossEntropy,
+    Kernel,
+    Pass,
+    Product,
+    Update,
+    scaled,
+)
 from tests.benchmarks.workloads.layers import (
     SGD,
     Activation,
@@ -55,9 +64,11 @@ def variants(workload: Workload) -> list[str]:
     match workload:
         case Training(net=net) | Inference(net=net) if net.has(Conv2d):
             return ["contiguous", "channels_last"]
-        case Training() | Inference():
-            return ["contiguous"]
-    return []
+        case Pass(convolution=layer) if layer:
+            return ["contiguous", "channels_last"]
+        case Pass(shape=shape) if len(shape) == 4:
+            return ["contiguous", "channels_last"]
+    return ["contiguous"]
 
 
 def prepare(workload: Workload, variant: str, threads: int) -> Session:
@@ -73,6 +84,8 @@ def prepare(workload: Workload, variant: str, threads: int) -> Session:
         case Inference():
             model = model_of(workload.net, workload.seed, layout).eval()
             return Predictor(model, workload.batches(), layout)
+        case Kernel():
+            return Repeated(kernel_of(workload, layout, lambda function: function))
     raise NotImplementedError(workload.name)
 
 
@@ -286,3 +299,100 @@ class Predictor:
         with torch.inference_mode():
             for _ in range(steps):
                 self.next()
+
+
+Results = tuple[Tensor, ...]
+Wrap = Callable[[Any], Any]
+"""What is done to a function before it is called: nothing, or torch.compile."""
+
+
+def kernel_of(workload: Kernel, layout: torch.memory_format, wrap: Wrap) -> Callable[[], Results]:
+    """A kernel on its operands; its results are those of its declaration, in order."""
+    match workload:
+        case Product(form=form):
+            a, b = (
+                torch.from_numpy(array).T if turned == "t" else torch.from_numpy(array)
+                for array, turned in zip(workload.operands(), form, strict=True)
+            )
+            out = torch.empty(workload.m, workload.n)
+            return lambda: (torch.mm(a, b, out=out),)
+        case Pass(convolution=layer) if layer:
+            return convolution(workload, layer, layout)
+        case Pass():
+            return both_ways(workload, layout, wrap)
+        case CrossEntropy():
+            logits, labels = map(torch.from_numpy, workload.operands())
+            logits.requires_grad_()
+            loss = wrap(functional.cross_entropy)
+
+            def loss_and_gradient() -> Results:
+                value = loss(logits, labels)
+                return value.detach(), *torch.autograd.grad(value, [logits])
+
+            return loss_and_gradient
+        case Update(optimizer=Adam(rate)):
+            weights, gradient = map(torch.from_numpy, workload.operands())
+            optimizer = torch.optim.Adam([weights.requires_grad_()], rate, fused=True)
+            weights.grad = gradient
+
+            def update() -> Results:
+                optimizer.step()
+                return (weights.detach(),)
+
+            return update
+        case Chain():
+            a, b, c = map(torch.from_numpy, workload.operands())
+            chain = wrap(lambda a, b, c: torch.relu(a * b + c) - a * 0.1)
+            return lambda: (chain(a, b, c),)
+    raise NotImplementedError(workload.name)
+
+
+def convolution(
+    workload: Pass, layer: Conv2d, layout: torch.memory_format
+) -> Callable[[], Results]:
+    """Forward, or one gradient, by the operators that modules and autograd call."""
+    x, dy = (wrapped(array, layout) for array in workload.operands())
+    given = workload.net.weights(0)
+    weight, bias = wrapped(given["0.weight"], layout), torch.from_numpy(given["0.bias"])
+    stride, padding = [layer.stride] * 2, [layer.padding] * 2
+    if workload.parts == ("y",):
+        return lambda: (functional.conv2d(x, weight, bias, stride, padding),)
+    backward, slope = torch.ops.aten.convolution_backward, workload.parts == ("dw",)
+    options = ([layer.filters], stride, padding, [1, 1], False, [0, 0], 1)
+    mask = [not slope, slope, slope]
+    return lambda: tuple(
+        found for found in backward(dy, x, weight, *options, mask) if found is not None
+    )
+
+
+def both_ways(workload: Pass, layout: torch.memory_format, wrap: Wrap) -> Callable[[], Results]:
+    """y, dx, and the gradients of the weights, by autograd."""
+    x, dy = (wrapped(array, layout) for array in workload.operands())
+    model = model_of(workload.net, 0, layout)
+    call = wrap(model)
+    wanted = [x.requires_grad_(), *(model.parameters() if "dw" in workload.parts else ())]
+
+    def run() -> Results:
+        y = call(x)
+        return y.detach(), *torch.autograd.grad(y, wanted, dy)
+
+    return run
+
+
+@dataclass
+class Repeated:
+    """A kernel."""
+
+    call: Callable[[], Results]
+    grain: int = 1
+
+    def check(self, steps: int) -> list[float]:
+        """Samples of the results of the last call of so many."""
+        for _ in range(steps):
+            results = self.call()
+        return scaled(tuple(result.numpy() for result in results))
+
+    def run(self, steps: int) -> None:
+        """So many calls."""
+        for _ in range(steps):
+            self.call()

@@ -1,8 +1,8 @@
 """What is timed: each workload is declared once, as plain data with all numbers that peers need.
 
-`Training` is a whole step, `Inference` a forward pass. A workload of another kind is a dataclass
-with the properties below, and a case in the peers that can run it; those that cannot say so and
-are left out of its table.
+`Training` is a whole step, `Inference` a forward pass, a `Kernel` one piece of them. A workload of
+another kind is a dataclass with the properties below, and a case in the peers that can run it;
+those that cannot say so and are left out of its table.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import Literal, Protocol
 
+from tests.benchmarks.workloads.kernels import KERNELS
 from tests.benchmarks.workloads.nets import INFERENCE, TRAINING
 
 
@@ -49,7 +50,7 @@ class Workload(Protocol):
         """Bytes that one step must move between memory and processor, 0 where that says nothing."""
 
 
-WORKLOADS: tuple[Workload, ...] = (*TRAINING, *INFERENCE)
+WORKLOADS: tuple[Workload, ...] = (*TRAINING, *INFERENCE, *KERNELS)
 
 
 def named(name: str) -> Workload:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -23,8 +24,8 @@ class Inference:
     batch: int
     held_out: bool = False
     seed: int = 0
-    group = "infer"
-    compared = "largest"
+    group: ClassVar = "infer"
+    compared: ClassVar[Literal["largest"]] = "largest"
 
     @property
     def tolerance(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -25,9 +26,9 @@ class Training:
     optimizer: Optimizer
     held_out: bool = False
     seed: int = 0
-    group = "train"
-    compared = "each"
-    bytes = 0
+    group: ClassVar = "train"
+    compared: ClassVar[Literal["each"]] = "each"
+    bytes: ClassVar = 0
 
     @property
     def tolerance(self) -> float:
