@@ -43,7 +43,7 @@ from tests.benchmarks.workloads.layers import (
     Residual,
     Rows,
 )
-from tests.benchmarks.workloads.net import Array, Net, samples
+from tests.benchmarks.workloads.net import RING, Array, Net, samples
 from tests.benchmarks.workloads.training import Training
 
 # A program's start, which its compile time leaves out: what is imported when it is first used.
@@ -57,15 +57,22 @@ def describe() -> dict[str, object]:
 
 
 def variants(workload: Workload) -> list[str]:
-    """Training with new arrays at each step; layouts are the compiler's business."""
-    return ["step"] if isinstance(workload, Training) else ["default"]
+    """Training with new arrays at each step, and over resident ones where graphc has a call for it.
+
+    Layouts are the compiler's business.
+    """
+    if not isinstance(workload, Training):
+        return ["default"]
+    return ["step", "resident"] if MANY else ["step"]
 
 
 def prepare(workload: Workload, variant: str, threads: int) -> Session:
     """Declare and compile: what a user waits for before the first step."""
     match workload:
+        case Training() if variant == "resident":
+            return resident(workload, threads)
         case Training():
-            return trainer(workload, threads)
+            return Trainer(compiled(workload, threads), workload.batches())
         case Inference():
             return predictor(workload)
         case Kernel():
@@ -171,11 +178,10 @@ def optimizer_of(description: Optimizer) -> Any:
             return optim.SGD(rate, momentum=momentum)
 
 
-def trainer(workload: Training, threads: int) -> Trainer:
+def compiled(workload: Training, threads: int) -> Any:
     """The compiled step, at the workload's weights."""
-    ring = workload.batches()
-    x, y = ring[0]
-    step = compiler.compile_train_step(
+    x, y = workload.batches()[0]
+    return compiler.compile_train_step(
         model_of(workload.net, workload.seed),
         workload.loss,
         optimizer_of(workload.optimizer),
@@ -183,7 +189,6 @@ def trainer(workload: Training, threads: int) -> Trainer:
         targets={"y": (y.shape, y.dtype.name)},
         threads=threads,
     )
-    return Trainer(step, ring)
 
 
 @dataclass
@@ -208,6 +213,35 @@ class Trainer:
         x, y = self.ring[self.done % len(self.ring)]
         self.done += 1
         return float(self.step(x=x, y=y)["loss"])
+
+
+MANY = getattr(compiler.train.TrainStep, "many", None)
+"""The call that takes many steps: `step.many(count, x=[ring, ...], y=[ring, ...])` -> losses."""
+
+
+def resident(workload: Training, threads: int) -> Resident:
+    """Many steps a call, round a ring of batches that lies in one array for each input."""
+    xs, ys = (np.stack(arrays) for arrays in zip(*workload.batches(), strict=True))
+    grain = RING * (1 if workload.flops > 1e6 else 512)
+    return Resident(compiled(workload, threads), {"x": xs, "y": ys}, grain)
+
+
+@dataclass
+class Resident:
+    """A compiled step, and its batches; what one call takes goes round them a few times."""
+
+    step: Any
+    batches: dict[str, Array]
+    grain: int
+
+    def check(self, steps: int) -> list[float]:
+        """The losses of so many steps."""
+        return [float(loss) for loss in self.step.many(steps, **self.batches)]
+
+    def run(self, steps: int) -> None:
+        """So many steps, in calls of `grain`."""
+        for _ in range(steps // self.grain):
+            self.step.many(self.grain, **self.batches)
 
 
 def predictor(workload: Inference) -> Predictor:

@@ -19,6 +19,15 @@ from jax import numpy as jnp
 from tests.benchmarks.peers import Session
 from tests.benchmarks.workloads import Workload
 from tests.benchmarks.workloads.inference import Inference
+from tests.benchmarks.workloads.kernel import (
+    Chain,
+    CrossEntropy,
+    Kernel,
+    Pass,
+    Product,
+    Update,
+    scaled,
+)
 from tests.benchmarks.workloads.layers import (
     SGD,
     Activation,
@@ -68,9 +77,7 @@ def variants(workload: Workload) -> list[str]:
             return ["jit"]
         case Training():
             return ["jit", "scan"]
-        case Inference():
-            return ["default"]
-    return []
+    return ["default"]
 
 
 def prepare(workload: Workload, variant: str, threads: int) -> Session:
@@ -82,6 +89,8 @@ def prepare(workload: Workload, variant: str, threads: int) -> Session:
             return trainer(workload)
         case Inference():
             return predictor(workload)
+        case Kernel():
+            return Repeated(kernel_of(workload))
     raise NotImplementedError(workload.name)
 
 
@@ -405,3 +414,100 @@ class Predictor:
         """So many batches."""
         for _ in range(steps):
             self.next()
+
+
+Results = tuple[Any, ...]
+
+
+def kernel_of(workload: Kernel) -> Callable[[], Results]:
+    """A kernel, jitted, on its operands, which lie in JAX's own arrays."""
+    match workload:
+        case Product(form=form):
+            left, right = form
+
+            def product(a: Any, b: Any) -> Results:
+                return ((a.T if left == "t" else a) @ (b.T if right == "t" else b),)
+
+            return called(product, workload.operands())
+        case Pass():
+            return both_ways(workload)
+        case CrossEntropy():
+
+            def loss(logits: Any, labels: Any) -> Results:
+                return jax.value_and_grad(lambda x: loss_of("cross_entropy", x, labels))(logits)
+
+            return called(loss, workload.operands())
+        case Update(optimizer=optimizer):
+            weights, gradient = map(jnp.asarray, workload.operands())
+            start = State(weights, {}, jnp.zeros_like(weights), jnp.zeros_like(weights), 0.0)
+            state = jax.tree.map(jnp.asarray, start)
+            step = jax.jit(lambda state, g: advanced(optimizer, state, g, {}), donate_argnums=0)
+
+            def update() -> Results:
+                nonlocal state
+                state = step(state, gradient)
+                return (state.weights,)
+
+            return update
+        case Chain():
+            return called(
+                lambda a, b, c: (jnp.maximum(a * b + c, 0) - a * 0.1,), workload.operands()
+            )
+    raise NotImplementedError(workload.name)
+
+
+def both_ways(workload: Pass) -> Callable[[], Results]:
+    """y, dx and the gradients of the weights, those that are wanted; images as in training."""
+    every = weights_of(workload.net, 0)
+    buffers = {name: every.pop(name) for name in workload.net.buffers()}
+    names = list(every)  # what comes back from JAX is sorted
+
+    def run(x: Any, dy: Any, weights: Weights) -> Results:
+        def evaluate(x: Any, weights: Weights) -> Any:
+            moved: dict[str, Any] = {}
+            return forward(workload.layers, {**weights, **buffers}, x, moved), moved
+
+        y, back, moved = jax.vjp(evaluate, x, weights, has_aux=True)
+        dx, dw = back(dy)
+        slopes = [dw[name] for name in names]
+        slopes = [g.transpose(3, 0, 1, 2) if g.ndim == 4 else g for g in slopes]
+        found = {"y": [y], "dx": [dx], "dw": slopes}
+        return *(value for part in workload.parts for value in found[part]), moved
+
+    x, dy = (images_last(array) for array in workload.operands())
+    return called(run, (x, dy, every), hidden=1)
+
+
+def called(
+    function: Callable[..., Results], operands: Iterable[Any], hidden: int = 0
+) -> Callable[[], Results]:
+    """The jitted function on the same operands each time, without its last `hidden` results."""
+    jitted = jax.jit(function)
+    arrays = jax.tree.map(jnp.asarray, tuple(operands))
+    return lambda: jitted(*arrays)[: -hidden or None]
+
+
+def images_first(result: Any) -> Array:
+    """A result in numpy, images and filters in the order of the declaration."""
+    return np.asarray(result).transpose(0, 3, 1, 2) if result.ndim == 4 else np.asarray(result)
+
+
+@dataclass
+class Repeated:
+    """A kernel; the end of the last call is waited for."""
+
+    call: Callable[[], Results]
+    grain: int = 1
+
+    def check(self, steps: int) -> list[float]:
+        """Samples of the results of the last call of so many."""
+        for _ in range(steps):
+            results = self.call()
+        return scaled(tuple(map(images_first, results)))
+
+    def run(self, steps: int) -> None:
+        """So many calls."""
+        results: Results = ()
+        for _ in range(steps):
+            results = self.call()
+        jax.block_until_ready(results)
