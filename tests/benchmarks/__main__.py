@@ -8,7 +8,8 @@ import pkgutil
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.benchmarks import driver, environment, machine, peers, report
@@ -51,24 +52,28 @@ def selected(patterns: Sequence[str]) -> list[Workload]:
     return [workload for workload in WORKLOADS if workload.name in names]
 
 
-def available(place: Place, asked: Sequence[str] | None) -> tuple[list[str], list[str]]:
-    """The peers that run here, and for the others why not. Raises PeerMissingError for one asked.
+def available(
+    place: Place, asked: Sequence[str] | None, stack: ExitStack
+) -> tuple[dict[str, Process], list[str]]:
+    """A process for each peer that runs here, and for the others why not.
 
-    A peer that cannot be held to the instruction set is one of the others.
+    A peer that cannot be held to the instruction set is one of the others. Raises
+    PeerMissingError for one that was asked for by name.
     """
-    found, missing = [], []
+    found: dict[str, Process] = {}
+    missing: list[str] = []
     for peer in asked or PEERS:
         if place.isa != "host" and peer in environment.UNLIMITED:
             missing.append(f"{peer}: no setting limits its instruction set to {place.isa}")
             continue
         try:
-            Process(peer, place).close()
+            process = Process(peer, place)
         except PeerMissingError as error:
             if asked:
                 raise
             missing.append(str(error))
         else:
-            found.append(peer)
+            found[peer] = stack.enter_context(process)
     return found, missing
 
 
@@ -83,29 +88,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.list:
         print("\n".join(f"{work.name:24} {work.title}" for work in workloads))
         return 0
-    rounds = driver.Rounds(options.rounds, options.seconds)
     place = Place(machine.idlest_cores(options.threads), options.isa)
-    results, failed = [], False
-    try:
-        chosen, missing = available(place, options.peers)
-    except (PeerMissingError, PeerFailedError) as error:
-        print(f"FAILED: {error}", file=sys.stderr)
-        return 1
-    for reason in missing:
-        print(f"left out: {reason}", file=sys.stderr)
-    command = shlex.join(["python", "-m", "tests.benchmarks", *(argv or sys.argv[1:])])
-    conditions = report.Run(
-        threads=options.threads,
-        isa=options.isa,
-        rounds=rounds,
-        machine=machine.describe(),
-        when=time.strftime("%Y-%m-%d"),
-        command=command,
-        missing=missing,
-    )
+    with ExitStack() as stack:
+        try:
+            scouts, missing = available(place, options.peers, stack)
+        except (PeerMissingError, PeerFailedError) as error:
+            print(f"FAILED: {error}", file=sys.stderr)
+            return 1
+        for reason in missing:
+            print(f"left out: {reason}", file=sys.stderr)
+        conditions = report.Run(
+            threads=options.threads,
+            isa=options.isa,
+            rounds=driver.Rounds(options.rounds, options.seconds),
+            machine=machine.describe(),
+            when=time.strftime("%Y-%m-%d"),
+            command=shlex.join(["python", "-m", "tests.benchmarks", *(argv or sys.argv[1:])]),
+            missing=missing,
+        )
+        results, failed = measure(workloads, scouts, place, conditions, options)
+    print(report.summary(results))
+    return int(failed)
+
+
+def measure(
+    workloads: Sequence[Workload],
+    scouts: Mapping[str, Process],
+    place: Place,
+    conditions: report.Run,
+    options: argparse.Namespace,
+) -> tuple[list[report.Result], bool]:
+    """Every workload's result, printed and written as soon as it is there; whether one failed."""
+    results: list[report.Result] = []
+    failed = False
     for workload in workloads:
         try:
-            measured = driver.run(workload, chosen, place, rounds)
+            measured = driver.run(workload, scouts, place, conditions.rounds)
         except (driver.DisagreementError, PeerFailedError) as error:
             print(f"FAILED: {error}", file=sys.stderr)
             failed = True
@@ -120,8 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.json:
             found = report.as_json(results, conditions)
             options.json.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
-    print(report.summary(results))
-    return int(failed)
+    return results, failed
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -86,8 +86,12 @@ class Measured:
     failed: bool
 
 
-def run(workload: Workload, peers: Sequence[str], place: Place, rounds: Rounds) -> Measured:
+def run(
+    workload: Workload, scouts: Mapping[str, Process], place: Place, rounds: Rounds
+) -> Measured:
     """Measure a workload in every variant of every peer that can run it.
+
+    The scouts, one a peer, are asked what their peer can do.
 
     Raises DisagreementError before anything is timed if the peers' check values differ by more
     than the workload's tolerance. A peer that fails is left out, with its reason.
@@ -96,9 +100,9 @@ def run(workload: Workload, peers: Sequence[str], place: Place, rounds: Rounds) 
         pairs: list[tuple[Entry, Process]] = []
         left_out: list[str] = []
         failed = False
-        for peer in peers:
+        for peer, scout in scouts.items():
             try:
-                for entry in _variants(workload, peer, place):
+                for entry in _variants(workload, peer, scout):
                     pairs.append((entry, _prepared(workload, entry, place, stack)))
             except (PeerRefusedError, PeerFailedError) as error:
                 left_out.append(str(error))
@@ -119,11 +123,10 @@ def run(workload: Workload, peers: Sequence[str], place: Place, rounds: Rounds) 
         return Measured(entries, difference, left_out=left_out, failed=failed, **limits)
 
 
-def _variants(workload: Workload, peer: str, place: Place) -> list[Entry]:
+def _variants(workload: Workload, peer: str, scout: Process) -> list[Entry]:
     """An entry for each setting in which a peer runs a workload."""
-    with Process(peer, place) as scout:
-        description = scout.ask("describe")
-        variants = scout.ask("variants", workload=workload.name)
+    description = scout.ask("describe")
+    variants = scout.ask("variants", workload=workload.name)
     return [Entry(peer, variant, description) for variant in variants]
 
 
