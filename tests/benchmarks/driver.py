@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
+from tests.benchmarks.clock import Clock
 from tests.benchmarks.peers import RESIDENT
 from tests.benchmarks.process import PeerFailedError, PeerRefusedError, Place, Process
 from tests.benchmarks.workloads import Workload
@@ -24,10 +25,11 @@ class DisagreementError(Exception):
 
 @dataclass(frozen=True)
 class Rounds:
-    """How long to measure: so many rounds, each of about so many seconds a peer."""
+    """How to measure: so many rounds, each of about so many seconds a peer, by this clock."""
 
     count: int = 15
     seconds: float = 0.3
+    clock: Clock = "wall"
 
 
 @dataclass
@@ -109,13 +111,14 @@ def run(
                 failed = failed or isinstance(error, PeerFailedError)
         difference = agree(workload, [entry for entry, _ in pairs])
         for entry, process in pairs:
-            entry.steps = _steps_per_round(process, entry.grain, rounds.seconds)
+            entry.steps = _steps_per_round(process, entry.grain, rounds)
         gauge = stack.enter_context(Process("gauge", place))
         for turn in range(rounds.count):
-            gauge.ask("measure")
+            gauge.ask("measure", clock=rounds.clock)
             first = turn % max(1, len(pairs))
             for entry, process in pairs[first:] + pairs[:first]:
-                entry.times.append(process.ask("measure", steps=entry.steps) / entry.steps)
+                taken = process.ask("measure", steps=entry.steps, clock=rounds.clock)
+                entry.times.append(taken / entry.steps)
         for entry, process in pairs:
             entry.memory_bytes = process.ask("memory")
         entries = [entry for entry, _ in pairs]
@@ -167,10 +170,14 @@ def agree(workload: Workload, entries: Sequence[Entry]) -> float:
     return worst
 
 
-def _steps_per_round(process: Process, grain: int, seconds: float) -> int:
-    """Steps that take about so long, found by doubling; it warms the peer up as well."""
-    process.ask("measure", steps=grain)
+def _steps_per_round(process: Process, grain: int, rounds: Rounds) -> int:
+    """Steps that take about as long as a round, by doubling; it warms the peer up as well."""
+
+    def taken(calls: int) -> float:
+        return float(process.ask("measure", steps=calls * grain, clock=rounds.clock))
+
+    taken(1)
     calls = 1
-    while (taken := process.ask("measure", steps=calls * grain)) < seconds / 4:
+    while (seconds := taken(calls)) < rounds.seconds / 4:
         calls *= 2
-    return grain * max(1, round(calls * seconds / taken))
+    return grain * max(1, round(calls * rounds.seconds / seconds))

@@ -237,7 +237,7 @@ def markdown(results: Sequence[Result], run: Run) -> str:
         LEGEND,
         f"Measured {run.when} by `{run.command}` with {run.threads} "
         f"thread{'s' * (run.threads > 1)}{limit}, {run.rounds.count} rounds of "
-        f"{run.rounds.seconds} s a peer.",
+        f"{run.rounds.seconds} s a peer, by the {run.rounds.clock}'s clock.",
         "\n".join(facts),
         "## Summary",
         summary(results),

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tests.benchmarks.clock import CLOCKS, Clock
 from tests.benchmarks.peers import RefusedError, Session
 from tests.benchmarks.workloads import named
 
@@ -56,14 +57,15 @@ class Worker:
         assert self.session is not None
         return self.session.check(steps)
 
-    def measure(self, steps: int) -> float:
+    def measure(self, steps: int, clock: Clock) -> float:
         """Seconds for so many steps, Python's garbage collector off as in timeit."""
         assert self.session is not None
+        now = CLOCKS[clock]
         gc.collect()
         gc.disable()
-        start = time.perf_counter()
+        start = now()
         self.session.run(steps)
-        seconds = time.perf_counter() - start
+        seconds = now() - start
         gc.enable()
         return seconds
 
@@ -83,9 +85,9 @@ class Gauge:
 
         self.limits = Limits(cores)
 
-    def measure(self) -> None:
+    def measure(self, clock: Clock) -> None:
         """One round."""
-        self.limits.measure()
+        self.limits.measure(CLOCKS[clock])
 
     def found(self) -> dict[str, list[float]]:
         """All rounds: GFLOP/s and GB/s."""
