@@ -25,10 +25,11 @@ and they take turns in rounds. *time a step* is the median of the rounds, *sprea
 interquartile range, *speed* how many times as fast as the best other library, *call a step* the
 same among those that take one step a call; *GFLOP/s* counts products only, *of peak* is their
 share of the FMA peak that a loop of multiply-adds reached in the same rounds, and *of memory* that
-of the bytes which the step must move in the traffic of a streaming triad. *compile* is the time
-until the first step is done with an empty cache, *from cache* with a full one, both without the
-start of the program and the import of libraries; *memory* is the most that the timed process held,
-*while compiling* the one that compiled."""
+of the bytes which the step must move in the traffic of a streaming triad out of cache (above 100 %
+where caches hold the data). *compile* is the time until the first step is done with an empty
+cache, *from cache* with a full one, both without the start of the program and the import of
+libraries; *memory* is the most that the timed process held, *while compiling* the one that
+compiled."""
 
 
 @dataclass(frozen=True)

@@ -38,11 +38,6 @@ class Inference:
         return 2 * self.net.products(self.batch)[0]
 
     @property
-    def bytes(self) -> int:
-        """What must be read at least: the weights."""
-        return sum(weight.nbytes for weight in self.net.weights(self.seed).values())
-
-    @property
     def shape(self) -> Shape:
         """A batch's shape."""
         return (self.batch, *self.net.example)
