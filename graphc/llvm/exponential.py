@@ -1,4 +1,4 @@
-"""Exponentials, logarithms and what is made of them: exp expm1 tanh sinh cosh log log1p pow.
+"""Exponentials and logarithms: exp expm1 logistic tanh sinh cosh log log1p pow.
 
 Notation: e**x = 2**k * e**r with k an integer and |r| <= log(2)/2; x = 2**k * (1 + f) with
 -1/3 <= f < 1/3. The polynomials are minimax fits (Remez exchange in 40 digits, coefficients then
@@ -31,6 +31,8 @@ LN2 = {
     "float64": (0.6931471805601177, -1.7239444525614835e-13),
 }
 EXP_RANGE = {"float32": (-104.0, 89.0), "float64": (-746.0, 710.0)}
+# Where the logistic function is 0, and long 1.
+LOGISTIC_END = {"float32": 105.0, "float64": 747.0}
 HYPERBOLIC_END = {"float32": 89.5, "float64": 710.6}
 
 # (e**r - 1 - r) / r**2 over |r| <= 0.35, relative to e**r - 1: errors 2**-31.8 and 2**-61.6.
@@ -142,11 +144,17 @@ def power_of_two(k: Lanes, dtype: str) -> Lanes:
     return from_bits((k << form.fraction) + form.one, dtype)
 
 
+def halves(k: Lanes, dtype: str) -> tuple[Lanes, Lanes]:
+    """Two integers whose sum is k, moved to the place of the exponent: k may pass its range."""
+    form = layout(k.constant(0.0, dtype))
+    half = (k << (form.fraction - 1)) & -(1 << form.fraction)
+    return half, (k << form.fraction) - half
+
+
 def scale(x: Lanes, k: Lanes) -> Lanes:
     """x * 2**k in two halves of k, so that a subnormal result is rounded once and rightly."""
     form = layout(x)
-    half = (k << (form.fraction - 1)) & -(1 << form.fraction)
-    rest = (k << form.fraction) - half
+    half, rest = halves(k, x.dtype)
     first = x * from_bits(half + form.one, x.dtype)
     return first * from_bits(rest + form.one, x.dtype)
 
@@ -170,6 +178,21 @@ def expm1(x: Lanes) -> Lanes:
     s = power_of_two(k - 1, x.dtype)
     far = multiply_add(p, s, s - 0.5) * 2.0
     return where(s.equals(0.5), p, far).signed_as(x)
+
+
+def logistic(x: Lanes) -> Lanes:
+    """1/(1 + e**-x) within 2 ULP: a/(a + b*e**r), where e**-x = b/a * e**r.
+
+    a and b are powers of two, each with half of the exponent: neither overflows, and a subnormal
+    result comes of the division, rounded once. The larger joins the sum last, for its error's sake.
+    """
+    form, end = layout(x), LOGISTIC_END[x.dtype]
+    k, r = reduce_exponent(-clamp(x, -end, end))
+    half, rest = halves(k, x.dtype)
+    a = from_bits(form.one - half, x.dtype)
+    b = from_bits(rest + form.one, x.dtype)
+    smaller, larger = where(a < b, a, b), where(a < b, b, a)
+    return a / (larger + multiply_add(expm1_reduced(r), b, smaller))
 
 
 def tanh(x: Lanes) -> Lanes:

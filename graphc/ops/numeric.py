@@ -29,12 +29,18 @@ def _integer_safe(function: Any) -> Any:
     return safe
 
 
+def _logistic(x: Array) -> Array:
+    small = np.exp(-np.abs(x))
+    return np.asarray(np.where(x < 0, small, np.ones_like(small)) / (1 + small))
+
+
 VALUES: dict[str, Any] = {
     "exp": np.exp,
     "log": np.log,
     "sin": np.sin,
     "cos": np.cos,
     "tan": np.tan,
+    "logistic": _logistic,
     "tanh": np.tanh,
     "sinh": np.sinh,
     "cosh": np.cosh,
