@@ -143,10 +143,6 @@ def _(x: Expr, target: Expr) -> Expr:
     return (x - target) / maximum(x * (1 - x), sympy.Float(1e-12))
 
 
-def _sigmoid(x: Expr) -> Expr:
-    return (1 + sympy.tanh(x / 2)) / 2
-
-
 def _softplus(x: Expr) -> Expr:
     """log(1 + e^x) without overflow."""
     return maximum(x, 0) + scalar.log1p(sympy.exp(-scalar.absolute(x)))
@@ -159,7 +155,7 @@ def _bce_logits(x: Expr, target: Expr) -> Expr:
 
 @_bce_logits.derivative
 def _(x: Expr, target: Expr) -> Expr:
-    return _sigmoid(x) - target
+    return scalar.logistic(x) - target
 
 
 @op
@@ -169,7 +165,7 @@ def _bce_logits_weighted(x: Expr, target: Expr, weight: Expr) -> Expr:
 
 @_bce_logits_weighted.derivative
 def _(x: Expr, target: Expr, weight: Expr) -> Expr:
-    return 1 - target - (1 + (weight - 1) * target) * _sigmoid(-x)
+    return 1 - target - (1 + (weight - 1) * target) * scalar.logistic(-x)
 
 
 def bce_loss(x: Any, target: Any, *, reduction: str = "mean") -> Node:

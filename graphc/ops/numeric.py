@@ -48,12 +48,18 @@ def _power(x: Array, y: Array) -> Array:
     return np.where(y < 0, np.where(np.abs(x) == 1, np.where(y % 2 == 0, 1, x), 0), power)
 
 
+def _logistic(x: Array) -> Array:
+    small = np.exp(-np.abs(x))
+    return np.asarray(np.where(x < 0, small, np.ones_like(small)) / (1 + small))
+
+
 VALUES: dict[str, Any] = {
     "exp": np.exp,
     "log": np.log,
     "sin": np.sin,
     "cos": np.cos,
     "tan": np.tan,
+    "logistic": _logistic,
     "tanh": np.tanh,
     "sinh": np.sinh,
     "cosh": np.cosh,

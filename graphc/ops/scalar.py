@@ -57,6 +57,14 @@ class log1p(ScalarFunction):
         return 1 / (1 + self.args[0])
 
 
+class logistic(ScalarFunction):
+    """1 / (1 + e^-x), without overflow."""
+
+    def fdiff(self, argindex: int = 1) -> Expr:
+        """logistic' = logistic * (1 - logistic), so that backward reads only the result."""
+        return self * (1 - self)
+
+
 class power(ScalarFunction):
     """x**y with a run-time exponent."""
 
