@@ -129,7 +129,10 @@ def make(source: Graph, machine: Target) -> Stages:
     extents = tuple(dict.fromkeys(s for n in graph.nodes for s in n.type.symbols))
     slots = tuple(tuple(plan.place[key] for key in low.nodes) for low in lowered)
     copies = [(a, b, size_of(plan.slots[b].node)) for a, b in plan.copies]
-    inputs = [(plan.place[n], n.shape) for n in inputs_of(source, plan)]
+    bound = [(plan.place[n], n.shape) for n in inputs_of(source, plan)]
+    bound += [
+        (i, s.type.shape) for i, s in enumerate(plan.slots) if s.kind == "output" and s.type.shape
+    ]
     texts = tuple(map(loops.exact, kernels))
     first: dict[str, int] = {}
     for number, text in enumerate(texts):
@@ -144,12 +147,12 @@ def make(source: Graph, machine: Target) -> Stages:
             for number, kernel in enumerate(scheduled)
         )
         with log.timed("emit"):  # loop nests -> LLVM
-            module = emit(calls, extents, machine, copies=copies, inputs=inputs)
+            module = emit(calls, extents, machine, copies=copies, bound=bound)
         log.dump("llvm", 4, lambda: module.text)
         log.dump("asm", 4, lambda: engine.assembly(module.text, machine))
         return calls, module
 
-    parts = (slots, sorted(plan.commits), copies, inputs, extents, sorted(skipped()))
+    parts = (slots, sorted(plan.commits), copies, bound, extents, sorted(skipped()))
     key = engine.digest("\n".join([*texts, repr(parts)]), machine)
     stages = Stages(
         source, graph, fused, plan, kernels, machine, extents, tuple(tags), finish, key, log

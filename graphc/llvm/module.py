@@ -74,14 +74,14 @@ def emit(
     target: Target,
     *,
     copies: Sequence[tuple[int, int, int]] = (),
-    inputs: Sequence[tuple[int, Shape]] = (),
+    bound: Sequence[tuple[int, Shape]] = (),
 ) -> Module:
     """The program's module. The entry takes the pointer table, the extents and the context.
 
     The context's words are the outcome of the checks, the team's address and how many of its
     threads to use. Kernels that share their work run on all of them, the others on the first.
 
-    `copies` (from slot, to slot, bytes) follow the kernels. `inputs` (slot, shape) are what the
+    `copies` (from slot, to slot, bytes) follow the kernels. `bound` (slot, shape) are what the
     entry's form as a C function of Python objects binds.
 
     Kernels that write state follow all that check indices: where a check failed, the entry returns
@@ -106,8 +106,8 @@ def emit(
         declarations.add("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
         steps.copy(number, *copy)
     entry = ENTRY_NAME
-    bound = fastcall.emit(entry, CALL_NAME, inputs, extents)
-    bodies = {**functions, "steps": steps.text(), entry: ENTRIES[bool(together)], CALL_NAME: bound}
+    called = fastcall.emit(entry, CALL_NAME, bound, extents)
+    bodies = {**functions, "steps": steps.text(), entry: ENTRIES[bool(together)], CALL_NAME: called}
     if together:
         bodies["team"] = team.functions(target.triple)
     parts = ["\n".join(sorted(declarations)), *bodies.values()]

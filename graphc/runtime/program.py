@@ -37,7 +37,7 @@ from graphc.runtime.stages import Stages as Stages
 from graphc.types import Shape, TensorType, resolve
 
 Array = np.ndarray[Any, Any]
-QUICK = 2_000_000
+QUICK = 20_000_000
 """FLOPs of a call below which it keeps Python's lock: releasing it would cost more."""
 SHARED = 2_000_000
 """FLOPs of a call from which on threads share it."""
@@ -132,19 +132,20 @@ class Program:
                     self.table,
                     self.sizes,
                     self.context,
-                    [n.dtype for n in self.inputs],
+                    [n.dtype for n in self.inputs] + [t.dtype for _, t in self.made if t.shape],
                 )
         self.given = tuple(n.op.name for n in self.inputs)
         get = itemgetter(*self.given) if len(self.given) > 1 else None
         self.pick: Callable[[dict[str, Any]], Sequence[Any]] = (
             get if get is not None else lambda given: [given[name] for name in self.given]
         )
-        self.results = [
-            (name, self.scalars[r.number])
-            for name, r in zip(self.names, image.results, strict=True)
-            if r.kind == "slot" and r.number in self.scalars
-        ]
-        self.only_scalars = len(self.results) == len(image.results)
+        # What the native code binds itself: numbers, and arrays in the shape they are made in.
+        self.bound = self.fast is not None and all(
+            r.kind == "slot" and r.type == r.home and not any(map(named, r.type.shape[1:]))
+            for r in image.results
+        )
+        self.order = [r.number for r in image.results]
+        self.blank: list[tuple[int, tuple[int, ...], str]] = []
 
     def cell(self, number: int) -> leaf.Cell:
         """The cell of a variable, by its number among the leaves."""
@@ -156,6 +157,8 @@ class Program:
         """Run once."""
         if not args:
             return self.by_name(kwargs)
+        if self.quick is not None and not kwargs and len(args) == len(self.given):
+            return self.at_once(self.quick, args)
         return self.slow(self.collect(args, kwargs))
 
     def by_name(self, given: dict[str, Any]) -> Any:
@@ -166,19 +169,21 @@ class Program:
                 arrays = self.pick(given)
             except KeyError:
                 arrays = self.collect((), given)
-            with self.lock:
-                if quick(*arrays) == 0:
-                    return self.scalar_results()
+            return self.at_once(quick, arrays)
         return self.slow(self.collect((), given))
 
-    def scalar_results(self) -> Any:
-        """What a call returns that has numbers for outputs only."""
-        if len(self.results) == 1 and self.named:
-            name, value = self.results[0]
-            return {name: value[()]}
-        if self.named:
-            return {name: value[()] for name, value in self.results}
-        return tuple([value[()] for _, value in self.results])
+    def at_once(self, quick: Callable[..., int], arrays: Sequence[Any]) -> Any:
+        """Run once on inputs that the native code binds, if it can bind them."""
+        with self.lock:
+            made: dict[int, Any] = {}
+            for number, shape, dtype in self.blank:
+                made[number] = self.allocate(shape, dtype)
+            if quick(*arrays, *made.values()) == 0:
+                for number, scalar in self.scalars.items():
+                    made[number] = scalar[()]
+                values = [made[number] for number in self.order]
+                return dict(zip(self.names, values, strict=True)) if self.named else tuple(values)
+        return self.slow(list(arrays))
 
     def slow(self, given: list[Any]) -> Any:
         """Run once on any inputs that can be bound."""
@@ -256,7 +261,12 @@ class Program:
         self.known = dict(extents)
         self.quick = None
         self.share(extents)
-        if self.fast is not None and self.only_scalars and self.image.work(extents) < QUICK:
+        self.blank = [
+            (number, physical(type.shape, extents), type.dtype)
+            for number, type in self.made
+            if type.shape
+        ]
+        if self.fast is not None and self.bound and self.image.work(extents) < QUICK:
             self.quick = self.fast.call
 
     def share(self, extents: dict[str, int]) -> None:
@@ -369,6 +379,11 @@ class Program:
         counts = [f"{len(source.updates)} updates"] if source.updates else []
         counts += [f"{len(self.stages.lowered)} kernels", self.stages.target.name]
         return f"<Program ({given}) -> ({shown}), {', '.join(counts)}>"
+
+
+def named(extent: int | str) -> bool:
+    """Whether an extent is known only when the program runs."""
+    return isinstance(extent, str)
 
 
 def physical(shape: Shape, extents: dict[str, int]) -> tuple[int, ...]:
