@@ -17,6 +17,7 @@ from graphc.graph.show import show
 from graphc.graph.verify import verify
 from graphc.llvm import engine
 from graphc.llvm.engine import Target
+from graphc.llvm.epoch import EPOCH_NAME
 from graphc.llvm.module import CALL_NAME, ENTRY_NAME, Call, Module, emit
 from graphc.loops import show as loops
 from graphc.loops.ir import Kernel
@@ -94,9 +95,10 @@ def build(
     """A program's image, its code, and its stages: where it is kept on disk no stage is made."""
     key = engine.digest("\n".join([exact(source, written), *sorted(skipped())]), target, PROGRAM)
     native = target.native and not debug.reference()
+    names = (*ENTRIES, EPOCH_NAME) if source.updates else ENTRIES
     if native and not debug.level() and not debug.dumps():
         kept = images.kept(key)
-        loaded = engine.fetch(kept.key, ENTRIES, target) if kept is not None else None
+        loaded = engine.fetch(kept.key, names, target) if kept is not None else None
         if kept is not None and loaded is not None:
             return kept, loaded, cache_forever(partial(make, source, target))
     stages = make(source, target)
@@ -104,7 +106,7 @@ def build(
     loaded = None
     if native:
         with stages.log.timed("codegen"):  # LLVM -> machine code
-            loaded = engine.load(stages.key, lambda: stages.module.text, ENTRIES, target)
+            loaded = engine.load(stages.key, lambda: stages.module.text, names, target)
         images.write(key, image)
     return image, loaded, lambda: stages
 
@@ -133,6 +135,7 @@ def make(source: Graph, machine: Target) -> Stages:
     bound += [
         (i, s.type.shape) for i, s in enumerate(plan.slots) if s.kind == "output" and s.type.shape
     ]
+    many = bool(source.updates)  # a step is made many times in one call
     texts = tuple(map(loops.exact, kernels))
     first: dict[str, int] = {}
     for number, text in enumerate(texts):
@@ -147,12 +150,20 @@ def make(source: Graph, machine: Target) -> Stages:
             for number, kernel in enumerate(scheduled)
         )
         with log.timed("emit"):  # loop nests -> LLVM
-            module = emit(calls, extents, machine, copies=copies, bound=bound)
+            module = emit(calls, extents, machine, copies=copies, bound=bound, many=many)
         log.dump("llvm", 4, lambda: module.text)
         log.dump("asm", 4, lambda: engine.assembly(module.text, machine))
         return calls, module
 
-    parts = (slots, sorted(plan.commits), copies, bound, extents, sorted(skipped()))
+    parts = (
+        slots,
+        sorted(plan.commits),
+        copies,
+        bound,
+        bool(source.updates),
+        extents,
+        sorted(skipped()),
+    )
     key = engine.digest("\n".join([*texts, repr(parts)]), machine)
     stages = Stages(
         source, graph, fused, plan, kernels, machine, extents, tuple(tags), finish, key, log

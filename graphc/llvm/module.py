@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from graphc.llvm import fastcall, team
+from graphc.llvm import epoch, fastcall, team
 from graphc.llvm.emit import define
 from graphc.llvm.engine import Target, module_text
 from graphc.llvm.function import Function
@@ -13,6 +13,7 @@ from graphc.loops.ir import Kernel
 from graphc.types import Shape
 
 ENTRY_NAME, CALL_NAME = "entry", "entry_call"
+MEMCPY = "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)"
 ALONE = """define i64 @entry(ptr %table, ptr %extents, ptr %context) #0 {
 entry:
   call void @steps(ptr %table, ptr %extents, ptr %context, i64 0, i64 1, ptr null)
@@ -75,6 +76,7 @@ def emit(
     *,
     copies: Sequence[tuple[int, int, int]] = (),
     bound: Sequence[tuple[int, Shape]] = (),
+    many: bool = False,
 ) -> Module:
     """The program's module. The entry takes the pointer table, the extents and the context.
 
@@ -103,13 +105,16 @@ def emit(
     for number, call in enumerate(calls):
         steps.kernel(number, call, calls[number if call.like is None else call.like].kernel.name)
     for number, copy in enumerate(copies):
-        declarations.add("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
+        declarations.add(MEMCPY)
         steps.copy(number, *copy)
     entry = ENTRY_NAME
     called = fastcall.emit(entry, CALL_NAME, bound, extents)
     bodies = {**functions, "steps": steps.text(), entry: ENTRIES[bool(together)], CALL_NAME: called}
     if together:
         bodies["team"] = team.functions(target.triple)
+    if many:
+        declarations.add(MEMCPY)
+        bodies[epoch.EPOCH_NAME] = epoch.TEXT
     parts = ["\n".join(sorted(declarations)), *bodies.values()]
     return Module(module_text(target, parts), functions)
 

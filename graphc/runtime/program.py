@@ -233,8 +233,7 @@ class Program:
 
     def point(self, arrays: list[Array], extents: dict[str, int]) -> dict[int, Array]:
         """Fill in the pointer table for one call; the arrays that its outputs go to."""
-        if extents != self.known:
-            self.resize(extents)
+        self.fit(extents)
         for node, array in zip(self.inputs, arrays, strict=True):
             if node in self.place:  # else simplified away: checked, and not read
                 self.table[self.place[node]] = array.ctypes.data
@@ -245,6 +244,11 @@ class Program:
                 self.table[number] = made[number].ctypes.data
         self.context[0] = 0
         return made
+
+    def fit(self, extents: dict[str, int]) -> None:
+        """Fill in what depends on the run-time extents, where they are others than before."""
+        if extents != self.known:
+            self.resize(extents)
 
     def resize(self, extents: dict[str, int]) -> None:
         """Lay the arena out for new run-time extents."""

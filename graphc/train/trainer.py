@@ -23,6 +23,7 @@ from graphc.nn.trace import float_dtype
 from graphc.ops import random
 from graphc.optim.optimizer import Optimizer
 from graphc.optim.schedules import ReduceLROnPlateau, plateau_of
+from graphc.runtime.steps import Rows
 from graphc.train.arrays import Data, Examples, check_numbers, examples
 from graphc.train.callbacks import Callback
 from graphc.train.files import load_arrays, save_arrays
@@ -34,10 +35,12 @@ from graphc.train.step import EvalStep, TrainStep, compile_eval_step, compile_tr
 Array = NDArray[Any]
 
 FORMAT = "graphc.trainer"
+SPAN = 0.05
+"""Seconds of training in one native call: progress is shown, and Ctrl-C waits, for so long."""
 
 
 class Trainer:
-    """Trains a model on arrays: one native call a step.
+    """Trains a model on arrays: many steps in each native call.
 
     loss, metrics and threads are as in compile_train_step. seed decides the order of examples,
     with the number of the epoch, and what dropout drops, with that of the step: the same seed,
@@ -148,31 +151,56 @@ class Trainer:
         progress: Progress,
         interrupts: Interrupts,
     ) -> bool:
-        """The rest of an epoch; whether it was finished within the budget of steps."""
+        """The rest of an epoch; whether it was finished within the budget of steps.
+
+        Whole batches are trained on many at a time, in one native call, as many as take about
+        SPAN seconds; with terminate_on_nan one by one.
+        """
         if self._average is None:
             self._average = Average(step.metrics)
-        average, first = self._average, next(iter(data.inputs))
-        rows = data.batches(
-            batch_size, shuffle=shuffle, seed=self.seed, epoch=self.epoch, skip=self.position
-        )
-        for batch in rows:
+        average, named = self._average, {**data.inputs, **data.targets}
+        order = shuffled(len(data), seed=self.seed, epoch=self.epoch) if shuffle else None
+        count = 1
+        while self.position < step.steps_per_epoch:
             if self.optimizer.step >= budget:
                 return False
-            try:
-                with interrupts.held:  # a step counts with its values, or not at all
-                    values = step(**batch)
-                    average.add(values, len(batch[first]))
-            except IndexError as error:
-                order = shuffled(len(data), seed=self.seed, epoch=self.epoch) if shuffle else None
-                when = f"step {self.position + 1} of epoch {self.epoch + 1}"
-                raise data.located(error, self.position * batch_size, when, order) from None
-            if self.terminate_on_nan and not math.isfinite(values["loss"]):
+            first = self.position * batch_size
+            whole = min((len(data) - first) // batch_size, budget - self.optimizer.step)
+            size, steps = (batch_size, int(min(count, whole))) if whole else (len(data) - first, 1)
+            rows = Rows(size, None, first)
+            if order is not None:
+                taken = order[first : first + size * steps].reshape(steps, size)
+                rows = Rows(size, np.ascontiguousarray(taken, np.int64))
+            began = monotonic()
+            with interrupts.held:  # a step counts with its values, or not at all
+                values, done = step.advance(named, rows, steps)
+                average.add_all(values, size)
+            if done < steps:
+                self._refused(step, data, batch_size, order)
+            if self.terminate_on_nan and not math.isfinite(values["loss"][-1]):
                 raise NumericsError(
-                    f"the loss is {float(values['loss'])} in step {self.position} of epoch "
+                    f"the loss is {float(values['loss'][-1])} in step {self.position} of epoch "
                     f"{self.epoch + 1}; a smaller learning rate or clip_norm may help"
                 )
             progress.step(self.position, average.values)
+            spent = monotonic() - began
+            if not self.terminate_on_nan:
+                count = max(1, min(2 * count, int(SPAN * steps / max(spent, 1e-9))))
         return True
+
+    def _refused(
+        self, step: TrainStep, data: Examples, batch_size: int, order: Array | None
+    ) -> None:
+        """Make the next step by itself, to raise what is wrong with its labels."""
+        first = self.position * batch_size
+        taken: Any = slice(first, first + batch_size)
+        if order is not None:
+            taken = order[taken]
+        try:
+            step(**{n: array[taken] for n, array in {**data.inputs, **data.targets}.items()})
+        except IndexError as error:
+            when = f"step {self.position + 1} of epoch {self.epoch + 1}"
+            raise data.located(error, first, when, order) from None
 
     def _end_epoch(
         self, held_out: Examples | None, batch_size: int, interrupts: Interrupts
