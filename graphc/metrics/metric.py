@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from graphc.errors import InputError
+from graphc.errors import InputError, near
 from graphc.graph.node import Node
 from graphc.metrics import functions
-from graphc.runtime.text import near
 
 MetricFunction = Callable[..., Node]
 
