@@ -1,8 +1,10 @@
-"""The exceptions that graphc raises: one root and its kinds."""
+"""The exceptions that graphc raises: one root and its kinds; and the names that may be meant."""
 
 from __future__ import annotations
 
 import builtins
+import difflib
+from collections.abc import Iterable
 
 
 class GraphcError(Exception):
@@ -52,3 +54,12 @@ class IndexError(GraphcError, builtins.IndexError):
     position: tuple[int, ...] = ()
     inputs: tuple[str, ...] = ()
     axis: str | None = None
+
+
+def near(wanted: str, known: Iterable[str]) -> str:
+    """The end of a refusal: the nearest known names, or nothing where none is near."""
+    names = list(known)
+    found = [name for name in names if wanted and name.startswith(wanted)][:3]
+    found = found or [name for name in names if name.lower() == wanted.lower()]
+    found = found or difflib.get_close_matches(wanted, names, n=3, cutoff=0.6)
+    return f". Did you mean {' or '.join(map(repr, found))}?" if found else ""

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import InputError
+from graphc.errors import InputError, near
 from graphc.graph.node import Node
 from graphc.metrics import functions
-from graphc.runtime.text import near
 
 MetricFunction = Callable[..., Node]
 

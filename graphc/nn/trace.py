@@ -9,13 +9,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from graphc.errors import InputError
+from graphc.errors import InputError, near
 from graphc.graph import leaf
 from graphc.graph.graph import postorder
 from graphc.graph.node import Node
 from graphc.graph.site import layer
 from graphc.ops.random import streams
-from graphc.runtime.text import near
 from graphc.types import TensorType, dtype_name
 
 Result = TypeVar("Result")

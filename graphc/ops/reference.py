@@ -81,7 +81,12 @@ def scan(op: Scan, operands: list[Array], known: dict[str, int]) -> list[Array]:
         given = [result[op.before(step)] for result in results[:carries]]
         given += [sequence[step] for sequence in operands[carries:after]]
         values = dict(zip(names, [*given, *operands[after:]], strict=True))
-        for j, value in enumerate(evaluate(op.body.outputs, values, known)):
+        try:
+            found = evaluate(op.body.outputs, values, known)
+        except IndexError as error:
+            error.args = (f"{error}\n  in step {step} of a scan",)
+            raise
+        for j, value in enumerate(found):
             results[j][op.after(step) if j < carries else step] = value
     return results
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from graphc.errors import InputError
+from graphc.errors import InputError, near
 from graphc.graph.leaf import Leaf
 from graphc.graph.node import Node
 from graphc.graph.show import aligned, call, leaf_kind
@@ -13,7 +13,7 @@ from graphc.passes.memory import operands
 from graphc.runtime.kernels import Kernels, KernelView
 from graphc.runtime.memory import alive, assume, size_of
 from graphc.runtime.stages import Stages
-from graphc.runtime.text import names_of, near
+from graphc.runtime.text import names_of
 
 
 def explain(stages: Stages, subject: str | Node | KernelView) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 
 from graphc.errors import InputError
+from graphc.errors import near as near
 from graphc.graph.graph import Graph
 from graphc.graph.leaf import Leaf
 from graphc.graph.node import Node
@@ -42,15 +42,6 @@ def kernel_text(stages: Stages, number: int, stage: str) -> str:
             f"{near(stage, KERNEL_STAGES)}"
         )
     return KERNEL_STAGES[stage](stages, number)
-
-
-def near(wanted: str, known: Iterable[str]) -> str:
-    """The end of a refusal: the nearest known names, or nothing where none is near."""
-    names = list(known)
-    found = [name for name in names if wanted and name.startswith(wanted)][:3]
-    found = found or [name for name in names if name.lower() == wanted.lower()]
-    found = found or difflib.get_close_matches(wanted, names, n=3, cutoff=0.6)
-    return f". Did you mean {' or '.join(map(repr, found))}?" if found else ""
 
 
 def names_of(stages: Stages) -> dict[Node, str]:

@@ -89,9 +89,11 @@ class Examples:
         number = start + error.position[0]
         row = self.first + int(number if order is None else order[number])
         place = (row, *error.position[1:])
-        names = " and ".join(f"{name}[{', '.join(map(str, place))}]" for name in error.inputs)
+        at = f"[{', '.join(map(str, place))}]"
+        names = " and ".join(f"{name}{at}" for name in error.inputs)
+        example = f"  example {row}{names and f': {names}'}, in {when}"
         first, *rest = str(error).split("\n")
-        found = IndexError("\n".join([first, f"  example {row}: {names}, in {when}", *rest]))
+        found = IndexError("\n".join([first, example, *rest]))
         found.position, found.inputs, found.axis = place, error.inputs, error.axis
         return found
 

@@ -57,3 +57,17 @@ def test_an_index_that_is_computed_is_checked_where_it_is_used() -> None:
     program = graphc.compile(ops.gather(x, i + 1))
     with pytest.raises(IndexError, match=r"gather: index 5 at position \(1,\) is not in \[0, 5\)"):
         program(x=np.zeros(5), i=[0, 4])
+
+
+def test_an_index_inside_of_a_scan_names_the_step() -> None:
+    table, where = graphc.parameter("table", (5, 2)), graphc.input("where", (4,), "int64")
+
+    def body(total: graphc.Node, i: graphc.Node) -> tuple[graphc.Node, graphc.Node]:
+        following = total + ops.sum(ops.gather(table, i))
+        return following, following
+
+    _, sums = graphc.scan(body, graphc.constant(np.float32(0)), where)
+    program = graphc.compile(sums)
+    assert program([0, 1, 2, 4])[0].shape == (4,)
+    with pytest.raises(IndexError, match=r"gather: index 9 (.|\n)*in step 2 of a scan"):
+        program([0, 1, 9, 3])

@@ -59,5 +59,8 @@ def test_an_index_error_names_the_row_that_was_given() -> None:
     order = np.array([2, 0, 1])
     found = data.located(error, 0, "step 1 of epoch 2", order)
     assert str(found).splitlines()[1] == "  example 2: y[2, 5], in step 1 of epoch 2"
+    error.inputs = ()
+    found = data.located(error, 0, "step 1")
+    assert str(found).splitlines()[1] == "  example 3, in step 1"
     error.axis = None
     assert data.located(error, 0, "step 1") is error

@@ -120,9 +120,9 @@ def test_ctrl_c_loses_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
         class Step:
             metrics, steps_per_epoch = step.metrics, 1
 
-            def __call__(self, **batch: Any) -> Any:
+            def advance(self, *rows: Any) -> Any:
                 signal.raise_signal(signal.SIGINT)
-                return step(**batch)
+                return step.advance(*rows)
 
         return Step()
 
