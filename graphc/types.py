@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -53,6 +54,17 @@ class TensorType:
     def symbols(self) -> tuple[str, ...]:
         """The named extents, in order of appearance."""
         return tuple(dict.fromkeys(e for e in self.shape if isinstance(e, str)))
+
+
+def whole(value: Any) -> Any:
+    """numpy's whole number as Python's; anything else as it is."""
+    return int(value) if isinstance(value, np.integer) else value
+
+
+def numbers(value: Any) -> tuple[Any, ...]:
+    """One size, axis or extent, or several, as a tuple of Python's numbers (and names)."""
+    value = whole(value)
+    return (value,) if isinstance(value, int | str) else tuple(map(whole, value))
 
 
 def dtype_name(dtype: object) -> str:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import graphc
 from graphc import ops
 from graphc.autodiff import vjp
+from graphc.graph.graph import postorder
 from graphc.graph.leaf import Input, constant
 from graphc.graph.node import Node
 from graphc.ops.reference import evaluate
@@ -154,12 +155,15 @@ def skipping(passes: str) -> Iterator[None]:
 @PLAIN
 @given(graphs())
 def test_compiled_graphs_equal_the_oracle(made: tuple[list[Node], dict[str, Array]]) -> None:
+    """To the rounding of the largest number on the way: what is left of a difference is noise."""
     outputs, values = made
     program = graphc.compile(outputs)
     found = program(**{n.op.name: values[n.op.name] for n in program.inputs})
-    for value, wanted in zip(found, evaluate(outputs, values), strict=True):
+    nodes = list(postorder(outputs))
+    known = dict(zip(nodes, evaluate(nodes, values), strict=True))
+    size = max(float(np.abs(v).max(initial=1)) for v in known.values() if v.dtype == np.float32)
+    for value, wanted in zip(found, [known[n] for n in outputs], strict=True):
         assert value.shape == wanted.shape and value.dtype == wanted.dtype
-        size = max(1.0, float(np.abs(wanted).max(initial=0)))
         np.testing.assert_allclose(value, wanted, rtol=2e-4, atol=2e-5 * size)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from graphc.errors import DTypeError, InputError, ShapeError
 from graphc.graph.node import Node, make
 from graphc.graph.site import here
-from graphc.types import Shape, TensorType, dtype_name
+from graphc.types import Shape, TensorType, dtype_name, numbers
 
 _serial = itertools.count(1)
 _declared: WeakKeyDictionary[Node, int] = WeakKeyDictionary()
@@ -96,7 +96,7 @@ def input(name: str, shape: Shape, dtype: object = "float32") -> Node:
     Only the leading axis may be named: its extent then changes from call to call at no cost. A
     program takes its inputs in the order in which they were declared, last if several times.
     """
-    shape = tuple(shape)
+    shape = numbers(shape)
     for axis, extent in enumerate(shape):
         if axis and isinstance(extent, str):
             raise ShapeError(
@@ -135,8 +135,8 @@ def parameter(
     """
     if value is None and shape is None:
         raise InputError(f"parameter {name!r} needs a shape or a value{here()}")
-    if dtype is None and shape is not None:
-        dtype = "float32"
+    if shape is not None:
+        shape, dtype = numbers(shape), "float32" if dtype is None else dtype
     if value is None:
         assert shape is not None
         if any(isinstance(e, str) for e in shape):

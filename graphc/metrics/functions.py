@@ -16,15 +16,17 @@ from graphc.types import is_float
 def accuracy(prediction: Node, target: Node) -> Node:
     """The part of examples whose largest score is at the label: float32 scalar.
 
-    prediction [..., k] scores of k >= 2 classes; target int [...] labels, or float [..., k]
-    probabilities, of which the largest counts. Raises ShapeError for other shapes.
+    prediction [n, k, ...] scores of k >= 2 classes, on the axis where cross_entropy has them, or
+    [k]; target int [n, ...] labels, or float [n, k, ...] probabilities, of which the largest
+    counts. Raises ShapeError for other shapes.
     """
-    if not prediction.shape or prediction.shape[-1] == 1:
+    axis = _class_axis(prediction)
+    if not prediction.shape or prediction.shape[axis] == 1:
         raise ShapeError(
-            f"accuracy needs scores of two classes or more in the last axis, not {prediction.type};"
+            f"accuracy needs scores of two classes or more on axis {axis}, not {prediction.type};"
             " for one score an example use binary_accuracy"
         )
-    right = ops.equal(ops.argmax(prediction, axis=-1), _labels(prediction, target))
+    right = ops.equal(ops.argmax(prediction, axis=axis), _labels(prediction, target))
     return _mean(right)
 
 
@@ -33,12 +35,13 @@ def top_k_accuracy(prediction: Node, target: Node, k: int = 5) -> Node:
 
     Shapes as for accuracy. Raises ShapeError unless 1 <= k <= number of classes.
     """
-    classes = prediction.shape[-1] if prediction.shape else 0
+    axis = _class_axis(prediction)
+    classes = prediction.shape[axis] if prediction.shape else 0
     if not isinstance(classes, int) or not 1 <= k <= classes:
         raise ShapeError(f"top_k_accuracy: k={k} of {prediction.type}")
     labels = _labels(prediction, target)
-    own = ops.take_along_axis(prediction, ops.expand_dims(labels, -1), axis=-1)
-    above = ops.sum(ops.cast(ops.greater(prediction, own), "int64"), axis=-1)
+    own = ops.take_along_axis(prediction, ops.expand_dims(labels, axis), axis=axis)
+    above = ops.sum(ops.cast(ops.greater(prediction, own), "int64"), axis=axis)
     return _mean(ops.less(above, k))
 
 
@@ -80,17 +83,24 @@ def perplexity(prediction: Node, target: Node) -> Node:
     return ops.exp(ops.cross_entropy(prediction, target))
 
 
+def _class_axis(prediction: Node) -> int:
+    """The axis of the classes: 1, or 0 of one example's scores."""
+    return min(max(prediction.type.rank - 1, 0), 1)
+
+
 def _labels(prediction: Node, target: Node) -> Node:
-    """Labels of [...], from labels or from probabilities [..., k]."""
+    """Labels of [n, ...], from labels or from probabilities [n, k, ...]."""
+    axis = _class_axis(prediction)
     if is_float(target.dtype):
         _same("accuracy", prediction, target)
-        return ops.argmax(target, axis=-1)
+        return ops.argmax(target, axis=axis)
     if target.dtype == "bool":
         raise DTypeError(f"accuracy takes integer labels or probabilities, not {target.type}")
-    if target.shape != prediction.shape[:-1]:
+    wanted = (*prediction.shape[:axis], *prediction.shape[axis + 1 :])
+    if target.shape != wanted:
         raise ShapeError(
             f"accuracy: labels {target.type} for scores {prediction.type} should have the shape "
-            f"{prediction.shape[:-1]}"
+            f"{wanted}"
         )
     return ops.cast(target, "int64")
 

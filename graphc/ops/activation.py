@@ -172,16 +172,16 @@ def _(x: Expr) -> Expr:
 def softplus(x: Expr, *, beta: Expr = 1, threshold: Expr = 20) -> Expr:
     """log(1 + e^(beta*x)) / beta, and x where beta*x > threshold.
 
-    The derivative, sigmoid(beta*x), reads only the result: it is 1 - e^(-beta*result).
+    The derivative is sigmoid(beta*x), written 1 - e^(-beta*result), and 1 beyond the threshold.
     """
     near = scalar.log1p(sympy.exp(beta * x)) / beta
     return sympy.Piecewise((x, beta * x > threshold), (near, True))
 
 
 @softplus.derivative
-def _(result: Expr, beta: Expr, threshold: Expr) -> Expr:
+def _(x: Expr, result: Expr, beta: Expr, threshold: Expr) -> Expr:
     near = -scalar.expm1(-beta * result)
-    return sympy.Piecewise((1, beta * result > threshold), (near, True))
+    return sympy.Piecewise((1, beta * x > threshold), (near, True))
 
 
 def mish(x: Any) -> Node:

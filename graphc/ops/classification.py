@@ -133,12 +133,19 @@ def cross_entropy(
     Finite for any finite logits: the largest is subtracted first. The gradient for labels is
     (softmax(x) - one_hot(label))/N, without a scatter. Running raises IndexError, with the label,
     its position and K, for a label outside [0, K); ShapeError or DTypeError where operands do not
-    fit. Source: torch.nn.functional.cross_entropy.
+    fit, UnsupportedOpError for a smoothing outside [0, 1], or an ignore_index of probabilities.
+    Source: torch.nn.functional.cross_entropy.
     """
     x, given = as_node(logits), as_node(target)
     if not is_float(x.dtype):
         raise fail(DTypeError, "cross_entropy", [x, given], "logits of a float dtype expected")
+    if not 0 <= label_smoothing <= 1:
+        problem = f"label_smoothing={label_smoothing} is not in [0, 1]"
+        raise fail(UnsupportedOpError, "cross_entropy", [x, given], problem)
     if is_float(given.dtype):
+        if ignore_index is not None:
+            problem = f"ignore_index={ignore_index} needs labels; the target holds probabilities"
+            raise fail(UnsupportedOpError, "cross_entropy", [x, given], problem)
         return _soft_cross_entropy(x, given, weight, label_smoothing, reduction)
     labels = Labels("cross_entropy", x, given, ignore_index)
     weights = _weights("cross_entropy", x, weight, labels.classes)

@@ -14,25 +14,24 @@ from graphc.ops.formula import Formula
 from graphc.ops.index import Resolved, index
 from graphc.ops.make import fail, fill, place
 from graphc.ops.scalar import Expr, argument
-from graphc.types import Extent, TensorType, dtype_name
+from graphc.types import Extent, TensorType, dtype_name, numbers
 
 Sizes = int | Sequence[Extent]
 
 
 def made(name: str, expr: Expr | float, shape: Sizes, dtype: object) -> Node:
     """A formula of the indices i0, i1, ... of a shape."""
-    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
-    domain = tuple((f"i{axis}", extent) for axis, extent in enumerate(sizes))
+    extents = numbers(shape)
+    domain = tuple((f"i{axis}", extent) for axis, extent in enumerate(extents))
     writes = tuple(index(letter) for letter, _ in domain)
     op = Formula(name, (), sympy.sympify(expr), (), writes, domain)
-    return op((), TensorType(dtype_name(dtype), sizes))
+    return op((), TensorType(dtype_name(dtype), extents))
 
 
 def full(shape: Sizes, value: float, dtype: object = "float32") -> Node:
     """result[i] = value, of any dtype; an extent may be a name. Source: numpy.full."""
-    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
     number = int(value) if isinstance(value, float) and value.is_integer() else value
-    return fill(number, TensorType(dtype_name(dtype), sizes), "full")
+    return fill(number, TensorType(dtype_name(dtype), numbers(shape)), "full")
 
 
 def zeros(shape: Sizes, dtype: object = "float32") -> Node:
@@ -66,7 +65,7 @@ def iota(shape: Sizes, axis: int = 0, dtype: object = "int64") -> Node:
     The extents may be names. Raises ShapeError where there is no such axis. Source:
     jax.lax.broadcasted_iota.
     """
-    rank = 1 if isinstance(shape, int) else len(shape)
+    rank = len(numbers(shape))
     if not -rank <= axis < rank:
         raise fail(ShapeError, "iota", [], f"axis {axis} is not in [{-rank}, {rank})")
     return made("iota", scalar.position(f"i{axis % rank}"), shape, dtype)

@@ -16,7 +16,7 @@ from graphc.ops.index import Affine, affine, index
 from graphc.ops.make import as_nodes, fail
 from graphc.ops.shape import axis_of, letters, move, number, reshape
 from graphc.ops.slicing import part
-from graphc.types import Extent, promote
+from graphc.types import Extent, numbers, promote, whole
 
 
 def _joined(name: str, operands: Sequence[Any], least: int) -> tuple[list[Node], int]:
@@ -83,11 +83,11 @@ def concat(operands: Sequence[Any], axis: int = 0) -> Node:
             raise fail(ShapeError, "concat", nodes, problem)
     if len(nodes) == 1:
         return nodes[0]
-    sizes = [number("concat", node, axis) for node in nodes]
-    offsets = [sum(sizes[:k]) for k in range(len(nodes))]
+    extents = [number("concat", node, axis) for node in nodes]
+    offsets = [sum(extents[:k]) for k in range(len(nodes))]
     parts = [
-        _written("concat", node, axis, offset, sum(sizes))
-        for node, offset, size in zip(nodes, offsets, sizes, strict=True)
+        _written("concat", node, axis, offset, sum(extents))
+        for node, offset, size in zip(nodes, offsets, extents, strict=True)
         if size
     ]
     return _union(parts) if parts else nodes[0]
@@ -131,8 +131,20 @@ def stack(operands: Sequence[Any], axis: int = 0) -> Node:
     )
 
 
-def roll(x: Node, shift: int, axis: int = 0) -> Node:
-    """result[i] = x[(i - shift) mod N] along an axis. Any dtype. Source: numpy.roll."""
+def roll(x: Node, shift: int | Sequence[int], axis: int | Sequence[int] = 0) -> Node:
+    """result[i] = x[(i - shift) mod N] along an axis, or along several, a shift for each.
+
+    Any dtype. Raises ShapeError where there are not as many shifts as axes. Source: numpy.roll.
+    """
+    shifts, axes = numbers(shift), numbers(axis)
+    if len(shifts) != len(axes):
+        raise fail(ShapeError, "roll", [x], f"{len(shifts)} shifts for the axes {axes}")
+    for amount, place in zip(shifts, axes, strict=True):
+        x = _rolled(x, amount, place)
+    return x
+
+
+def _rolled(x: Node, shift: int, axis: int) -> Node:
     axis = axis_of("roll", x, axis)
     extent = number("roll", x, axis)
     start = -shift % extent if extent else 0
@@ -147,7 +159,7 @@ def tile(x: Node, times: int | Sequence[int]) -> Node:
     `times` for fewer axes counts from the last; for more, x gets leading axes. Any dtype. Source:
     numpy.tile.
     """
-    counts = [times] if isinstance(times, int) else list(times)
+    counts = list(numbers(times))
     rank = max(len(counts), x.type.rank)
     counts = [1] * (rank - len(counts)) + counts
     return _copied("tile", reshape(x, (1,) * (rank - x.type.rank) + x.shape), counts, inner=False)
@@ -232,7 +244,7 @@ def pad(x: Node, widths: Widths, mode: str = "constant", value: float = 0) -> No
 
 
 def _widths(x: Node, widths: Widths) -> list[tuple[int, int]]:
-    rank = x.type.rank
+    rank, widths = x.type.rank, whole(widths)
     if isinstance(widths, int):
         return [(widths, widths)] * rank
     pairs: list[Any] = list(widths)

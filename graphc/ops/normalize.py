@@ -20,7 +20,7 @@ from graphc.ops.op import op
 from graphc.ops.remedy import arranged
 from graphc.ops.scalar import Expr, argument
 from graphc.ops.shape import axis_of, letters, number, reshape
-from graphc.types import Shape, is_float
+from graphc.types import Shape, is_float, numbers
 
 X, PEAK, TOTAL = argument("x"), argument("peak"), argument("total")
 
@@ -104,7 +104,7 @@ def _spread(values: Node | None, channels: tuple[int, ...]) -> Node | None:
 
 def _trailing(name: str, x: Node, shape: int | Sequence[int]) -> list[int]:
     """The last axes of x, which have this shape."""
-    wanted = (shape,) if isinstance(shape, int) else tuple(shape)
+    wanted = numbers(shape)
     if not wanted or x.shape[-len(wanted) :] != wanted:
         problem = f"{x.shape} does not end with the shape {wanted}"
         last = x.shape[-len(wanted) :] if wanted else ()

@@ -19,7 +19,7 @@ from graphc.ops.compose import shortened
 from graphc.ops.formula import KINDS, RESULT, Derivatives
 from graphc.ops.make import ELEMENTWISE, apply, as_nodes, fail
 from graphc.ops.scalar import Expr, argument
-from graphc.types import dtype_name
+from graphc.types import dtype_name, whole
 
 ATTRIBUTES = (bool, int, float, str, type(None), np.bool_, np.integer, np.floating, sympy.Basic)
 
@@ -54,7 +54,7 @@ class Op:
         """Apply to nodes, arrays or numbers. Keywords are the op's attributes."""
         nodes = as_nodes(operands)
         self.check(nodes, attributes)
-        attributes = {**self.defaults, **attributes}
+        attributes = {**self.defaults, **{k: whole(v) for k, v in attributes.items()}}
         expr, derivatives = self.formula(attributes)
         node = apply(
             self.name,

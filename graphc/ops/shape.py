@@ -12,7 +12,7 @@ from graphc.graph.node import Node, operators
 from graphc.ops.index import Affine, Index, Resolved, affine, index
 from graphc.ops.make import fail, fill, place
 from graphc.ops.scalar import argument
-from graphc.types import Extent, Shape, TensorType
+from graphc.types import Extent, Shape, TensorType, numbers
 
 X = argument("x")
 
@@ -40,7 +40,7 @@ def axis_of(name: str, x: Node, axis: int, rank: int | None = None) -> int:
         raise fail(DTypeError, name, [x], f"axis {axis!r} is no whole number") from None
     if not -rank <= axis < rank:
         raise fail(ShapeError, name, [x], f"axis {axis} is not in [{-rank}, {rank})")
-    return axis % rank
+    return int(axis % rank)
 
 
 def axes_of(name: str, x: Node, axes: Any, rank: int | None = None) -> list[int]:
@@ -81,7 +81,7 @@ def reshape(x: Node, shape: int | Sequence[Extent]) -> Node:
     Raises ShapeError where the element counts differ or a named axis would be merged or divided.
     Source: numpy.reshape, order "C".
     """
-    given = (shape,) if isinstance(shape, int) else tuple(shape)
+    given = numbers(shape)
     target = _inferred(x, given)
     if target == x.shape:
         return x
@@ -255,7 +255,7 @@ def squeeze(x: Node, axis: int | Sequence[int] | None = None) -> Node:
 
 def expand_dims(x: Node, axis: int | Sequence[int]) -> Node:
     """x with new axes of extent 1, at these places of the result. Source: numpy.expand_dims."""
-    rank = x.type.rank + (len(axis) if isinstance(axis, Sequence) else 1)
+    rank = x.type.rank + len(numbers(axis))
     axes = axes_of("expand_dims", x, axis, rank)
     rest = iter(x.shape)
     return reshape(x, [1 if a in axes else next(rest) for a in range(rank)])
@@ -272,7 +272,7 @@ def transpose(x: Node, *axes: int | Sequence[int]) -> Node:
     """
     wanted: list[int] = []
     for a in axes:
-        wanted += list(a) if isinstance(a, Sequence) else [a]
+        wanted += numbers(a)
     rank = x.type.rank
     order = axes_of("transpose", x, wanted) if axes else list(reversed(range(rank)))
     if len(order) != rank:

@@ -11,7 +11,7 @@ from graphc.ops.gather import gather
 from graphc.ops.index import Affine, affine, index
 from graphc.ops.make import fail
 from graphc.ops.shape import axes_of, axis_of, move, number
-from graphc.types import Extent
+from graphc.types import Extent, whole
 
 
 def getitem(x: Node, item: Any) -> Node:
@@ -25,7 +25,7 @@ def getitem(x: Node, item: Any) -> Node:
     for too many axes, and where a run-time extent is taken otherwise than as a whole. Source: the
     basic indexing of numpy.
     """
-    items = list(item) if isinstance(item, tuple) else [item]
+    items = [whole(e) for e in (item if isinstance(item, tuple) else (item,))]
     used = sum(e is not None and e is not Ellipsis for e in items)
     if sum(e is Ellipsis for e in items) > 1 or used > x.type.rank:
         raise fail(ShapeError, "slice", [x], f"{item!r} has too many entries for {x.shape}")
@@ -53,8 +53,8 @@ def getitem(x: Node, item: Any) -> Node:
             reads.append(index(name))
         writes.append(index(name))
     shape = tuple(domain.values())
-    whole = len(reads) == len(writes) and all(r == w for r, w in zip(reads, writes, strict=True))
-    if not (whole and shape == x.shape):
+    same = len(reads) == len(writes) and all(r == w for r, w in zip(reads, writes, strict=True))
+    if not (same and shape == x.shape):
         x = move("slice", x, tuple(reads), tuple(writes), domain, shape)
     return x if lookup is None else gather(x, lookup[1], axis=lookup[0])
 
@@ -103,7 +103,7 @@ def split(x: Node, sizes: int | Sequence[int], axis: int = 0) -> tuple[Node, ...
     Source: numpy.split with a number of parts, torch.split with a list of sizes.
     """
     axis = axis_of("split", x, axis)
-    extent = number("split", x, axis)
+    extent, sizes = number("split", x, axis), whole(sizes)
     if isinstance(sizes, int) and (sizes < 1 or extent % sizes):
         raise fail(ShapeError, "split", [x], f"{extent}/{sizes} is not a whole number of parts")
     each = [extent // sizes] * sizes if isinstance(sizes, int) else list(sizes)

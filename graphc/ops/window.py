@@ -10,6 +10,7 @@ from graphc.errors import ShapeError, UnsupportedOpError
 from graphc.graph.node import Node
 from graphc.ops.make import apply, fail
 from graphc.ops.scalar import argument
+from graphc.types import numbers, whole
 
 SPACE = {1: ("w",), 2: ("h", "w"), 3: ("d", "h", "w")}
 TAPS = {1: ("s",), 2: ("r", "s"), 3: ("q", "r", "s")}
@@ -72,9 +73,9 @@ def known(name: str, options: Mapping[str, object], kind: type) -> None:
 
 def per_axis(name: str, x: Node, what: str, value: Any, rank: int, least: int) -> tuple[int, ...]:
     """One number for each spatial axis, from a number or a sequence of them."""
-    values = tuple(value) if isinstance(value, Sequence) else (value,) * rank
-    whole = all(isinstance(v, int) and not isinstance(v, bool) for v in values)
-    if not whole or len(values) != rank or min(values) < least:
+    values = numbers(value) if isinstance(value, Sequence) else (whole(value),) * rank
+    right = all(isinstance(v, int) and not isinstance(v, bool) for v in values)
+    if not right or len(values) != rank or min(values) < least:
         problem = f"{what}={value!r} must be a number of at least {least}, or {rank} of them"
         raise fail(ShapeError, name, [x], problem)
     return values

@@ -92,6 +92,7 @@ class Optimizer:
         self._factors = [float(group.get("lr_factor", 1.0)) for group in self.groups]
         self.cells: dict[str, Cell] = {}
         self._attached: dict[str, Parameter] = {}
+        self._served: dict[str, Parameter] = {}
         self._cell("step", np.zeros((), np.float64))
         for position, schedule in enumerate(self._schedules):
             first = schedule(0, 1) * self._factors[position]
@@ -178,26 +179,32 @@ class Optimizer:
     # --- the step ---------------------------------------------------------------------------
 
     def attach(self, parameters: Iterable[tuple[str, Parameter]]) -> None:
-        """Make the state for parameters, given with their paths. Again for the same: no change.
+        """Make the state for parameters, given with their paths; again, for what is trainable now.
 
         Raises InputError for parameters other than those it was attached to before.
         """
-        named = {path: p for path, p in parameters if p.trainable}
+        everything = dict(parameters)
+        named = {path: p for path, p in everything.items() if p.trainable}
         if self._attached:
-            same = {id(p) for p in self._attached.values()} >= {id(p) for p in named.values()}
-            if not same:
+            served = {id(p) for p in self._served.values()}
+            if not served >= {id(p) for p in named.values()}:
                 raise InputError("this optimiser already serves another model; make a new one")
-            return
-        unknown = set(self._members) - {id(p) for p in named.values()}
-        if unknown:
-            raise InputError(f"{len(unknown)} parameters of the groups are not in the model")
+            named = {path: p for path, p in named.items() if path not in self._attached}
+        else:
+            self._served = everything
+            self._check_members(named)
         for path, parameter in named.items():
             if parameter.dtype not in ("float32", "float64"):
                 raise DTypeError(f"{path} is {parameter.dtype}, which cannot be trained")
             for slot in self.slots_in(self._members.get(id(parameter), 0)):
                 start = np.full(parameter.shape, self.start(slot), parameter.dtype)
                 self._cell(f"{path}.{slot}", start)
-        self._attached = named
+        self._attached |= named
+
+    def _check_members(self, named: Mapping[str, Parameter]) -> None:
+        unknown = set(self._members) - {id(p) for p in named.values()}
+        if unknown:
+            raise InputError(f"{len(unknown)} parameters of the groups are not in the model")
 
     def updates(self, gradients: Mapping[Parameter, Node]) -> dict[Node, Node]:
         """One step: for each variable, of a parameter or of the state, its next value."""

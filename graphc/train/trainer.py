@@ -417,8 +417,10 @@ class Trainer:
         return step
 
     def _once(self, key: tuple[Any, ...], build: Any) -> Any:
-        """What was compiled for these types before, or is now."""
-        name = repr(key)
+        """What was compiled for these types and this state of the model before, or is now."""
+        modes = [m.training for _, m in self.model.named_modules()]
+        trained = [p.trainable for p in self.model.parameters()]
+        name = repr((key, modes, trained))
         if name not in self._compiled:
             self._compiled[name] = build()
         return self._compiled[name]

@@ -106,3 +106,14 @@ def test_refusals() -> None:
         metrics.top_k_accuracy(scores, graphc.constant(LABELS), k=7)
     with pytest.raises(ShapeError, match="differ in shape"):
         metrics.mean_squared_error(scores, graphc.constant(SCORES[0]))
+
+
+def test_classes_are_where_the_loss_has_them() -> None:
+    """On axis 1 of scores of images, one label a pixel."""
+    scores = RANDOM.standard_normal((2, 3, 4, 5)).astype(np.float32)
+    labels = RANDOM.integers(0, 3, (2, 4, 5))
+    wanted = (scores.argmax(1) == labels).mean()
+    assert value(metrics.accuracy, scores, labels) == pytest.approx(wanted)
+    assert value(metrics.top_k(1).function, scores, labels) == pytest.approx(wanted)
+    one_hot = np.moveaxis(np.eye(3, dtype=np.float32)[labels], -1, 1)
+    assert value(metrics.accuracy, scores, one_hot) == pytest.approx(wanted)

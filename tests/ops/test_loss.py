@@ -269,3 +269,13 @@ def test_errors() -> None:
         classification.nll_loss(x, input("b", (4,), "bool"))
     with pytest.raises(ShapeError, match="each of 3 classes"):
         classification.cross_entropy(x, y, weight=np.ones(4))
+
+
+def test_cross_entropy_refuses_what_means_nothing() -> None:
+    """A smoothing that is no part, and a label to ignore where there are no labels."""
+    x, p = input("x", (4, 3)), input("p", (4, 3))
+    labels = input("labels", (4,), "int64")
+    with pytest.raises(UnsupportedOpError, match=r"label_smoothing=1\.5 is not in \[0, 1\]"):
+        classification.cross_entropy(x, labels, label_smoothing=1.5)
+    with pytest.raises(UnsupportedOpError, match="ignore_index=1 needs labels"):
+        classification.cross_entropy(x, p, ignore_index=1)

@@ -14,6 +14,7 @@ from graphc.errors import DTypeError, ShapeError, UnsupportedOpError
 from graphc.graph.leaf import constant, input
 from graphc.graph.node import Node
 from graphc.ops.make import fill
+from graphc.ops.reference import evaluate
 from tests.support import central_differences, nodes, random, run, same, single, values
 
 GRID = np.concatenate([np.linspace(-6.5, 6.5, 24), [0.03, -0.03]])  # no kink is on it
@@ -345,3 +346,14 @@ def test_every_op_has_a_manual_page() -> None:
         function = getattr(ops, name)
         if getattr(function, "__module__", "") == ops.__name__ and name[0] != "_":
             assert function.__doc__, name
+
+
+def test_softplus_has_one_threshold() -> None:
+    """Near a small threshold the derivative changes where the value does."""
+    x = input("x", (3,), "float64")
+    node = ops.softplus(x, beta=3, threshold=2)
+    (slope,) = vjp([node], [x], [constant(np.ones(3))])
+    given = np.array([0.65, 0.667, -1.0])
+    (found,) = evaluate([slope], {"x": given})
+    sigmoid = 1 / (1 + np.exp(-3 * given))
+    np.testing.assert_allclose(found, [sigmoid[0], 1, sigmoid[2]], rtol=1e-12)

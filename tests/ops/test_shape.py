@@ -250,3 +250,21 @@ def test_an_axis_is_a_whole_number(axis: Any) -> None:
     with pytest.raises(DTypeError, match=f"squeeze: axis {axis!r} is no whole number"):
         ops.squeeze(x, axis) if axis is not None else ops.squeeze(x, [axis])
     assert ops.flip(x, np.int64(1)) is ops.flip(x, 1)
+
+
+def test_numpys_numbers_are_sizes_and_axes() -> None:
+    """Where a size, an axis or an index is expected; and roll takes several of them."""
+    four, three = np.int64(4), np.int64(3)
+    x = input("x", (three, four))
+    assert x.shape == (3, 4) and all(type(e) is int for e in x.shape)
+    assert ops.reshape(x, (four, three)).shape == ops.full((four, three), 1).shape == (4, 3)
+    assert ops.sum(x, np.int64(0)).shape == (4,)
+    assert ops.expand_dims(x, np.int64(0)).shape == (1, 3, 4)
+    assert x[np.int64(1)].shape == (4,) and len(ops.split(x, np.int64(2), np.int64(1))) == 2
+    image, kernel = input("image", (1, 1, 5, 5)), input("kernel", (1, 1, 3, 3))
+    assert ops.conv2d(image, kernel, stride=np.int64(2)).shape == (1, 1, 2, 2)
+    given = np.arange(12, dtype=np.float32).reshape(3, 4)
+    (found,) = evaluate([ops.roll(x, (1, 2), (0, 1))], {"x": given})
+    np.testing.assert_array_equal(found, np.roll(given, (1, 2), (0, 1)))
+    with pytest.raises(ShapeError, match="1 shifts for the axes"):
+        ops.roll(x, (1,), (0, 1))

@@ -325,3 +325,22 @@ def test_optimizer_and_metrics_are_checked_at_once() -> None:
         graphc.Trainer(model, "mse", "adam")  # type: ignore[arg-type]  # what is tested
     with pytest.raises(InputError, match=r"unknown metric 'acc'.*Did you mean 'accuracy'\?"):
         graphc.Trainer(model, "mse", adam, metrics=["acc"])
+
+
+def test_a_change_of_what_is_trained_takes_effect() -> None:
+    """Freezing, thawing and a submodule's mode between two calls of fit."""
+    one = trainer()
+    first, norm = one.model[0], one.model[1]
+    first.weight.trainable = False
+    before = first.weight.value.copy()
+    one.fit(X, Y, verbose=0)
+    np.testing.assert_array_equal(first.weight.value, before)
+    first.weight.trainable = True
+    one.fit(X, Y, verbose=0)
+    assert (first.weight.value != before).any()
+    after, mean = first.weight.value.copy(), norm.running_mean.copy()
+    first.weight.trainable = False
+    norm.eval()
+    one.fit(X, Y, verbose=0)
+    np.testing.assert_array_equal(first.weight.value, after)
+    np.testing.assert_array_equal(norm.running_mean, mean)
