@@ -23,9 +23,8 @@ in units in the last place (ULP) of the exact result; 0.5 is the least that is p
 
     python -m tests.exhaustive --markdown docs/functions.md
 """
-EVERY = """They hold for every one of the 2^32 operands: the command that writes this page
-tries them all."""
-SAMPLE = "This page tried one operand in {every}, so that it is a sample."
+EVERY = "The command that writes this page tries every one of the 2^32 operands; a miss is bold."
+SAMPLE = "This page tried one operand in {every}, a sample; a miss is bold."
 METHOD = """\
 ## How it is measured
 
@@ -74,6 +73,12 @@ def error(tally: Tally) -> str:
     return f"{tally.error:.4f}" if tally.inexact else "0.5"
 
 
+def verdict(tally: Tally, bound: float) -> str:
+    """The largest error, and how many signs are wrong; bold where the function misses its bound."""
+    text = error(tally) + (f", {tally.signs} wrong signs" if tally.signs else "")
+    return f"**{text}**" if tally.signs or tally.error > bound else text
+
+
 def head(targets: Sequence[str]) -> list[str]:
     """The columns."""
     each = [(f"{t}: largest", "at", "as rounded", "subnormal") for t in targets]
@@ -86,7 +91,7 @@ def row(outcome: Outcome) -> list[str]:
     for tally in outcome.tallies.values():
         point = tally.worst[0][1] if tally.worst else ()
         cells += [
-            error(tally) + (f", {tally.signs} signs" if tally.signs else ""),
+            verdict(tally, outcome.subject.bound),
             ", ".join(map(number, point)),
             f"{min(tally.share, 0.9999):.2%}" if tally.inexact else "all",
             f"{tally.subnormal:.3f}" if tally.subnormal > 0.5 else "0.5",
