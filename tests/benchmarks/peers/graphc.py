@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -63,11 +64,13 @@ def variants(workload: Workload) -> list[str]:
     """
     if not isinstance(workload, Training):
         return ["default"]
-    return ["step", "resident"] if MANY else ["step"]
+    xs, ys = workload.batches()[0]
+    return ["step", "resident"] if len(xs) == len(ys) else ["step"]
 
 
 def prepare(workload: Workload, variant: str, threads: int) -> Session:
     """Declare and compile: what a user waits for before the first step."""
+    os.environ["GRAPHC_THREADS"] = str(threads)
     match workload:
         case Training() if variant == "resident":
             return resident(workload, threads)
@@ -215,33 +218,37 @@ class Trainer:
         return float(self.step(x=x, y=y)["loss"])
 
 
-MANY = getattr(compiler.train.TrainStep, "many", None)
-"""The call that takes many steps: `step.many(count, x=[ring, ...], y=[ring, ...])` -> losses."""
-
-
 def resident(workload: Training, threads: int) -> Resident:
-    """Many steps a call, round a ring of batches that lies in one array for each input."""
-    xs, ys = (np.stack(arrays) for arrays in zip(*workload.batches(), strict=True))
+    """Many steps a call, round a ring of batches that lie one after the other in memory."""
+    xs, ys = (np.concatenate(arrays) for arrays in zip(*workload.batches(), strict=True))
     grain = RING * (1 if workload.flops > 1e6 else 512)
-    return Resident(compiled(workload, threads), {"x": xs, "y": ys}, grain)
+    ring = np.arange(len(xs)).reshape(RING, -1)
+    order = np.ascontiguousarray(np.tile(ring, (grain // RING, 1)))
+    return Resident(compiled(workload, threads), {"x": xs, "y": ys}, order)
 
 
 @dataclass
 class Resident:
-    """A compiled step, and its batches; what one call takes goes round them a few times."""
+    """A compiled step, its batches, and the rows that the steps of one call take."""
 
     step: Any
-    batches: dict[str, Array]
-    grain: int
+    data: dict[str, Array]
+    order: Array
+
+    @property
+    def grain(self) -> int:
+        """Steps of one call."""
+        return len(self.order)
 
     def check(self, steps: int) -> list[float]:
         """The losses of so many steps."""
-        return [float(loss) for loss in self.step.many(steps, **self.batches)]
+        order = np.resize(self.order, (steps, self.order.shape[1]))
+        return [float(loss) for loss in self.step.run(self.data, order)["loss"]]
 
     def run(self, steps: int) -> None:
         """So many steps, in calls of `grain`."""
         for _ in range(steps // self.grain):
-            self.step.many(self.grain, **self.batches)
+            self.step.run(self.data, self.order)
 
 
 def predictor(workload: Inference) -> Predictor:
