@@ -132,10 +132,9 @@ def markdown(outcomes: Sequence[Outcome], targets: Sequence[str], every: int, wh
     """The whole page."""
     scope = EVERY if every == 1 else SAMPLE.format(every=every)
     versions = ", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "mpmath"))
-    minutes = sum(outcome.seconds for outcome in outcomes) / 60
     measured = (
         f"Measured on {when}: {processor()}, Python {platform.python_version()}, "
-        f"llvmlite {version('llvmlite')}, {versions}; in {minutes:.0f} minutes."
+        f"llvmlite {version('llvmlite')}, {versions}."
     )
     sampled = [outcome for outcome in outcomes if outcome.subject.arity == 2]
     two = max((t.count for outcome in sampled for t in outcome.tallies.values()), default=0)
