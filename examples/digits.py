@@ -36,6 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> float:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", default="digits.safetensors", help="where the weights go")
     out = parser.parse_args(arguments).out
+    try:
+        graphc.train.check_place(out)
+    except graphc.GraphcError as error:
+        parser.exit(2, f"{error}\n")
     digits = data.digits()
 
     # Forward, backward and Adam are one native function: each step of this loop is one call of it.
@@ -53,9 +57,9 @@ def look_inside() -> None:
     loss = ops.cross_entropy(model(x), y)
     (gradient,) = graphc.grad(loss, [model[0].weight.node])  # a node of the same graph
     program = graphc.compile(gradient)
-    kernel = list(program.kernels.values())[-1]  # the last one writes the gradient
+    kernel = [k for k in program.kernels.values() if k.flops][-1]  # the last that computes anything
     print("\n=== the derived backward graph\n" + program.as_text("backward"))
-    print("\n=== the loop nest of its last kernel\n" + kernel.as_text("loops"))
+    print("\n=== the loop nest that sums it up\n" + kernel.as_text("loops"))
     print("\n=== and its assembly\n" + "\n".join(kernel.as_text("asm").splitlines()[:24]))
 
 

@@ -42,6 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> float:
     parser.add_argument("--out", default="mnist.safetensors", help="where the weights go")
     options = parser.parse_args(arguments)
     try:
+        graphc.train.check_place(options.out)
+    except graphc.GraphcError as error:
+        parser.exit(2, f"{error}\n")
+    try:
         mnist = data.mnist(options.data)
     except data.MissingDataError as error:
         raise SystemExit(str(error)) from None

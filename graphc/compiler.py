@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache as cache_forever
 from functools import partial
 from typing import Any
 
 from graphc import debug
 from graphc.debug import Log
+from graphc.graph.exact import exact
 from graphc.graph.graph import Graph, make_graph
 from graphc.graph.node import Node
 from graphc.graph.show import show
 from graphc.graph.verify import verify
 from graphc.llvm import engine
+from graphc.llvm.engine import Target
+from graphc.llvm.epoch import EPOCH_NAME
 from graphc.llvm.module import CALL_NAME, ENTRY_NAME, Call, Module, emit
 from graphc.loops import show as loops
 from graphc.loops.ir import Kernel
@@ -23,6 +28,7 @@ from graphc.loops.scan import lower_scan
 from graphc.loops.tile import tile
 from graphc.loops.verify import verify as verify_kernel
 from graphc.machine import Machine
+from graphc.ops.scalar import written
 from graphc.passes import layout
 from graphc.passes.arrange import arrange
 from graphc.passes.bodies import prepare, unify
@@ -36,7 +42,10 @@ from graphc.passes.memory import plan as plan_memory
 from graphc.passes.pack import pack
 from graphc.passes.simplify import simplify
 from graphc.passes.verify import verify as verify_groups
-from graphc.runtime.program import Program, Stages
+from graphc.runtime import image as images
+from graphc.runtime.image import Image, image_of
+from graphc.runtime.program import Program
+from graphc.runtime.stages import Stages
 from graphc.types import SIZE
 
 GRAPH_PASSES: tuple[Callable[[Graph, Machine], Graph], ...] = (
@@ -48,6 +57,9 @@ GRAPH_PASSES: tuple[Callable[[Graph, Machine], Graph], ...] = (
     border,
     pack,
 )
+ENTRIES = (ENTRY_NAME, CALL_NAME)
+PROGRAM = ("graph", "ops", "passes", "runtime", "compiler.py", "machine.py")
+"""The sources that an image depends on beside those of its code."""
 LOOP_PASSES: tuple[Callable[[Kernel, Machine], Kernel], ...] = (order, tile, parallel)
 
 
@@ -57,23 +69,51 @@ def compile(
     *,
     inputs: Mapping[str, Any] | None = None,
     target: str | None = None,
+    threads: int | None = None,
 ) -> Program:
     """Graph in, callable out. Each stage is kept for inspection.
 
     `outputs`: a node, several, or a dict of named ones; or a model, traced for inference with
     `inputs` (name -> shape). `updates`: variable -> its value after the call. `target`: avx512,
-    avx2, sse2 or neon instead of the host's best.
+    avx2, sse2 or neon instead of the host's best; code for more than the host can be looked at, not
+    called. `threads`: how many to use at most, all that this process may use for None; no bit
+    depends on it. By position the program takes its inputs in the order of their declaration (for a
+    model that of `inputs`), those that nothing reads left out; by name in any.
     """
     if hasattr(outputs, "trace"):
         outputs = outputs.trace(inputs)
     graph = make_graph(outputs, updates)
-    stages, loaded = build(graph, target)
-    return Program(stages, loaded, isinstance(outputs, Mapping))
+    image, loaded, stages = build(graph, engine.target(target))
+    return Program(
+        graph, image, loaded, stages, named=isinstance(outputs, Mapping), threads=threads
+    )
 
 
-def build(source: Graph, target: str | None = None) -> tuple[Stages, engine.Loaded | None]:
+def build(
+    source: Graph, target: Target
+) -> tuple[Image, engine.Loaded | None, Callable[[], Stages]]:
+    """A program's image, its code, and its stages: where it is kept on disk no stage is made."""
+    key = engine.digest("\n".join([exact(source, written), *sorted(skipped())]), target, PROGRAM)
+    native = target.native and not debug.reference()
+    names = (*ENTRIES, EPOCH_NAME) if source.updates else ENTRIES
+    if native and not debug.level() and not debug.dumps():
+        kept = images.kept(key)
+        loaded = engine.fetch(kept.key, names, target) if kept is not None else None
+        if kept is not None and loaded is not None:
+            return kept, loaded, cache_forever(partial(make, source, target))
+    stages = make(source, target)
+    image = image_of(stages, stages.key)
+    loaded = None
+    if native:
+        with stages.log.timed("codegen"):  # LLVM -> machine code
+            loaded = engine.load(stages.key, lambda: stages.module.text, names, target)
+        images.write(key, image)
+    return image, loaded, lambda: stages
+
+
+def make(source: Graph, machine: Target) -> Stages:
     """Every stage in order. Each is verified, timed, and dumped where that is asked for."""
-    log, machine = Log(), engine.target(target)
+    log = Log()
     verify(source)
     graph = run_passes(source, log, machine.model)  # nodes  -> nodes
     with log.timed("fuse"):
@@ -91,35 +131,60 @@ def build(source: Graph, target: str | None = None) -> tuple[Stages, engine.Load
     extents = tuple(dict.fromkeys(s for n in graph.nodes for s in n.type.symbols))
     slots = tuple(tuple(plan.place[key] for key in low.nodes) for low in lowered)
     copies = [(a, b, size_of(plan.slots[b].node)) for a, b in plan.copies]
-    inputs = [(plan.place[n], n.shape) for n in inputs_of(source, plan)]
+    bound = [(plan.place[n], n.shape) for n in inputs_of(source, plan)]
+    bound += [
+        (i, s.type.shape) for i, s in enumerate(plan.slots) if s.kind == "output" and s.type.shape
+    ]
+    many = bool(source.updates)  # a step is made many times in one call
+    texts = tuple(map(loops.exact, kernels))
+    first: dict[str, int] = {}
+    for number, text in enumerate(texts):
+        first.setdefault(text, number)
 
     def finish() -> tuple[tuple[Call, ...], Module]:
         with log.timed("schedule"):  # loop nests -> loop nests
-            scheduled = [schedule(kernel, machine.model) for kernel in kernels]
+            scheduled = scheduled_once(kernels, [first[t] for t in texts], machine.model)
         log.dump("loops", 2, lambda: "\n\n".join(map(loops.show, scheduled)))
         calls = tuple(
-            Call(kernel, slots[number], number in plan.commits)
+            Call(kernel, slots[number], number in plan.commits, first[texts[number]])
             for number, kernel in enumerate(scheduled)
         )
         with log.timed("emit"):  # loop nests -> LLVM
-            module = emit(calls, extents, machine, copies=copies, inputs=inputs)
+            module = emit(calls, extents, machine, copies=copies, bound=bound, many=many)
         log.dump("llvm", 4, lambda: module.text)
         log.dump("asm", 4, lambda: engine.assembly(module.text, machine))
         return calls, module
 
-    stages = Stages(
-        source, graph, fused, plan, kernels, machine, extents, tuple(tags), finish, log.seconds
+    parts = (
+        slots,
+        sorted(plan.commits),
+        copies,
+        bound,
+        bool(source.updates),
+        extents,
+        sorted(skipped()),
     )
-    loaded = None
+    key = engine.digest("\n".join([*texts, repr(parts)]), machine)
+    stages = Stages(
+        source, graph, fused, plan, kernels, machine, extents, tuple(tags), finish, key, log
+    )
     if debug.level() or debug.dumps():
         stages.finished  # noqa: B018  # made now, to be dumped now
-    if machine.native and not debug.reference():
-        key = "\n".join(map(loops.exact, kernels))
-        key += repr((slots, sorted(plan.commits), copies, inputs, extents, sorted(skipped())))
-        with log.timed("codegen"):  # LLVM -> machine code
-            names = (ENTRY_NAME, CALL_NAME)
-            loaded = engine.load(key, lambda: stages.module.text, names, machine)
-    return stages, loaded
+    return stages
+
+
+def scheduled_once(
+    kernels: Sequence[Kernel], first: Sequence[int], machine: Machine
+) -> list[Kernel]:
+    """The kernels scheduled; one like an earlier one, number `first`, takes its loops."""
+    result: list[Kernel] = []
+    for kernel, like in zip(kernels, first, strict=True):
+        if like == len(result):
+            result.append(schedule(kernel, machine))
+            continue
+        notes = result[like].notes[len(kernels[like].notes) :]
+        result.append(replace(kernel, body=result[like].body, notes=(*kernel.notes, *notes)))
+    return result
 
 
 def run_passes(graph: Graph, log: Log, machine: Machine) -> Graph:
@@ -162,6 +227,6 @@ def size_of(variable: Node) -> int:
 
 
 def inputs_of(source: Graph, plan: Plan) -> list[Node]:
-    """The inputs that the program takes, in the order of the source graph."""
+    """The inputs that the native code reads, in the order of their declaration."""
     taken = {slot.node for slot in plan.slots if slot.kind == "input"}
-    return [node for node in source.nodes if node in taken]
+    return [node for node in source.inputs if node in taken]

@@ -4,7 +4,7 @@ GRAPHC_DEBUG=1..4     times; loops; the graph after each pass; LLVM and assembly
 GRAPHC_DUMP=dir       numbered files, one a stage, that diff
 GRAPHC_SKIP=fuse,...  leave passes out, to bisect
 GRAPHC_REFERENCE=1    run the numpy oracle instead of native code
-GRAPHC_TARGET=avx2    generate for less than the host: avx512, avx2, sse2, neon
+GRAPHC_TARGET=avx2    generate for another level: avx512, avx2, sse2, neon
 GRAPHC_CACHE_DIR=dir  where compiled objects are kept ("off": nowhere)
 """
 
@@ -31,7 +31,8 @@ def level() -> int:
 
 def skipped(known: Iterable[str]) -> frozenset[str]:
     """The passes named in GRAPHC_SKIP. Raises InputError for one that is not known."""
-    named = frozenset(filter(None, os.environ.get("GRAPHC_SKIP", "").split(",")))
+    parts = map(str.strip, os.environ.get("GRAPHC_SKIP", "").split(","))
+    named = frozenset(filter(None, parts))
     strange = named - set(known)
     if strange:
         raise InputError(
@@ -75,7 +76,10 @@ class Log:
             print(f"--- {stage}\n{text()}", file=sys.stderr)
         folder = os.environ.get("GRAPHC_DUMP")
         if folder:
-            path = Path(folder)
-            path.mkdir(parents=True, exist_ok=True)
-            number = len(list(path.iterdir()))
-            (path / f"{number:03d}-{stage}.txt").write_text(text() + "\n")
+            path = Path(folder).expanduser()
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+                number = len(list(path.iterdir()))
+                (path / f"{number:03d}-{stage}.txt").write_text(text() + "\n")
+            except OSError as error:
+                raise InputError(f"GRAPHC_DUMP={folder}: cannot write there: {error}") from None

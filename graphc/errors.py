@@ -1,8 +1,10 @@
-"""The exceptions that graphc raises: one root and its kinds."""
+"""The exceptions that graphc raises: one root and its kinds; and the names that may be meant."""
 
 from __future__ import annotations
 
 import builtins
+import difflib
+from collections.abc import Iterable
 
 
 class GraphcError(Exception):
@@ -33,5 +35,31 @@ class InputError(GraphcError, ValueError):
     """An argument of a call is missing, unknown, or cannot be converted without loss."""
 
 
+class InputShapeError(InputError, ShapeError):
+    """An array given to a program has another shape than its input."""
+
+
+class InputDTypeError(InputError, DTypeError):
+    """An array given to a program cannot become its input's dtype."""
+
+
 class IndexError(GraphcError, builtins.IndexError):
-    """A label or index lies outside its bound. No memory outside the operand was touched."""
+    """A label or index lies outside its bound. No memory outside the operand was touched.
+
+    `position` is the place of the wrong number in its operand, `inputs` the program's inputs that
+    this operand is made of; `axis` the name of its leading extent, such as "batch", or None where
+    that is a number.
+    """
+
+    position: tuple[int, ...] = ()
+    inputs: tuple[str, ...] = ()
+    axis: str | None = None
+
+
+def near(wanted: str, known: Iterable[str]) -> str:
+    """The end of a refusal: the nearest known names, or nothing where none is near."""
+    names = list(known)
+    found = [name for name in names if wanted and name.startswith(wanted)][:3]
+    found = found or [name for name in names if name.lower() == wanted.lower()]
+    found = found or difflib.get_close_matches(wanted, names, n=3, cutoff=0.6)
+    return f". Did you mean {' or '.join(map(repr, found))}?" if found else ""

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Machine:
-    """What a core offers. Bytes; `registers` counts vector registers."""
+    """What a core offers. Bytes; `registers` counts vector registers.
+
+    `threads` says whether several threads may share a kernel's work.
+    """
 
     vector_bytes: int
     registers: int
     masked: bool
     level2: int = 2 << 20
+    threads: bool = True
 
     def lanes(self, element: int) -> int:
         """Elements of `element` bytes in a vector."""

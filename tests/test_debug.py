@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 import graphc
-from graphc import ops
+from graphc import debug, ops
 
 
 def compiled() -> graphc.Program:
@@ -17,6 +19,23 @@ def test_an_unknown_pass_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message lists the passes."""
     monkeypatch.setenv("GRAPHC_SKIP", "fuse,nope")
     with pytest.raises(graphc.InputError, match=r"nope.*simplify.*fuse.*tile"):
+        compiled()
+
+
+def test_blanks_between_passes_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHC_SKIP", " fuse, tile ,")
+    assert debug.skipped(["fuse", "tile", "order"]) == {"fuse", "tile"}
+    compiled()
+
+
+def test_a_dump_goes_to_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("GRAPHC_DUMP", "~/dump")
+    compiled()
+    assert list((tmp_path / "dump").glob("*-loops.txt"))
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GRAPHC_DUMP", str(tmp_path / "file"))
+    with pytest.raises(graphc.InputError, match=r"GRAPHC_DUMP=.*file: cannot write there"):
         compiled()
 
 

@@ -82,6 +82,20 @@ def test_mnist_learns_from_a_slice(
     assert all(np.isfinite(value).all() for value in module.model.state_dict().values())
 
 
+@pytest.mark.parametrize("name", ["digits", "mnist"])
+def test_a_place_that_cannot_be_written_ends_it_before_training(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line, and exit code 2."""
+    module = example(name)
+    monkeypatch.setattr(module.trainer, "fit", lambda *_, **__: pytest.fail("it trained"))
+    with pytest.raises(SystemExit) as ended:
+        module.main(["--out", str(tmp_path / "nowhere" / "weights.safetensors")])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert "cannot save" in said and "there is no folder" in said and said.count("\n") == 1
+
+
 def test_mnist_without_its_files_ends_in_the_message(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"MNIST: cannot find(.|\n)*get it from"):
         example("mnist").main(["--data", str(tmp_path)])

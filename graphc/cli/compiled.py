@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from graphc.cli.load import KINDS, Found
-from graphc.cli.shapes import Specs, inputs_of, targets_of
+from graphc.cli.shapes import Specs, inputs_of, sorted_out, targets_of
 from graphc.compiler import compile
 from graphc.errors import InputError
 from graphc.graph.node import Node
@@ -39,8 +39,9 @@ def training(found: Found, given: Specs) -> Program:
             raise InputError(f"{found.name} is compiled already, and is no training step")
         return program
     trainer = trainer_of(found)
-    inputs = inputs_of(found, trainer.model, given)
-    targets = targets_of(found, trainer, inputs, given)
+    for_inputs, for_targets = sorted_out(trainer.model, given)
+    inputs = inputs_of(found, trainer.model, for_inputs)
+    targets = targets_of(found, trainer, inputs, for_targets)
     step = compile_train_step(
         trainer.model, trainer.loss, trainer.optimizer, inputs, targets, metrics=trainer.metrics
     )

@@ -13,11 +13,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from graphc.errors import GraphcError, InputError
+from graphc.errors import GraphcError, InputError, near
 from graphc.graph.node import Node
 from graphc.inspect.subject import program_of
 from graphc.nn import Module
-from graphc.runtime.text import near
 from graphc.train.trainer import Trainer
 
 KINDS = "a model, trainer, program, node, or function that returns one"

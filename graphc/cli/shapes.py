@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graphc.cli.load import Found
 from graphc.errors import InputError
 from graphc.graph.node import Node
-from graphc.nn.loss import integer_target
+from graphc.nn.loss import target_dtype
 from graphc.nn.module import Module
-from graphc.nn.trace import trace
+from graphc.nn.trace import parameters, trace
 
 Specs = dict[str, Any]
 ADVICE = (
@@ -36,24 +35,30 @@ def parsed(options: Sequence[str]) -> Specs:
 
 def inputs_of(found: Found, model: Module, given: Specs) -> Specs:
     """The model's inputs. Raises InputError that says how to give them."""
-    accepted = parameters(model)
-    chosen = {name: spec for name, spec in given.items() if name in accepted}
-    if given and not chosen:
-        name = next(iter(given))
-        chosen = {name: given[name]}
-    if chosen:
-        return chosen
+    if given:
+        return given
     beside = found.beside(f"{found.name}_inputs")
     if isinstance(beside, Mapping):
         return dict(beside)
     shape = getattr(model, "input_shape", getattr(found.value, "input_shape", None))
     if shape is not None:
+        accepted = names(model)
         return {accepted[0] if accepted else "x": with_batch(tuple(shape))}
     beside = found.beside("inputs")
     if isinstance(beside, Mapping):
         return dict(beside)
     advice = ADVICE.format(name=found.name)
     raise InputError(f"the shape of the inputs of {found.name} is not known: {advice}")
+
+
+def sorted_out(model: Module, given: Specs) -> tuple[Specs, Specs]:
+    """What is given for a training step: for the model's inputs, and for the targets."""
+    accepted = names(model)
+    inputs = {name: spec for name, spec in given.items() if name in accepted}
+    if given and not inputs:  # a single input may have any name: the first is it
+        name = next(iter(given))
+        inputs = {name: given[name]}
+    return inputs, {name: spec for name, spec in given.items() if name not in inputs}
 
 
 def with_batch(shape: tuple[int | str, ...]) -> tuple[int | str, ...]:
@@ -63,9 +68,8 @@ def with_batch(shape: tuple[int | str, ...]) -> tuple[int | str, ...]:
 
 def targets_of(found: Found, trainer: Any, inputs: Specs, given: Specs) -> Specs:
     """The targets of a trainer; from the loss and the model's result where nothing is said."""
-    chosen = {name: spec for name, spec in given.items() if name not in inputs}
-    if chosen:
-        return chosen
+    if given:
+        return given
     beside = found.beside(f"{found.name}_targets", "targets")
     if isinstance(beside, Mapping):
         return dict(beside)
@@ -75,13 +79,11 @@ def targets_of(found: Found, trainer: Any, inputs: Specs, given: Specs) -> Specs
             f"the shape of the targets of {found.name} is not known: give --shape y=batch:int64, "
             'or set targets = {"y": ("batch",)} in the file'
         )
-    if integer_target(trainer.loss):
+    if target_dtype(trainer.loss, result.dtype) == "int64":
         return {"y": (result.shape[:1] + result.shape[2:], "int64")}
     return {"y": result.type}
 
 
-def parameters(model: Module) -> list[str]:
+def names(model: Module) -> list[str]:
     """The names of what forward takes."""
-    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    signature = inspect.signature(model.forward)
-    return [name for name, p in signature.parameters.items() if p.kind not in kinds]
+    return [p.name for p in parameters(model) if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]

@@ -75,12 +75,16 @@ def batches(
         raise InputError("arrays must be a tuple or list of arrays: (x, y), or (x,) for one alone")
     if operator.index(batch_size) < 1:
         raise InputError(f"batch_size must be at least 1, got {batch_size}")
-    rng = generator(seed, epoch)
     n = _common_length(arrays)
     stop = n - n % batch_size if drop_last else n
-    order = rng.permutation(n) if shuffle else None
+    order = shuffled(n, seed=seed, epoch=epoch)
     rows = tuple(array if array.flags.c_contiguous else array.copy("C") for array in arrays)
-    return _batches(rows, order, batch_size, stop)
+    return _batches(rows, order if shuffle else None, batch_size, stop)
+
+
+def shuffled(n: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The order in which an epoch takes n examples that are shuffled."""
+    return generator(seed, epoch).permutation(n)
 
 
 def _batches(

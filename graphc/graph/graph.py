@@ -7,24 +7,30 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphc.errors import InputError
-from graphc.graph.leaf import Variable
+from graphc.graph.leaf import Input, Variable, declared
 from graphc.graph.node import Node
 from graphc.graph.site import here
 
 
 @dataclass(frozen=True)
 class Graph:
-    """Named outputs and variable updates, as one value to be compiled together."""
+    """Named outputs and variable updates, as one value to be compiled together.
+
+    `inputs` are in the order of their declaration, `nodes` operands before users.
+    """
 
     outputs: tuple[Node, ...]
     names: tuple[str, ...] = ()
     updates: tuple[tuple[Node, Node], ...] = ()
     nodes: tuple[Node, ...] = field(init=False, compare=False, repr=False)
+    inputs: tuple[Node, ...] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.names:
             object.__setattr__(self, "names", tuple(f"out{i}" for i in range(len(self.outputs))))
         object.__setattr__(self, "nodes", tuple(postorder(self.roots)))
+        inputs = [node for node in self.nodes if isinstance(node.op, Input)]
+        object.__setattr__(self, "inputs", tuple(sorted(inputs, key=declared)))
 
     @property
     def roots(self) -> tuple[Node, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,7 +15,8 @@ from graphc.graph.node import Node, make
 from graphc.graph.site import here
 from graphc.types import Shape, TensorType, dtype_name, numbers
 
-_serial = itertools.count()
+_serial = itertools.count(1)
+_declared: WeakKeyDictionary[Node, int] = WeakKeyDictionary()
 Array = NDArray[Any]
 
 
@@ -91,16 +93,32 @@ class Constant(Leaf):
 def input(name: str, shape: Shape, dtype: object = "float32") -> Node:
     """A value given at each call. A str in `shape` names an extent known at run time.
 
-    Only the leading axis may be named: its extent then changes from call to call at no cost.
+    Only the leading axis may be named: its extent then changes from call to call at no cost. A
+    program takes its inputs in the order in which they were declared, last if several times.
     """
     shape = numbers(shape)
     for axis, extent in enumerate(shape):
         if axis and isinstance(extent, str):
             raise ShapeError(
                 f"input {name!r}: axis {axis} of shape {shape} is named {extent!r}; only the "
-                "leading axis may have a run-time extent. Give this one as a number"
+                f"leading axis may have a run-time extent. Give this one as a number{here()}"
             )
-    return make(Input(name), (), TensorType(dtype_name(dtype), shape))
+    node = make(Input(name), (), _type(f"input {name!r}", dtype, shape))
+    _declared[node] = next(_serial)
+    return node
+
+
+def declared(node: Node) -> int:
+    """A number that is larger the later an input was declared; 0 for one made otherwise."""
+    return _declared.get(node, 0)
+
+
+def _type(what: str, dtype: object, shape: Shape) -> TensorType:
+    """The type. Raises DTypeError or ShapeError with the user's line."""
+    try:
+        return TensorType(dtype_name(dtype), shape)
+    except (DTypeError, ShapeError) as error:
+        raise type(error)(f"{what}: {error}{here()}") from None
 
 
 def parameter(
@@ -116,17 +134,19 @@ def parameter(
     Without `dtype` it is float32 where a shape is given, else what `constant` makes of the value.
     """
     if value is None and shape is None:
-        raise InputError(f"parameter {name!r} needs a shape or a value")
+        raise InputError(f"parameter {name!r} needs a shape or a value{here()}")
     if shape is not None:
         shape, dtype = numbers(shape), "float32" if dtype is None else dtype
     if value is None:
         assert shape is not None
         if any(isinstance(e, str) for e in shape):
-            raise ShapeError(f"parameter {name!r}: shape {shape} must be numbers")
-        value = np.zeros([int(e) for e in shape], dtype_name(dtype))
+            raise ShapeError(f"parameter {name!r}: shape {shape} must be numbers{here()}")
+        kind = _type(f"parameter {name!r}", dtype, shape).dtype
+        value = np.zeros([int(e) for e in shape], kind)
     array = aligned(_array(f"parameter {name!r}", value, dtype))
     if shape is not None and array.shape != tuple(shape):
-        raise ShapeError(f"parameter {name!r}: shape {tuple(shape)}, but its value {array.shape}")
+        problem = f"shape {tuple(shape)}, but its value {array.shape}"
+        raise ShapeError(f"parameter {name!r}: {problem}{here()}")
     return variable(Cell(name, array, trainable))
 
 
@@ -151,7 +171,7 @@ def _array(what: str, value: Any, dtype: object | None) -> Array:
     """The value as an array of one of graphc's dtypes, in native byte order."""
     if dtype is None and python_kind(value) is float:
         dtype = "float32"
-    wanted = None if dtype is None else dtype_name(dtype)
+    wanted = None if dtype is None else _type(what, dtype, ()).dtype
     try:
         given = np.asarray(value)
         if given.dtype in ("O", "uint64") and python_kind(value) is not None:
@@ -159,7 +179,7 @@ def _array(what: str, value: Any, dtype: object | None) -> Array:
         if given.dtype.kind not in "biuf":
             raise DTypeError(f"{what}: {_short(value)} is no number or array of numbers{here()}")
         with np.errstate(invalid="ignore", over="ignore"):
-            array = given.astype(wanted or dtype_name(given.dtype))
+            array = given.astype(wanted or _type(what, given.dtype, ()).dtype)
             back = array.astype(given.dtype)
     except OverflowError:
         problem = f"{what}: {wanted or 'int64'} cannot hold {_short(value)}"

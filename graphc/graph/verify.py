@@ -33,10 +33,13 @@ def verify(graph: Graph) -> None:
             raise InputError(f"{variable.op.name!r} is updated twice")
         seen.add(variable)
         if variable.shape != value.shape:
-            raise ShapeError(
-                f"the update of {variable.op.name!r} : {variable.type} has type {value.type}"
-            )
+            raise ShapeError(unlike(variable, value))
         if variable.dtype != value.dtype:
-            raise DTypeError(
-                f"the update of {variable.op.name!r} : {variable.type} has type {value.type}"
-            )
+            raise DTypeError(unlike(variable, value))
+
+
+def unlike(variable: Node, value: Node) -> str:
+    """What is wrong with an update of another type, and the line that made its value."""
+    layer = f"\n  layer: {value.site.path}" if value.site.path else ""
+    place = f"{layer}\n  at {value.site.file}:{value.site.line}"
+    return f"the update of {variable.op.name!r} : {variable.type} has type {value.type}{place}"

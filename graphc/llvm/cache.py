@@ -16,7 +16,7 @@ def folder() -> Path | None:
     if named == "off":
         return None
     if named:
-        return Path(named)
+        return Path(named).expanduser()
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return Path(base) / "graphc"
 
@@ -50,6 +50,13 @@ def read(key: str) -> bytes | None:
         path.unlink(missing_ok=True)
         return None
     return data
+
+
+def forget(key: str) -> None:
+    """Delete the object kept under a key."""
+    root = folder()
+    if root is not None and trusted(root):
+        (root / f"{key}.o").unlink(missing_ok=True)
 
 
 def write(key: str, data: bytes) -> None:

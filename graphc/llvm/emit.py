@@ -11,7 +11,18 @@ from graphc.llvm.function import Function, Lanes, Loop
 from graphc.llvm.index import argument, bound
 from graphc.llvm.memory import alloc, load, turned_block
 from graphc.llvm.reduction import update
-from graphc.loops.ir import Alloc, Check, For, Let, Load, Stmt, Transpose, Update, walk
+from graphc.loops.ir import (
+    Alloc,
+    Barrier,
+    Check,
+    For,
+    Let,
+    Load,
+    Stmt,
+    Transpose,
+    Update,
+    walk,
+)
 from graphc.ops.index import Affine, affine
 
 
@@ -22,9 +33,11 @@ def define(function: Function, extents: tuple[str, ...]) -> str:
     statements(function, kernel.body)
     function.b.emit("ret void")
     buffers = [f"ptr %{b.name}" for b in kernel.buffers]
-    parameters = ", ".join([*buffers, *(f"i64 %size.{e}" for e in extents), "ptr %context"])
+    shared = ["i64 %thread", "i64 %threads", "ptr %team"] if kernel.parallel else []
+    sizes = [f"i64 %size.{e}" for e in extents]
+    parameters = ", ".join([*buffers, *sizes, "ptr %context", *shared])
     lines = [f"define internal void @{kernel.name}({parameters}) #0 {{", "entry:"]
-    return "\n".join([*lines, *function.b.flat(), "}"])
+    return "\n".join([*function.globals, *lines, *function.b.flat(), "}"])
 
 
 def statements(function: Function, stmts: tuple[Stmt, ...]) -> None:
@@ -35,8 +48,12 @@ def statements(function: Function, stmts: tuple[Stmt, ...]) -> None:
                 vector(function, stmt)
             case For(kind="unrolled"):
                 unrolled(function, stmt)
+            case For(kind="single"):
+                single(function, stmt)
             case For():
                 serial(function, stmt)
+            case Barrier():
+                function.b.emit("call void @team.barrier(ptr %team, i64 %threads)")
             case Load():
                 function.values[stmt.name] = load(function, stmt.access, stmt.guards)
             case Let():
@@ -113,20 +130,51 @@ def masked(function: Function, loop: For) -> None:
     merge(function, carried, previous, before, end)
 
 
+def single(function: Function, loop: For) -> None:
+    """What the first thread alone runs."""
+    inside, after = function.fresh("first"), function.fresh("all")
+    first = function.b.define("bool", 1, "icmp eq i64 %thread, 0")
+    function.b.emit(f"br i1 {first.text}, label %{inside}, label %{after}")
+    function.open(inside)
+    statements(function, loop.body)
+    function.b.emit(f"br label %{after}")
+    function.open(after)
+
+
+def part(function: Function, loop: For) -> tuple[Value, Value]:
+    """Where this thread's part of a parallel loop begins and ends."""
+    b = function.b
+    start, stop = bound(function, loop.start), bound(function, loop.stop)
+    threads, step = Value("%threads", "int64"), b.constant("int64", loop.step)
+    length = b.binary("sub", stop, start)
+    rounded = b.binary("add", length, b.constant("int64", loop.step - 1))
+    steps = b.binary("udiv", rounded, step)
+    ends = []
+    for number in (Value("%thread", "int64"), b.define("int64", 1, "add i64 %thread, 1")):
+        share = b.binary("udiv", b.binary("mul", steps, number), threads)
+        ends.append(b.binary("add", start, b.binary("mul", share, step)))
+    last = b.select(b.compare("slt", ends[1], stop), ends[1], stop)
+    return ends[0], last
+
+
 def serial(function: Function, loop: For) -> None:
     """A counted loop; registers that its body updates are carried as phis."""
     if loop.extent == 0:
         return
-    if loop.extent == 1:
+    if loop.extent == 1 and loop.kind != "parallel":
         unrolled(function, loop)
         return
     b = function.b
-    start, stop = bound(function, loop.start), bound(function, loop.stop)
+    if loop.kind == "parallel":
+        start, stop = part(function, loop)
+    else:
+        start, stop = bound(function, loop.start), bound(function, loop.stop)
     head, after = function.fresh("loop"), function.fresh("done")
     before = function.label
     carried = updated(function, loop.body)
     previous = {key: function.registers[key] for key in carried}
-    if loop.extent is None:
+    uncertain = loop.extent is None or loop.kind == "parallel"
+    if uncertain:
         some = b.compare("slt", start, stop)
         b.emit(f"br i1 {some.text}, label %{head}, label %{after}")
     else:
@@ -156,7 +204,7 @@ def serial(function: Function, loop: For) -> None:
         )
     b.lines[phis] = lines
     function.open(after)
-    if loop.extent is None:
+    if uncertain:
         merge(function, carried, previous, before, end)
 
 

@@ -6,7 +6,7 @@ import ctypes
 import hashlib
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache as cache_forever
 from pathlib import Path
@@ -16,8 +16,9 @@ import llvmlite
 import llvmlite.binding as llvm
 import sympy
 
+from graphc import debug
 from graphc.errors import CompileError
-from graphc.llvm import cache
+from graphc.llvm import cache, team
 from graphc.machine import Machine
 
 LEVELS: dict[str, tuple[str, ...]] = {
@@ -47,6 +48,10 @@ LEVELS["avx512"] = (
     "evex512",
 )
 TRIPLES = {"neon": "aarch64-unknown-linux-gnu"}
+ATTRIBUTES = (
+    'attributes #0 = {{ nounwind "no-trapping-math"="true" "target-cpu"="{cpu}" '
+    '"target-features"="{features}" "prefer-vector-width"="{bits}" }}'
+)
 WIDTHS = {"avx512": 64, "avx2": 32, "sse2": 16, "neon": 16}
 
 
@@ -65,7 +70,12 @@ class Target:
     @property
     def model(self) -> Machine:
         """What schedules are chosen by."""
-        return Machine(self.vector_bytes, self.registers, masked=self.name == "avx512")
+        return Machine(
+            self.vector_bytes,
+            self.registers,
+            masked=self.name == "avx512",
+            threads=team.architecture(self.triple) is not None,
+        )
 
 
 @cache_forever
@@ -98,15 +108,19 @@ def host_level() -> str:
     return "avx2" if features.get("avx2") and features.get("fma") else "sse2"
 
 
-@cache_forever
 def target(name: str | None = None) -> Target:
-    """A target by level: avx512, avx2, sse2, neon, or the host's best for None.
+    """A target by level: avx512, avx2, sse2, neon, or GRAPHC_TARGET or the host's best for None.
 
     Raises CompileError for an unknown name. A level above the host's can be compiled and looked
     at, not run.
     """
+    return level(name or os.environ.get("GRAPHC_TARGET") or host_level())
+
+
+@cache_forever
+def level(name: str) -> Target:
+    """A target by its name."""
     start()
-    name = name or os.environ.get("GRAPHC_TARGET") or host_level()
     if name not in WIDTHS:
         raise CompileError(f"unknown target {name!r}; graphc has {', '.join(WIDTHS)}")
     best = host_level()
@@ -152,9 +166,12 @@ def parse(text: str) -> Any:
         raise CompileError(f"LLVM refused generated code: {error}") from None
 
 
-def header(target: Target) -> str:
-    """The module's first lines."""
-    return f'target triple = "{target.triple}"\n'
+def module_text(target: Target, parts: Sequence[str]) -> str:
+    """A whole module: the target, declarations and functions, and their attributes."""
+    attributes = ATTRIBUTES.format(
+        cpu=target.cpu, features=target.features, bits=target.vector_bytes * 8
+    )
+    return "\n\n".join([f'target triple = "{target.triple}"\n', *parts, attributes]) + "\n"
 
 
 def assembly(text: str, target: Target) -> str:
@@ -188,17 +205,41 @@ _serial = 0
 
 def load(key: str, make: Callable[[], str], names: tuple[str, ...], target: Target) -> Loaded:
     """Link the object kept under a key, or compile the text that `make` gives; find functions."""
-    global _serial
-    if not target.native:
-        raise CompileError(f"this machine cannot run code for {target.name}; it can be inspected")
-    key = digest(key, target)
+    check_runs(target)
+    kept = fetch(key, names, target)
+    if kept is not None:
+        return kept
+    module = parse(make())
+    module.verify()
+    data = bytes(machine(target, jit=True).emit_object(module))
+    cache.write(key, data)
+    return link(data, names, False)
+
+
+def fetch(key: str, names: tuple[str, ...], target: Target) -> Loaded | None:
+    """Link the object kept under a key; None where there is none, or one that is no object."""
     data = cache.read(key)
-    cached = data is not None
     if data is None:
-        module = parse(make())
-        module.verify()
-        data = bytes(machine(target, jit=True).emit_object(module))
-        cache.write(key, data)
+        return None
+    try:
+        return link(data, names, True)
+    except RuntimeError:  # whole, but no object that this linker can read
+        cache.forget(key)
+        return None
+
+
+def check_runs(target: Target) -> None:
+    """Raise CompileError for code that only GRAPHC_REFERENCE can stand in for here."""
+    if not target.native and not debug.reference():
+        raise CompileError(
+            f"this machine cannot run code for {target.name}; it can be inspected. "
+            "GRAPHC_REFERENCE=1 runs the oracle instead"
+        )
+
+
+def link(data: bytes, names: tuple[str, ...], cached: bool) -> Loaded:
+    """An object in memory, its functions found."""
+    global _serial
     _serial += 1
     builder = llvm.JITLibraryBuilder().add_object_img(data).add_current_process()
     for name in names:
@@ -208,25 +249,30 @@ def load(key: str, make: Callable[[], str], names: tuple[str, ...], target: Targ
 
 
 @cache_forever
-def generator() -> str:
-    """A digest of the source that makes kernels into code: objects of another one are not used."""
+def source(rooms: tuple[str, ...]) -> str:
+    """What tells one version of some rooms of this package from another: its files' dates."""
     package = Path(__file__).parent.parent
-    files = [p for room in ("loops", "llvm") for p in sorted((package / room).glob("*.py"))]
-    files += [package / "types.py", package / "ops" / "scalar.py", package / "ops" / "index.py"]
-    return hashlib.sha256(b"\0".join(p.read_bytes() for p in files)).hexdigest()
+    files = [p for room in rooms for p in sorted((package / room).rglob("*.py"))]
+    files += [package / room for room in rooms if room.endswith(".py")]
+    return repr([(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files])
 
 
-def digest(text: str, target: Target) -> str:
-    """The cache key: all that the object code depends on."""
+GENERATOR = ("loops", "llvm", "types.py", "ops", "machine.py")
+"""The sources that make kernels into code."""
+
+
+def digest(text: str, target: Target, rooms: tuple[str, ...] = ()) -> str:
+    """The key of all that object code depends on: a text, a target, and the source of `rooms`."""
     parts = (
-        "graphc-object-1",
-        generator(),
+        "graphc-2",
+        source((*GENERATOR, *rooms)),
         sympy.__version__,
         llvmlite.__version__,
         str(llvm.llvm_version_info),
         target.triple,
         target.cpu,
         target.features,
+        target.name,
         text,
     )
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()

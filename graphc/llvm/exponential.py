@@ -1,4 +1,4 @@
-"""Exponentials, logarithms and what is made of them: exp expm1 tanh sinh cosh log log1p pow.
+"""Exponentials and logarithms: exp expm1 logistic tanh sinh cosh log log1p pow.
 
 Notation: e**x = 2**k * e**r with k an integer and |r| <= log(2)/2; x = 2**k * (1 + f) with
 -1/3 <= f < 1/3. The polynomials are minimax fits (Remez exchange in 40 digits, coefficients then
@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 
 from graphc.llvm.lanes import (
+    FORMATS,
     Lanes,
     clamp,
     from_bits,
@@ -31,6 +32,8 @@ LN2 = {
     "float64": (0.6931471805601177, -1.7239444525614835e-13),
 }
 EXP_RANGE = {"float32": (-104.0, 89.0), "float64": (-746.0, 710.0)}
+# Where the logistic function is 0, and long 1.
+LOGISTIC_END = {"float32": 105.0, "float64": 747.0}
 HYPERBOLIC_END = {"float32": 89.5, "float64": 710.6}
 
 # (e**r - 1 - r) / r**2 over |r| <= 0.35, relative to e**r - 1: errors 2**-31.8 and 2**-61.6.
@@ -124,10 +127,11 @@ LOG_BETWEEN = (
 )
 
 
-def reduce_exponent(x: Lanes) -> tuple[Lanes, Lanes]:
-    """x = k*log(2) + r: k in the low bits of an integer, and r (Cody and Waite's reduction)."""
-    shifted = multiply_add(x, LOG2_E, layout(x).magic)
-    return to_bits(shifted), without(x, shifted - layout(x).magic)
+def reduce_exponent(x: Lanes, offset: int) -> tuple[Lanes, Lanes]:
+    """x = k*log(2) + r: k + offset in the low bits of an integer, and r (Cody and Waite)."""
+    shift = layout(x).magic + offset
+    shifted = multiply_add(x, LOG2_E, shift)
+    return to_bits(shifted), without(x, shifted - shift)
 
 
 def without(x: Lanes, k: Lanes) -> Lanes:
@@ -136,24 +140,38 @@ def without(x: Lanes, k: Lanes) -> Lanes:
     return multiply_add(k, -low, multiply_add(k, -high, x))
 
 
+def bias(x: Lanes) -> int:
+    """What the exponent field of 2**0 holds: an offset of k by it makes 2**k a shift away."""
+    return layout(x).bias
+
+
 def power_of_two(k: Lanes, dtype: str) -> Lanes:
-    """2**k for a k within the normal exponents, k in the low bits of an integer."""
-    form = layout(k.constant(0.0, dtype))
-    return from_bits((k << form.fraction) + form.one, dtype)
+    """2**k for a k within the normal exponents; k + bias is in the low bits of the integer."""
+    return from_bits(k << FORMATS[dtype].fraction, dtype)
+
+
+def two_powers(k: Lanes, dtype: str) -> tuple[Lanes, Lanes]:
+    """Two powers of two whose product is 2**k, which may pass the range of the type.
+
+    k + 2*bias is in the low bits of the integer.
+    """
+    fraction = FORMATS[dtype].fraction
+    half = (k << (fraction - 1)) & -(1 << fraction)
+    return from_bits(half, dtype), from_bits((k << fraction) - half, dtype)
 
 
 def scale(x: Lanes, k: Lanes) -> Lanes:
-    """x * 2**k in two halves of k, so that a subnormal result is rounded once and rightly."""
-    form = layout(x)
-    half = (k << (form.fraction - 1)) & -(1 << form.fraction)
-    rest = (k << form.fraction) - half
-    first = x * from_bits(half + form.one, x.dtype)
-    return first * from_bits(rest + form.one, x.dtype)
+    """x * 2**k in two steps, so that a subnormal result is rounded once and rightly.
+
+    k + 2*bias is in the low bits of the integer.
+    """
+    first, second = two_powers(k, x.dtype)
+    return x * first * second
 
 
 def exp(x: Lanes) -> Lanes:
     """e**x within 1 ULP: Cody and Waite's reduction, then 1 + r + r**2 times a minimax fit."""
-    k, r = reduce_exponent(clamp(x, *EXP_RANGE[x.dtype]))
+    k, r = reduce_exponent(clamp(x, *EXP_RANGE[x.dtype]), 2 * bias(x))
     return scale(multiply_add(r * r, horner(r, EXP[x.dtype]), r) + 1.0, k)
 
 
@@ -165,11 +183,25 @@ def expm1_reduced(r: Lanes) -> Lanes:
 def expm1(x: Lanes) -> Lanes:
     """e**x - 1 within 2 ULP: 2**k * (e**r - 1) + (2**k - 1), with k - 1 so that none overflows."""
     low = {"float32": -18.0, "float64": -38.0}[x.dtype]
-    k, r = reduce_exponent(clamp(x, low, EXP_RANGE[x.dtype][1]))
+    k, r = reduce_exponent(clamp(x, low, EXP_RANGE[x.dtype][1]), bias(x) - 1)
     p = expm1_reduced(r)
-    s = power_of_two(k - 1, x.dtype)
+    s = power_of_two(k, x.dtype)
     far = multiply_add(p, s, s - 0.5) * 2.0
     return where(s.equals(0.5), p, far).signed_as(x)
+
+
+def logistic(x: Lanes) -> Lanes:
+    """1/(1 + e**-x) within 2 ULP: a/(a + b*e**r), where e**-x = b/a * e**r.
+
+    a and b are powers of two, each with half of the exponent: neither overflows, and a subnormal
+    result comes of the division, rounded once. The larger joins the sum last, for its error's sake.
+    """
+    end = LOGISTIC_END[x.dtype]
+    k, r = reduce_exponent(-clamp(x, -end, end), 2 * bias(x))
+    inverse, b = two_powers(k, x.dtype)
+    a = from_bits(2 * layout(x).one - to_bits(inverse), x.dtype)
+    smaller, larger = where(a < b, a, b), where(a < b, b, a)
+    return a / (larger + multiply_add(expm1_reduced(r), b, smaller))
 
 
 def tanh(x: Lanes) -> Lanes:
@@ -183,7 +215,7 @@ def tanh(x: Lanes) -> Lanes:
     end = x.constant({"float32": 10.0, "float64": 20.0}[x.dtype])
     near = where(end < magnitude, end, magnitude)
     twice = near + near
-    exponent, k = nearest(multiply_add(twice, LOG2_E, -0.237))
+    exponent, k = nearest(multiply_add(twice, LOG2_E, -0.237), bias(x))
     r = without(twice, exponent)
     s = power_of_two(k, x.dtype)
     z = r * r
@@ -198,8 +230,8 @@ def tanh(x: Lanes) -> Lanes:
 def sinh(x: Lanes) -> Lanes:
     """Hyperbolic sine within 2.5 ULP: h + h/(2h + 1) with h = (e**|x| - 1)/2, and the sign of x."""
     magnitude = abs(x)
-    k, r = reduce_exponent(clamp(magnitude, 0.0, HYPERBOLIC_END[x.dtype]))
-    s = power_of_two(k - 2, x.dtype)
+    k, r = reduce_exponent(clamp(magnitude, 0.0, HYPERBOLIC_END[x.dtype]), bias(x) - 2)
+    s = power_of_two(k, x.dtype)
     h = multiply_add(expm1_reduced(r), s, s - 0.25) * 2.0
     bounded = clamp(h, 0.0, 2.0**60)
     result = h + bounded / (bounded + bounded + 1.0)
@@ -208,8 +240,8 @@ def sinh(x: Lanes) -> Lanes:
 
 def cosh(x: Lanes) -> Lanes:
     """Hyperbolic cosine within 2 ULP: h + 1/(4h) with h = e**|x| / 2."""
-    k, r = reduce_exponent(clamp(abs(x), 0.0, HYPERBOLIC_END[x.dtype]))
-    h = scale(multiply_add(expm1_reduced(r), 0.5, 0.5), k)
+    k, r = reduce_exponent(clamp(abs(x), 0.0, HYPERBOLIC_END[x.dtype]), bias(x) - 2)
+    h = (expm1_reduced(r) + 1.0) * power_of_two(k, x.dtype) * 2.0
     return h + 0.25 / h
 
 
@@ -253,8 +285,8 @@ def join_logarithm(k: Lanes, f: Lanes) -> Lanes:
 def log(x: Lanes) -> Lanes:
     """Natural logarithm within 1 ULP: k*log(2) + f - f**2/2 + f**3 times a minimax fit."""
     regular = join_logarithm(*decompose(x))
-    special = where(x < 0.0, math.nan, where(x.equals(0.0), -math.inf, x))
-    return where((x > 0.0) & (x < math.inf), regular, special)
+    edge = where(x.equals(0.0), x.constant(-math.inf), math.nan)
+    return where(x > 0.0, where(x < math.inf, regular, x), edge)
 
 
 def log1p(x: Lanes) -> Lanes:
@@ -268,8 +300,9 @@ def log1p(x: Lanes) -> Lanes:
     raised = bits - to_bits(scaled)
     quadruple = from_bits((form.bias + 2 << form.fraction) - raised, x.dtype)
     f = scaled + multiply_add(quadruple, 0.25, -1.0)
-    special = where(x < -1.0, math.nan, where(x.equals(-1.0), -math.inf, x))
-    return where((x > -1.0) & (x < math.inf), join_logarithm(k, f).signed_as(x), special)
+    regular = join_logarithm(k, f).signed_as(x)
+    edge = where(x.equals(-1.0), x.constant(-math.inf), math.nan)
+    return where(x > -1.0, where(x < math.inf, regular, x), edge)
 
 
 def power(x: Lanes, y: Lanes) -> Lanes:
@@ -298,7 +331,7 @@ def pow_between(x: Lanes, y: Lanes) -> Lanes:
     fraction = multiply_add(horner(f, LOG_BETWEEN), squared * f, multiply_add(squared, -0.5, f))
     logarithm = multiply_add(k, math.log(2), fraction)
     exponent = clamp(y, -(2.0**60), 2.0**60).convert("fpext", "float64") * logarithm
-    n, r = reduce_exponent(clamp(exponent, -120.0, 100.0))
+    n, r = reduce_exponent(clamp(exponent, -120.0, 100.0), bias(exponent))
     power = multiply_add(r * r, horner(r, EXP_BETWEEN), r) + 1.0
     return (power * power_of_two(n, "float64")).convert("fptrunc", "float32")
 
@@ -331,6 +364,6 @@ def pow_in_two_parts(x: Lanes, y: Lanes) -> Lanes:
     least, most = EXP_RANGE["float64"]
     limited = clamp(exponent, least, most)
     inside = exponent.equals(limited)
-    n, r = reduce_exponent(where(inside, leading, limited))
+    n, r = reduce_exponent(where(inside, leading, limited), 2 * bias(x))
     r = r + where(inside, rest, 0.0)
     return scale(multiply_add(r * r, horner(r, EXP["float64"]), r) + 1.0, n)

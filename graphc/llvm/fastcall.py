@@ -19,7 +19,7 @@ HEAD = 5
 
 
 def emit(entry: str, name: str, inputs: Sequence[tuple[int, Shape]], extents: Sequence[str]) -> str:
-    """The function's text. `inputs` gives each input's slot of the table and its shape.
+    """The function's text. `inputs` gives the slot and shape of each array: inputs, then outputs.
 
     `self` is an int64 array, the block: the words of HEAD, then the address of each input's dtype.
     """

@@ -35,7 +35,8 @@ class Lanes:
 class Function:
     """One kernel's function being written.
 
-    `entry` holds what is computed once, on entry; `label` is the block that is open.
+    `entry` holds what is computed once, on entry, `globals` what stands before the function;
+    `label` is the block that is open.
     """
 
     kernel: Kernel
@@ -47,6 +48,7 @@ class Function:
     registers: dict[tuple[str, int], Value] = field(default_factory=dict)
     stack: dict[str, str] = field(default_factory=dict)
     entry: list[Any] = field(default_factory=list)
+    globals: list[str] = field(default_factory=list)
     label: str = "entry"
     labels: int = 0
 

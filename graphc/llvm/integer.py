@@ -13,11 +13,11 @@ def power(x: Lanes, y: Lanes) -> Lanes:
     1 or -1 for x = -1, else 0.
     """
     bits = 1 if x.dtype == "bool" else 8 * SIZE[x.dtype] - (not x.unsigned)
-    result, factor = x.constant(1), x
+    result, doubled = x.constant(1), x
     for bit in range(bits):
         chosen = ((y >> bit) & 1).differs(0)
-        result = where(chosen, result * factor, result)
-        factor = factor * factor
+        result = where(chosen, result * doubled, result)
+        doubled = doubled * doubled
     if x.unsigned:
         return result
     unit = x.equals(1) | x.equals(-1)

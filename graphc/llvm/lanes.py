@@ -234,11 +234,12 @@ def clamp(x: Lanes, low: float, high: float) -> Lanes:
     return where(most < raised, most, raised)
 
 
-def nearest(x: Lanes) -> tuple[Lanes, Lanes]:
-    """The nearest integer, ties to even, as a float and in the low bits of an integer.
+def nearest(x: Lanes, offset: int = 0) -> tuple[Lanes, Lanes]:
+    """The nearest integer n, ties to even, as a float; and n + offset in an integer's low bits.
 
     For magnitudes below half of 2**fraction; needs the default rounding mode and no instruction
     beyond an addition.
     """
-    shifted = x + layout(x).magic
-    return shifted - layout(x).magic, to_bits(shifted)
+    shift = layout(x).magic + offset
+    shifted = x + shift
+    return shifted - shift, to_bits(shifted)

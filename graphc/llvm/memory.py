@@ -13,14 +13,21 @@ from graphc.types import SIZE
 
 
 def alloc(function: Function, buffer: Buffer) -> None:
-    """A register buffer starts empty; a stack buffer is reserved once, on entry."""
+    """A register buffer starts empty; one on the stack is reserved on entry, if shared for good."""
     if buffer.space == "register":
         for key in [k for k in function.registers if k[0] == buffer.name]:
             del function.registers[key]
         return
-    if buffer.name not in function.stack:
+    if buffer.name in function.stack:
+        return
+    element = memory_type(buffer.dtype)
+    if buffer.space == "shared":
+        name = f"@{function.kernel.name}.{buffer.name}"
+        array = f"[{buffer.size} x {element}]"
+        function.globals.append(f"{name} = internal global {array} zeroinitializer, align 64")
+        function.stack[buffer.name] = name
+    else:
         name = f"%{buffer.name}"
-        element = memory_type(buffer.dtype)
         function.entry.append(f"  {name} = alloca [{buffer.size} x {element}], align 64")
         function.stack[buffer.name] = name
 

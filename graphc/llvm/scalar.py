@@ -190,6 +190,8 @@ class Formula:
         """Whole powers by multiplication, halves by square roots, the rest by the pow function."""
         if base == sympy.E:
             return self.call("exp", [exponent], dtype)
+        if exponent == -HALF:
+            return self.call("rsqrt", [base], dtype)
         if exponent.is_Rational and exponent < 0:
             one = self.b.constant(dtype, 1)
             return self.binary("div", one, self.emit(sympy.Pow(base, -exponent), dtype))

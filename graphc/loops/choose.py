@@ -143,10 +143,14 @@ def plans(nest: Nest, loop: For, lanes: int, machine: Machine) -> list[tuple[flo
 
 
 def end_cost(nest: Nest, loop: For, lanes: int) -> float:
-    """Port cycles of what follows a sum, for each accumulator: loads and stores of a vector."""
-    moving = depending((*nest.before, *nest.inner, *nest.after), loop.index)
-    found = accesses([s for s in nest.after if not isinstance(s, For)])
-    return sum(load_cost(access, loop.index, lanes, moving) for access in found)
+    """Port cycles of a store of what a sum gives, for each accumulator.
+
+    Of what follows in the nest nothing else counts: bits would depend on fusion, as the order of a
+    sum does on the choice between lanes along it and across it.
+    """
+    stores = [s.target for s in nest.after if isinstance(s, Update)]
+    outside = [t for t in stores if t.buffer.space != "register"]
+    return max((load_cost(t, loop.index, lanes, set()) for t in outside), default=0.5)
 
 
 def pages(nest: Nest, tiles: tuple[tuple[str, int], ...]) -> float:

@@ -8,11 +8,13 @@
            | Check(name, bound, tag)                        0 <= name < bound, else the call fails
            | Alloc(buffer)                                  a register or stack buffer begins
            | Transpose(target, source, steps, size)         a square block copied, turned over
+           | Barrier()                                      every thread waits for the others
     access = Access(buffer, offset, lookups)                element offset + sum(value * stride)
     arg    = name | affine | Runtime                        a value, an index expression, an extent
     bound  = number | Runtime(extent, scale, multiple)      scale*extent rounded down to a multiple
 
-The kinds of loops: serial, parallel (steps are independent), ordered (each needs the one before),
+The kinds of loops: serial, parallel (each thread runs its part of the steps: they are independent),
+single (one step, run by the first thread alone), ordered (each step needs the one before),
 unrolled, vector; of loops that sum: lanes (each lane of a vector sums its own, a tree joins them)
 and inorder: these two are part of the result, decided by the node alone, so that fusing changes no
 bit. A value holds one number; in a vector loop, one a lane. An Update in a vector loop whose target
@@ -147,7 +149,12 @@ class Transpose:
     size: int
 
 
-Stmt = For | Load | Let | Update | Check | Alloc | Transpose
+@dataclass(frozen=True, slots=True)
+class Barrier:
+    """Every thread waits here until all have come; then each sees what the others wrote."""
+
+
+Stmt = For | Load | Let | Update | Check | Alloc | Transpose | Barrier
 
 
 @dataclass(frozen=True)
@@ -160,6 +167,11 @@ class Kernel:
     sites: tuple[Site, ...] = ()
     written: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def parallel(self) -> bool:
+        """Whether threads share its work; else the first runs it."""
+        return any(isinstance(s, For) and s.kind == "parallel" for s in walk(self.body))
 
 
 def walk(body: tuple[Stmt, ...]) -> Iterator[Stmt]:

@@ -14,7 +14,7 @@ from graphc.types import SIZE
 
 PANEL_REUSE = 24
 """How often a panel must be read for packing it to pay,"""
-PANEL_SPAN = 256 << 10
+PANEL_SPAN = 48 << 10
 """and how much memory it must be spread over."""
 SCRATCH = 1 << 18
 """Bytes that a kernel may keep on its stack: a packed panel, or partial sums."""

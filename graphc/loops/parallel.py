@@ -1,46 +1,354 @@
-"""Parallel: mark the outer loops whose steps may run at the same time.
+"""Parallel: share a kernel's loops among threads, with barriers where one part needs another.
 
-for i: x[i, ...] = ...   -->   the same, marked parallel
+    for i: x[i] = ...; for j: y += x[j]   -->   parallel for i: ...; barrier; one thread: for j: ...
+
+A loop is shared where its steps write places of their own, so that every element is computed as it
+is by one thread: no bit depends on the number of threads. Loops that are too small to share, and
+those whose steps depend on each other, are run by one thread; a loop in order has its body shared.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from graphc.loops.ir import Alloc, Check, For, Kernel, Load, Stmt, Transpose, Update, walk
+from graphc.loops.ir import (
+    Access,
+    Alloc,
+    Barrier,
+    Buffer,
+    Check,
+    For,
+    Kernel,
+    Let,
+    Load,
+    Stmt,
+    Transpose,
+    Update,
+    walk,
+)
+from graphc.loops.nest import extent
 from graphc.machine import Machine
+from graphc.ops.index import Affine
+
+LEAST = 6000
+"""Vector instructions, roughly, below which sharing a loop costs more than it gains."""
+EVEN = 8
+"""Steps of a loop from which on its parts are about equal for any small number of threads."""
 
 
 def parallel(kernel: Kernel, machine: Machine) -> Kernel:
-    """Mark every outermost loop that writes a place of its own at each step."""
-    return replace(kernel, body=tuple(marked(stmt) for stmt in kernel.body))
+    """Share what can be shared; a kernel of little work is left to one thread."""
+    if not machine.threads:
+        return kernel
+    alone = opened(kernel.body) - summed(kernel.body)
+    while True:
+        body = phases(kernel.body, alone)
+        met = crossing(body)
+        if not alone & met:
+            break
+        alone -= met
+    if not any(isinstance(s, For) and s.kind == "parallel" for s in walk(body)):
+        return kernel
+    return replace(kernel, body=tuple(everywhere(stmt, met) for stmt in body))
 
 
-def marked(stmt: Stmt) -> Stmt:
-    """A loop, marked where its steps are independent."""
-    if not isinstance(stmt, For) or stmt.kind not in ("serial", "ordered"):
-        return stmt
-    if stmt.kind == "serial" and independent(stmt):
-        return replace(stmt, kind="parallel")
+@dataclass(frozen=True)
+class Touched:
+    """The buffers that statements read and write, registers excepted."""
+
+    reads: frozenset[str]
+    writes: frozenset[str]
+
+    def __or__(self, other: Touched) -> Touched:
+        return Touched(self.reads | other.reads, self.writes | other.writes)
+
+    def meets(self, other: Touched) -> bool:
+        """Whether one must be finished before the other begins."""
+        return bool(self.writes & (other.reads | other.writes) or self.reads & other.writes)
+
+
+NOTHING = Touched(frozenset(), frozenset())
+
+
+def touched(stmts: Sequence[Stmt], alone: frozenset[str]) -> Touched:
+    """What statements touch, but for the buffers that each thread has for itself."""
+    reads: set[str] = set()
+    writes: set[str] = set()
+    for stmt in walk(tuple(stmts)):
+        if isinstance(stmt, Load) and stmt.access.buffer.space != "register":
+            reads.add(stmt.access.buffer.name)
+        if isinstance(stmt, Update) and stmt.target.buffer.space != "register":
+            writes.add(stmt.target.buffer.name)
+        if isinstance(stmt, Transpose):
+            reads.add(stmt.source.buffer.name)
+            writes.add(stmt.target.buffer.name)
+    return Touched(frozenset(reads - alone), frozenset(writes - alone))
+
+
+def phases(stmts: tuple[Stmt, ...], alone: frozenset[str]) -> tuple[Stmt, ...]:
+    """Statements as parts that are shared, or run by one thread, and barriers between them."""
+    if any(isinstance(s, Alloc) and s.buffer.space == "register" for s in stmts):
+        return (single(stmts),)
+    result: list[Stmt] = []
+    since = NOTHING
+    for stmt in stmts:
+        part = stmt if isinstance(stmt, Load | Let | Check | Alloc) else shared(stmt, alone)
+        here = touched([part], alone)
+        if since.meets(here):
+            result.append(Barrier())
+            since = NOTHING
+        since |= here
+        match (result[-1] if result else None), part:
+            case For(kind="single", body=before), For(kind="single", body=body):
+                result[-1] = single((*before, *body))
+            case _:
+                result.append(part)
+    return tuple(result)
+
+
+def single(stmts: tuple[Stmt, ...]) -> For:
+    """Statements that the first thread runs."""
+    return For("one", 0, 1, 1, "single", stmts)
+
+
+def shared(stmt: Stmt, alone: frozenset[str]) -> Stmt:
+    """A statement whose work is shared where it can be, else run by one thread."""
+    if not isinstance(stmt, For) or work(stmt) < LEAST:
+        return single((stmt,))
+    if stmt.kind in ("serial", "ordered"):
+        found = divided(stmt, alone)
+        if found is not None:
+            return found
+    if stmt.kind not in ("serial", "ordered"):
+        return single((stmt,))
+    body = phases(stmt.body, alone)
+    if not any(isinstance(s, For) and s.kind == "parallel" for s in walk(body)):
+        return single((stmt,))
+    if touched(body, alone).meets(touched(body, alone)):
+        body = (*body, Barrier())
+    return replace(stmt, body=body)
+
+
+def divided(loop: For, alone: frozenset[str]) -> For | None:
+    """The loop, or the only one inside it, shared: the outermost with enough independent steps."""
+    best: tuple[float, For] | None = None
+    around: list[For] = []
+    current = loop
+    while current.kind == "serial":
+        if independent(current, around, alone) and extent(current) > 1:
+            balance = 1.0 if extent(current) >= EVEN else evenness(extent(current))
+            if best is None or balance > best[0] + 0.1:
+                found = replace(current, kind="parallel")
+                for outer in reversed(around):
+                    found = replace(outer, body=(found,))
+                best = balance, found
+            if balance > 0.9:
+                break
+        around.append(current)
+        inside = current.body
+        if len(inside) != 1 or not isinstance(inside[0], For):
+            break
+        current = inside[0]
+    return best[1] if best else None
+
+
+def evenness(steps: int) -> float:
+    """The share of two threads' time in use when so many steps are divided."""
+    return steps / (2 * -(-steps // 2))
+
+
+def work(stmt: Stmt) -> float:
+    """Instructions of a statement, vectors counted as one, run-time extents guessed."""
+    if not isinstance(stmt, For):
+        return 4.0 if isinstance(stmt, Let) else 1.0
+    inside = sum(map(work, stmt.body))
+    if stmt.kind == "vector":
+        return inside
+    return inside * -(-extent(stmt) // (1 if stmt.extent is not None else stmt.step))
+
+
+def opened(body: tuple[Stmt, ...]) -> frozenset[str]:
+    """The stack buffers of a kernel."""
+    found = (s.buffer for s in walk(body) if isinstance(s, Alloc))
+    return frozenset(buffer.name for buffer in found if buffer.space == "stack")
+
+
+def summed(body: tuple[Stmt, ...]) -> frozenset[str]:
+    """Buffers that are added to: they outlive the step of the loop that does so."""
+    return frozenset(
+        s.target.buffer.name for s in walk(body) if isinstance(s, Update) and s.how != "="
+    )
+
+
+def crossing(body: tuple[Stmt, ...]) -> frozenset[str]:
+    """Stack buffers that a thread fills and another may read: used in several parts."""
+    users: dict[str, list[str]] = {}
+    for part in parts(body):
+        touches = touched([part], frozenset())
+        for name in touches.reads | touches.writes:
+            kind = part.kind if isinstance(part, For) else "all"
+            users.setdefault(name, []).append(kind)
+    return frozenset(
+        name
+        for name in opened(body) & set(users)
+        if len(users[name]) > 1 and set(users[name]) != {"single"}
+    )
+
+
+def parts(body: tuple[Stmt, ...]) -> list[Stmt]:
+    """What is shared, or run by one thread, or by all alike, at any depth."""
+    result: list[Stmt] = []
+    for stmt in body:
+        if isinstance(stmt, For) and stmt.kind not in ("parallel", "single"):
+            result += parts(stmt.body)
+        else:
+            result.append(stmt)
+    return result
+
+
+def everywhere(stmt: Stmt, names: frozenset[str]) -> Stmt:
+    """The statement with some stack buffers made memory that all threads share."""
+
+    def buffer(b: Buffer) -> Buffer:
+        return replace(b, space="shared") if b.name in names and b.space == "stack" else b
+
+    def access(a: Access) -> Access:
+        return replace(a, buffer=buffer(a.buffer))
+
+    match stmt:
+        case For():
+            return replace(stmt, body=tuple(everywhere(s, names) for s in stmt.body))
+        case Load():
+            return replace(stmt, access=access(stmt.access))
+        case Update():
+            return replace(stmt, target=access(stmt.target))
+        case Transpose():
+            return replace(stmt, target=access(stmt.target), source=access(stmt.source))
+        case Alloc():
+            return Alloc(buffer(stmt.buffer))
     return stmt
 
 
-def independent(loop: For) -> bool:
-    """Whether no step writes what another reads or writes; rows on the stack are private."""
-    own = {s.buffer.name for s in walk(loop.body) if isinstance(s, Alloc)}
-    written: set[str] = set()
-    for stmt in walk(loop.body):
-        if isinstance(stmt, Check):
-            continue
-        target = stmt.target if isinstance(stmt, Update | Transpose) else None
-        if target is None or target.buffer.name in own or target.buffer.space == "stack":
-            continue
-        if target.buffer.space == "register" or target.lookups:
-            return False
-        if not target.offset.coefficient(loop.index):
-            return False
-        written.add(target.buffer.name)
-    reads = [s.access for s in walk(loop.body) if isinstance(s, Load)]
+# --- independence ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a statement reads or writes, and the loops around it, the one in question included."""
+
+    buffer: str
+    offset: Affine
+    loops: tuple[For, ...]
+    lookups: bool = False
+    block: tuple[tuple[int, int], ...] = ()
+
+    def spans(self) -> list[tuple[int, int | None]]:
+        """For each loop that moves it: the step in elements, and how many (None: run-time)."""
+        found: list[tuple[int, int | None]] = list(self.block)
+        for loop in self.loops:
+            factor = abs(self.offset.coefficient(loop.index))
+            if factor and loop.extent != 1:
+                found.append((factor * loop.step, loop.extent))
+            if factor and loop.kind == "vector" and loop.step > 1:
+                found.append((factor, min(loop.step, extent(replace(loop, step=1)))))
+        return found
+
+
+def independent(loop: For, around: Sequence[For], alone: frozenset[str]) -> bool:
+    """Whether no step writes what another reads or writes, whatever the steps of loops around.
+
+    Buffers that a thread has for itself do not count.
+    """
+    own = {s.buffer.name for s in walk(loop.body) if isinstance(s, Alloc)} | alone
+    reads, writes = [], []
+    for stmt, loops in enclosed((*around, loop), loop.body):
+        match stmt:
+            case Load(access=access) if access.buffer.space != "register":
+                reads.append(place(access, loops))
+            case Update(target=target) if target.buffer.space != "register":
+                writes.append(place(target, loops))
+            case Update(target=target) if target.buffer.name not in own:
+                return False
+            case Transpose(target=target, source=source, across=across, down=down, size=size):
+                reads.append(place(source, loops, ((across, size), (1, size))))
+                writes.append(place(target, loops, ((down, size), (1, size))))
+    writes = [w for w in writes if w.buffer not in own]
+    if any(w.lookups or not distinct(w, loop) for w in writes):
+        return False
+    written = {w.buffer for w in writes}
+    others = [*writes, *(r for r in reads if r.buffer in written)]
+    if any(other.lookups for other in others):
+        return False
     return all(
-        access.offset.coefficient(loop.index) for access in reads if access.buffer.name in written
+        apart(write, other, loop)
+        for write in writes
+        for other in others
+        if other.buffer == write.buffer
     )
+
+
+def place(access: Access, loops: tuple[For, ...], block: tuple[tuple[int, int], ...] = ()) -> Place:
+    """The place of an access; `block`: what a turned block covers beyond its first element."""
+    return Place(access.buffer.name, access.offset, loops, bool(access.lookups), block)
+
+
+def enclosed(
+    around: tuple[For, ...], body: Sequence[Stmt]
+) -> Iterator[tuple[Stmt, tuple[For, ...]]]:
+    """Every statement with the loops around it."""
+    for stmt in body:
+        yield stmt, around
+        if isinstance(stmt, For):
+            yield from enclosed((*around, stmt), stmt.body)
+
+
+def distinct(write: Place, loop: For) -> bool:
+    """Whether a write goes to another place at each step of the loop, whatever the inner ones.
+
+    Strides in order, each must be beyond the reach of all smaller ones together.
+    """
+    if not write.offset.coefficient(loop.index):
+        return False
+    reach = 0
+    spans = sorted(write.spans(), key=lambda span: span[0])
+    for number, (step, count) in enumerate(spans):
+        if step <= reach or (count is None and number + 1 < len(spans)):
+            return False
+        reach += step * ((count or 1) - 1)
+    return True
+
+
+def apart(write: Place, other: Place, loop: For) -> bool:
+    """Whether two places meet only within one step of the loop."""
+    if write.offset == other.offset and write.block == other.block:
+        return True
+    factor = write.offset.coefficient(loop.index)
+    if not factor or factor != other.offset.coefficient(loop.index):
+        return False
+    depth = next(number for number, outer in enumerate(write.loops) if outer is loop)
+    common = {outer.index for outer in write.loops[:depth]}
+    ends = [reach(side, loop, common) for side in (write, other)]
+    if any(write.offset.coefficient(n) != other.offset.coefficient(n) for n in common):
+        return False
+    if None in ends:
+        return False
+    low = min(end[0] for end in ends if end is not None)
+    high = max(end[1] for end in ends if end is not None)
+    return high - low < abs(factor) * loop.step
+
+
+def reach(side: Place, loop: For, fixed: set[str]) -> tuple[int, int] | None:
+    """The lowest and highest offset within one step of a loop; None where that is unknown."""
+    low = high = side.offset.constant
+    for inner in side.loops:
+        factor = side.offset.coefficient(inner.index)
+        if not factor or inner is loop or inner.index in fixed:
+            continue
+        if not isinstance(inner.stop, int) or not isinstance(inner.start, int):
+            return None
+        steps = inner.stop - 1 - inner.start
+        last = steps if inner.kind == "vector" else steps // inner.step * inner.step
+        values = (factor * inner.start, factor * (inner.start + last))
+        low, high = low + min(values), high + max(values)
+    return low, high + sum(step * (size - 1) for step, size in side.block)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from graphc.loops.choose import Plan, choose
+from graphc.loops.choose import Plan
 from graphc.loops.ir import Access, Alloc, Buffer, Check, For, Let, Load, Stmt, Update
 from graphc.loops.lanes import widened
 from graphc.loops.nest import Nest, chain, needed
@@ -29,9 +29,12 @@ UNROLL = 8
 """Steps of an inner loop that may be written out."""
 
 
-def tiled(schedule: Schedule, nest: Nest) -> tuple[Stmt, ...]:
-    """A reduction nest in register tiles."""
-    plan = choose(nest, schedule.machine)
+def tiled(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...]:
+    """A reduction nest in register tiles.
+
+    Along the vector index j, `j.block` and `j.lane` in what is read stand for the first of a panel
+    and for the place in it.
+    """
     schedule.notes.append(plan.why)
     tiles = dict(plan.tiles)
     kept_vector = plan.vector in {f.index for f in nest.kept}
@@ -84,10 +87,9 @@ def nested(
         if loop.index == vector:
             copies, here = packed(schedule, nest, loop, piece.size, plan.lanes, at)
         sizes = {**sizes, loop.index: piece.size}
-        body = (
-            *copies,
-            *nested(schedule, here, plan, rest, vector, sizes, {**values, loop.index: at}),
-        )
+        first = index(outside) if single is None else affine([], single)
+        places = {loop.index: at, f"{loop.index}.block": first, f"{loop.index}.lane": index(inner)}
+        body = (*copies, *nested(schedule, here, plan, rest, vector, sizes, values | places))
         if single is not None:
             result += body
         else:

@@ -6,6 +6,7 @@ from graphc.loops.ir import (
     Access,
     Alloc,
     Args,
+    Barrier,
     Check,
     For,
     Guard,
@@ -77,6 +78,10 @@ def _guards(guards: tuple[Guard, ...]) -> str:
 def _show(stmt: Stmt, depth: int, lines: list[str]) -> None:
     indent = "  " * depth
     match stmt:
+        case For(kind="single", body=body):
+            lines.append(f"{indent}one thread:")
+            for inner in body:
+                _show(inner, depth + 1, lines)
         case For(index, start, stop, step, kind, body):
             span = f"{start}..{stop}" + (f" by {step}" if step != 1 else "")
             lines.append(f"{indent}for {index} in {span}:  # {kind}")
@@ -92,6 +97,8 @@ def _show(stmt: Stmt, depth: int, lines: list[str]) -> None:
             lines.append(f"{indent}check 0 <= {name} < {bound}")
         case Alloc(buffer):
             lines.append(f"{indent}{buffer.space} {buffer.name}: {buffer.dtype}[{buffer.size}]")
+        case Barrier():
+            lines.append(f"{indent}barrier")
         case Transpose(target, source, across, down, size):
             lines.append(
                 f"{indent}{target} = {source} turned  # {size}x{size}, {across}, {down} apart"

@@ -1,77 +1,147 @@
-"""Streamed sums: where the operands leave the cache, one outer step at a time into partial sums."""
+"""Streamed sums: where the operands leave the caches, a part of the sum at a time.
+
+    for k: r = 0; for s: r += f; c[k] = r
+    -->
+    t[...] = 0; for s by S: { for k: r = t[k]; for s' in S: r += f; t[k] = r }; for k: c[k] = t[k]
+
+Each partial sum goes on from the one before, so that the order of the additions, and every bit, is
+that of the sum made at once. Where the sum is only stored, `t` is the memory it is stored in.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
-from graphc.loops.ir import Access, Alloc, Buffer, Check, Let, Load, Stmt, Update
+from graphc.loops.blocked import gatherable, summed, terms
+from graphc.loops.choose import choose
+from graphc.loops.ir import Access, Alloc, Buffer, Check, For, Let, Load, Stmt, Update
 from graphc.loops.map import mapped
 from graphc.loops.nest import Nest, accesses, extent, needed
 from graphc.loops.panel import SCRATCH
-from graphc.loops.registers import tiled
 from graphc.loops.schedule import Schedule
+from graphc.loops.strip import moved
 from graphc.ops import scalar
 from graphc.ops.index import Affine, index
 from graphc.types import SIZE
 
+FEW, MANY = 256, 512
+"""Terms of a long sum that are added at a time, at least and at most,"""
+PANELS = 1 << 20
+"""so that what is read in vectors, copied in panels, takes about so many bytes."""
+
 
 def streamed(schedule: Schedule, nest: Nest) -> tuple[Stmt, ...] | None:
-    """Where all that is summed leaves the second cache level: one outer step at a time.
-
-    for k: r = 0; for n, s: r += f; c[k] = r
-    -->
-    t[...] = 0; for n: for k: r = 0; for s: r += f; t[k] += r
-    for k: c[k] = t[k]
-    """
+    """The nest with its outermost sum in parts; None where that gains nothing, or cannot be."""
     outer, starts = nest.summed[0], [s for s in nest.before if isinstance(s, Update)]
-    total = 1
-    for loop in nest.kept:
-        if loop.extent is None:
-            return None
-        total *= loop.extent
-    if len(nest.summed) < 2 or len(starts) != 1 or nest.summed[-1].kind != "serial":
+    if len(starts) != 1 or nest.summed[-1].kind != "serial" or starts[0].how != "=":
+        return None
+    if any(loop.extent is None for loop in nest.kept):
         return None
     register = starts[0].target.buffer
     ends = [s for s in nest.after if isinstance(s, Load) and s.access.buffer == register]
     updates = [s for s in nest.inner if isinstance(s, Update)]
-    size = SIZE[register.dtype]
-    step = {
-        **{f.index: extent(f) for f in nest.kept},
-        **{f.index: extent(f) for f in nest.summed[1:]},
-    }
-    near = sum(footprint(a, step) for a in accesses(nest.inner))
-    far = near * extent(outer)
-    if len(ends) != 1 or len(updates) != 1 or total * size > SCRATCH:
+    if len(ends) != 1 or len(updates) != 1:
         return None
-    if (
-        far < schedule.machine.level2 // 2
-        or near > schedule.machine.level2 // 4
-        or extent(outer) < 4
-    ):
+    part, why = steps(schedule, nest, outer)
+    if part is None:
         return None
+    target = destination(nest, ends[0])
+    total = math.prod(extent(loop) for loop in nest.kept)
+    across = choose(nest, schedule.machine).vector in {f.index for f in nest.kept}
+    if (target is None or not across) and total * SIZE[register.dtype] > SCRATCH:
+        return None
+    opened: tuple[Stmt, ...] = ()
+    if target is None:
+        schedule.serial += 1
+        scratch = Buffer(f"t{schedule.serial}", register.dtype, total, "stack")
+        opened, target = (Alloc(scratch),), Access(scratch, row_major(nest.kept))
+    schedule.notes.append(why)
+    symbol = scalar.argument("part")
+    clear = (Update(target, starts[0].expr, ()),)
     schedule.serial += 1
-    scratch = Buffer(f"t{schedule.serial}", register.dtype, total, "stack")
+    value = f"u{schedule.serial}"
+    shared = tuple(s for s in nest.before if isinstance(s, Load | Let | Check))
+    begin = (
+        *shared,
+        *(s for s in nest.before if isinstance(s, Alloc)),
+        Load(value, target),
+        Update(starts[0].target, symbol, ((symbol, value),)),
+    )
+    store = (ends[0], Update(target, symbol, ((symbol, ends[0].name),)))
+    rest = tuple(s for s in nest.after if s is not ends[0])
+    result = [*opened, *mapped(schedule, Nest(nest.kept, (), (), clear, ()))]
+    for start, stop, step in ranges(outer, part):
+        around = replace(outer, index=f"{outer.index}.p", start=start, stop=stop, step=step)
+        at = index(around.index) + index(outer.index)
+        loops, single = [replace(outer, start=0, stop=step), *nest.summed[1:]], stop - start == step
+        if step == 1 and len(nest.summed) > 1:
+            loops, at = loops[1:], index(around.index)
+        if single:
+            at = at - index(around.index) + start
+        inside = moved(nest.inner, {outer.index: at})
+        body = summed(schedule, Nest(nest.kept, begin, tuple(loops), inside, store))
+        result += body if single else (replace(around, body=body),)
+    if opened:
+        last = (*needed(shared, rest), Load(ends[0].name, target), *rest)
+        result += mapped(schedule, Nest(nest.kept, (), (), last, ()))
+    return tuple(result)
+
+
+def steps(schedule: Schedule, nest: Nest, outer: For) -> tuple[int | None, str]:
+    """How many steps of the outermost sum to take at a time, and why; None for all at once."""
+    inside = {f.index: extent(f) for f in (*nest.kept, *nest.summed[1:])}
+    near = sum(footprint(a, inside) for a in accesses(nest.inner))
+    far, level2 = near * extent(outer), schedule.machine.level2
+    each = max(1, terms(nest) // max(1, extent(outer)))
+    if len(nest.summed) > 1 and far >= level2 // 2 and near <= level2 // 4 and extent(outer) >= 4:
+        size = f"{far >> 10} KiB in all, {near >> 10} KiB a step"
+        return max(1, FEW // each), f"summed over {outer.index} in parts: {size}"
+    rows = gatherable(nest, choose(nest, schedule.machine))
+    if rows is None or outer.extent is None:
+        return None, ""
+    width = math.prod(extent(f) for f in nest.kept if f is not rows.loop) * SIZE["float32"]
+    most = max(FEW, min(MANY, PANELS // width)) // each
+    if outer.extent * 4 <= most * 5 or not most:
+        return None, ""
+    part = -(-outer.extent // -(-outer.extent // most))
+    return part, f"summed over {outer.index} in parts of {part * each}: {terms(nest)} terms in all"
+
+
+def ranges(outer: For, part: int) -> list[tuple[int, int, int]]:
+    """Start, stop and step of runs of equal parts."""
+    stop = outer.extent
+    if stop is None:
+        return []
+    count = -(-stop // part)
+    small, larger = divmod(stop, count)
+    split = larger * (small + 1)
+    found = [(0, split, small + 1), (split, stop, small)]
+    return [(a, b, step) for a, b, step in found if b > a]
+
+
+def destination(nest: Nest, end: Load) -> Access | None:
+    """Where the sum is stored, if that is all that is done with it."""
+    rest = [s for s in nest.after if s is not end]
+    if len(rest) != 1 or not isinstance(rest[0], Update) or rest[0].how != "=" or rest[0].guards:
+        return None
+    store = rest[0]
+    same = len(store.args) == 1 and store.args[0][1] == end.name and store.expr == store.args[0][0]
+    target = store.target
+    if not same or target.lookups or target.buffer.dtype != end.access.buffer.dtype:
+        return None
+    read = {a.buffer.name for a in accesses(nest.inner)}
+    moves = all(target.offset.coefficient(f.index) for f in nest.kept if f.extent != 1)
+    return target if moves and target.buffer.name not in read else None
+
+
+def row_major(kept: tuple[For, ...]) -> Affine:
+    """Each point of some loops in turn."""
     place, factor = Affine(), 1
-    for loop in reversed(nest.kept):
+    for loop in reversed(kept):
         place = place + index(loop.index) * factor
         factor *= loop.extent or 1
-    target = Access(scratch, place)
-    symbol = scalar.argument("part")
-    schedule.notes.append(
-        f"summed over {outer.index} step by step: {far >> 10} KiB in all, {near >> 10} KiB a step"
-    )
-    clear = (Update(target, starts[0].expr, ()),)
-    part = (ends[0], Update(target, symbol, ((symbol, ends[0].name),), updates[0].how))
-    inner = Nest(nest.kept, nest.before, nest.summed[1:], nest.inner, part)
-    rest = tuple(s for s in nest.after if s is not ends[0])
-    shared = tuple(s for s in nest.before if isinstance(s, Load | Let | Check))
-    last = (*needed(shared, rest), Load(ends[0].name, target), *rest)
-    return (
-        Alloc(scratch),
-        *mapped(schedule, Nest(nest.kept, (), (), clear, ())),
-        replace(outer, body=tiled(schedule, inner)),
-        *mapped(schedule, Nest(nest.kept, (), (), last, ())),
-    )
+    return place
 
 
 def footprint(access: Access, extents: dict[str, int]) -> int:

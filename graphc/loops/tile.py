@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from graphc.loops.blocked import summed
 from graphc.loops.ir import For, Kernel, Stmt
 from graphc.loops.lanes import lanes_only, open_reduction
 from graphc.loops.map import mapped, transposed
 from graphc.loops.nest import parse
-from graphc.loops.registers import tiled
 from graphc.loops.schedule import Schedule
 from graphc.loops.stream import streamed
 from graphc.machine import Machine
@@ -35,7 +35,7 @@ def nests(schedule: Schedule, stmts: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
             continue
         nest = parse(stmt)
         if nest is not None and nest.reduces:
-            result += streamed(schedule, nest) or tiled(schedule, nest)
+            result += streamed(schedule, nest) or summed(schedule, nest)
         elif nest is not None and open_reduction(nest):
             result += lanes_only(schedule, nest)
         elif nest is not None:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from graphc.errors import InputError
+import numpy as np
+
+from graphc.errors import InputError, near
 from graphc.graph.node import Node
 from graphc.metrics import functions
-from graphc.runtime.text import near
 
 MetricFunction = Callable[..., Node]
 
@@ -42,6 +43,17 @@ class Average:
                 number = self.metrics[name].to_mean(number)
             self.sums[name] = self.sums.get(name, 0.0) + examples * number
         self.weight += examples
+
+    def add_all(self, values: Mapping[str, Any], examples: int) -> None:
+        """Take in the values of many batches of as many examples, (steps,) each, one by one."""
+        steps = len(next(iter(values.values()), ()))
+        for name, found in values.items():
+            numbers = np.asarray(found, np.float64)
+            if name in self.metrics:
+                numbers = np.array([self.metrics[name].to_mean(n) for n in numbers.tolist()])
+            terms = np.concatenate([[self.sums.get(name, 0.0)], examples * numbers])
+            self.sums[name] = float(np.add.accumulate(terms)[-1])
+        self.weight += steps * examples
 
     def values(self) -> dict[str, float]:
         """The averages so far; empty before the first batch."""

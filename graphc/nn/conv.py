@@ -8,10 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from graphc import ops
-from graphc.errors import ShapeError
 from graphc.graph.node import Node
-from graphc.nn import init
-from graphc.nn.linear import materialize, misfit, uniform_by_fan_in
+from graphc.nn.linear import misfit, uniform_by_fan_in
 from graphc.nn.module import Module
 from graphc.nn.parameter import Parameter
 
@@ -46,12 +44,8 @@ class Convolution(Module):
     ) -> None:
         self._configure(out_channels, kernel_size, stride, padding, dilation, groups, floor)
         if padding_mode != "zeros":
-            raise ShapeError(f"padding_mode {padding_mode!r}: use ops.pad before, or 'zeros'")
-        if in_channels % groups or out_channels % groups:
-            raise ShapeError(
-                f"groups={groups} must divide in_channels={in_channels} and "
-                f"out_channels={out_channels}"
-            )
+            raise misfit(f"padding_mode {padding_mode!r}: use ops.pad before, or 'zeros'", "")
+        check_groups(groups, in_channels, out_channels)
         self.in_channels, self.dtype = in_channels, dtype
         shape = (out_channels, in_channels // groups, *self.kernel_size)
         self.weight = Parameter(np.zeros(shape, dtype))
@@ -132,49 +126,6 @@ class Conv3d(Convolution):
     function = staticmethod(ops.conv3d)
 
 
-class LazyConv2d(Conv2d):
-    """Conv2d whose in_channels is that of the first input it is traced with."""
-
-    def __init__(
-        self,
-        out_channels: int,
-        kernel_size: Sizes,
-        stride: Sizes = 1,
-        padding: Sizes | str = 0,
-        dilation: Sizes = 1,
-        groups: int = 1,
-        bias: bool = True,
-        *,
-        floor: bool = False,
-        dtype: str = "float32",
-    ) -> None:
-        self._configure(out_channels, kernel_size, stride, padding, dilation, groups, floor)
-        self.in_channels, self.dtype = 0, dtype
-        self.weight = Parameter(None)
-        self.register_parameter("bias", Parameter(None) if bias else None)
-        self._rng = init.generator()
-
-    def forward(self, x: Node) -> Node:
-        """[n, in, h, w] -> [n, out, h, w]"""
-        weight, bias = self._parameters["weight"], self._parameters["bias"]
-        assert weight is not None
-        if not weight.ready:
-            channels = x.shape[1] if len(x.shape) == 4 else None
-            if not isinstance(channels, int) or channels % self.groups:
-                raise misfit(
-                    f"LazyConv2d takes [n, in, h, w] with a known number of channels that "
-                    f"groups={self.groups} divides, its input is {x.type}",
-                    "",
-                )
-            shape = (self.out_channels, channels // self.groups, *self.kernel_size)
-            materialize(self, "weight", shape)
-            if bias is not None and not bias.ready:
-                materialize(self, "bias", (self.out_channels,))
-            uniform_by_fan_in(self, self._rng)
-        self.in_channels = weight.shape[1] * self.groups
-        return super().forward(x)
-
-
 class TransposedConvolution(Module):
     """What the transposed convolutions share: weight [in, out/groups, *kernel], bias [out].
 
@@ -199,21 +150,32 @@ class TransposedConvolution(Module):
         *,
         dtype: str = "float32",
     ) -> None:
-        if in_channels % groups or out_channels % groups:
-            raise ShapeError(
-                f"groups={groups} must divide in_channels={in_channels} and "
-                f"out_channels={out_channels}"
-            )
-        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
+        self._configure(
+            out_channels, kernel_size, stride, padding, output_padding, groups, dilation
+        )
+        check_groups(groups, in_channels, out_channels)
+        self.in_channels, self.dtype = in_channels, dtype
+        shape = (in_channels, out_channels // groups, *self.kernel_size)
+        self.weight = Parameter(np.zeros(shape, dtype))
+        self.register_parameter("bias", Parameter(np.zeros(out_channels, dtype)) if bias else None)
+        self.reset_parameters()
+
+    def _configure(
+        self,
+        out_channels: int,
+        kernel_size: Sizes,
+        stride: Sizes,
+        padding: Sizes,
+        output_padding: Sizes,
+        groups: int,
+        dilation: Sizes,
+    ) -> None:
+        self.out_channels, self.groups = out_channels, groups
         self.kernel_size = each(kernel_size, self.rank, "kernel_size")
         self.stride = each(stride, self.rank, "stride")
         self.padding = each(padding, self.rank, "padding")
         self.output_padding = each(output_padding, self.rank, "output_padding")
         self.dilation = each(dilation, self.rank, "dilation")
-        shape = (in_channels, out_channels // groups, *self.kernel_size)
-        self.weight = Parameter(np.zeros(shape, dtype))
-        self.register_parameter("bias", Parameter(np.zeros(out_channels, dtype)) if bias else None)
-        self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw new initial values."""
@@ -260,9 +222,23 @@ class ConvTranspose2d(TransposedConvolution):
     function = staticmethod(ops.conv_transpose2d)
 
 
+class ConvTranspose3d(TransposedConvolution):
+    """Transposed convolution over three axes: [n, in, d, h, w] -> [n, out, d, h, w]."""
+
+    rank = 3
+    function = staticmethod(ops.conv_transpose3d)
+
+
+def check_groups(groups: int, in_channels: int, out_channels: int) -> None:
+    """Refuse groups that do not divide the channels; in_channels is 0 where it is not known yet."""
+    if groups < 1 or in_channels % groups or out_channels % groups:
+        known = f"in_channels={in_channels} and " if in_channels else ""
+        raise misfit(f"groups={groups} must divide {known}out_channels={out_channels}", "")
+
+
 def each(sizes: Sizes, rank: int, name: str) -> tuple[int, ...]:
     """One size for each axis. Raises ShapeError for a tuple of another length."""
     found = (sizes,) * rank if isinstance(sizes, int) else tuple(sizes)
     if len(found) != rank:
-        raise ShapeError(f"{name}={sizes} must be a number or {rank} of them")
+        raise misfit(f"{name}={sizes} must be a number or {rank} of them", "")
     return found

@@ -136,7 +136,11 @@ class Flatten(Module):
 
     def forward(self, x: Node) -> Node:
         """[n, c, h, w] -> [n, c*h*w]"""
-        start, end = self.start_dim % len(x.shape), self.end_dim % len(x.shape)
+        rank = len(x.shape)
+        for dim in (self.start_dim, self.end_dim):
+            if not -rank <= dim < rank:
+                raise misfit(f"Flatten joins up to axis {dim}, its input is {x.type}", "")
+        start, end = self.start_dim % rank, self.end_dim % rank
         return ops.reshape(
             x, (*x.shape[:start], _product(x.shape[start : end + 1]), *x.shape[end + 1 :])
         )
@@ -154,7 +158,10 @@ class Unflatten(Module):
 
     def forward(self, x: Node) -> Node:
         """[n, c*h*w] -> [n, c, h, w]"""
-        dim = self.dim % len(x.shape)
+        rank = len(x.shape)
+        if not -rank <= self.dim < rank:
+            raise misfit(f"Unflatten splits axis {self.dim}, its input is {x.type}", "")
+        dim = self.dim % rank
         return ops.reshape(x, (*x.shape[:dim], *self.unflattened_size, *x.shape[dim + 1 :]))
 
     def extra_repr(self) -> str:

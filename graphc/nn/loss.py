@@ -131,10 +131,15 @@ def loss_of(loss: str | LossFunction) -> LossFunction:
     return LOSSES[loss]()
 
 
-def integer_target(loss: LossFunction) -> bool:
-    """Whether the loss takes labels: int64 targets unless the user says otherwise."""
-    return bool(getattr(loss, "integer_target", False)) or loss in (
-        ops.cross_entropy,
-        ops.nll_loss,
-        ops.multi_margin_loss,
-    )
+def target_dtype(loss: LossFunction, dtype: str) -> str | None:
+    """What a loss wants its targets to be: "int64" where it takes labels, else `dtype`.
+
+    None for a function that is none of graphc's: its targets are of the dtype they have.
+    """
+    if isinstance(loss, Loss):
+        return "int64" if loss.integer_target else dtype
+    kinds = {kind.function: kind for kind in LOSSES.values()}
+    known = kinds.get(loss) if callable(loss) and getattr(loss, "__hash__", None) else None
+    if known is None:
+        return None
+    return "int64" if known.integer_target else dtype

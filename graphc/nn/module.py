@@ -40,12 +40,12 @@ class Module:
     _buffers: dict[str, Cell | None]
     _modules: dict[str, Module | None]
     _transient: set[str]
+    _reserved: set[str]
 
     def __new__(cls, *args: Any, **named: Any) -> Self:
         module = super().__new__(cls)
-        module.__dict__.update(
-            _parameters={}, _buffers={}, _modules={}, _transient=set(), training=True
-        )
+        module.__dict__.update(_parameters={}, _buffers={}, _modules={}, training=True)
+        module.__dict__.update(_transient=set(), _reserved=set())
         return module
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
@@ -118,10 +118,16 @@ class Module:
         state_dict.
         """
         self.__dict__.pop(name, None)
+        self._reserved.discard(name)
         array = None if value is None else aligned(np.asarray(value))
         self._buffers[name] = None if array is None else Cell(name, array, trainable=False)
         if not persistent:
             self._transient.add(name)
+
+    def reserve_buffer(self, name: str) -> None:
+        """Add state whose shape is not known yet: register_buffer, or loading a state, gives it."""
+        self.register_buffer(name, None)
+        self._reserved.add(name)
 
     def register_parameter(self, name: str, parameter: Parameter | None) -> None:
         """Add a parameter, or None: a name that the layer has, but without one."""

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from graphc import ops
-from graphc.errors import ShapeError
 from graphc.graph import leaf
 from graphc.graph.node import Node
 from graphc.nn.linear import misfit
@@ -183,8 +182,8 @@ class GroupNorm(Module):
         *,
         dtype: str = "float32",
     ) -> None:
-        if num_channels % num_groups:
-            raise ShapeError(f"num_groups={num_groups} must divide num_channels={num_channels}")
+        if num_groups < 1 or num_channels % num_groups:
+            raise misfit(f"num_groups={num_groups} must divide num_channels={num_channels}", "")
         self.num_groups, self.num_channels = num_groups, num_channels
         self.eps, self.affine = eps, affine
         ones, zeros = np.ones(num_channels, dtype), np.zeros(num_channels, dtype)
@@ -193,6 +192,12 @@ class GroupNorm(Module):
 
     def forward(self, x: Node) -> Node:
         """[n, c, ...] -> [n, c, ...]"""
+        if x.shape[1:2] != (self.num_channels,):
+            raise misfit(
+                f"GroupNorm({self.num_groups}, {self.num_channels}) takes {self.num_channels} "
+                f"channels in the second axis, its input is {x.type}",
+                "",
+            )
         return ops.group_norm(x, self.num_groups, self.weight, self.bias, eps=self.eps)
 
     def extra_repr(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,23 @@ if TYPE_CHECKING:
     from graphc.nn.module import Module
 
 Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Reserved:
+    """A buffer that has no shape yet."""
+
+    module: Module
+    name: str
+    ready = False
+
+    @property
+    def value(self) -> Array:
+        """None as yet. Raises InputError."""
+        raise InputError(
+            f"the buffer {self.name!r} belongs to a lazy layer and has no shape before the first "
+            "trace"
+        )
 
 
 def parameters_of(model: Module) -> Iterator[tuple[str, Parameter]]:
@@ -34,14 +52,16 @@ def buffers_of(model: Module) -> Iterator[tuple[str, Cell]]:
                 yield _join(path, name), cell
 
 
-def entries(model: Module) -> Iterator[tuple[str, Parameter | Cell]]:
+def entries(model: Module) -> Iterator[tuple[str, Parameter | Cell | Reserved]]:
     """What a state dict holds, in torch's order: a module's parameters, buffers, then children."""
     for path, module in model._paths(""):
         for name, parameter in module._parameters.items():
             if parameter is not None:
                 yield _join(path, name), parameter
         for name, cell in module._buffers.items():
-            if cell is not None and name not in module._transient:
+            if name in module._reserved:
+                yield _join(path, name), Reserved(module, name)
+            elif cell is not None and name not in module._transient:
                 yield _join(path, name), cell
 
 
@@ -60,7 +80,7 @@ def load_state_dict(model: Module, values: Mapping[str, Any], *, strict: bool = 
         problems += [f"unexpected: {path}" for path in values if path not in wanted]
     for path, array in given.items():
         entry = wanted[path]
-        if isinstance(entry, Parameter) and not entry.ready:
+        if not ready(entry):
             continue
         if array.shape != entry.value.shape:
             problems.append(f"{path}: has shape {entry.value.shape}, given {array.shape}")
@@ -71,16 +91,25 @@ def load_state_dict(model: Module, values: Mapping[str, Any], *, strict: bool = 
         _check_dtype(path, wanted[path], array)
     for path, array in given.items():
         entry = wanted[path]
-        if isinstance(entry, Parameter) and not entry.ready:
-            wide = array.dtype == np.float64
-            entry.materialize(array.astype(np.float64 if wide else np.float32), path)
+        if isinstance(entry, Reserved):
+            entry.module.register_buffer(entry.name, _floats(array))
+        elif isinstance(entry, Parameter) and not entry.ready:
+            entry.materialize(_floats(array), path)
         else:
             entry.assign(array)
 
 
-def _check_dtype(path: str, entry: Parameter | Cell, array: Array) -> None:
-    ready = not isinstance(entry, Parameter) or entry.ready
-    wanted = entry.value.dtype if ready else np.dtype(np.float32)
+def ready(entry: Parameter | Cell | Reserved) -> bool:
+    """Whether an entry has a shape."""
+    return isinstance(entry, Cell) or entry.ready
+
+
+def _floats(array: Array) -> Array:
+    return array.astype(np.float64 if array.dtype == np.float64 else np.float32)
+
+
+def _check_dtype(path: str, entry: Parameter | Cell | Reserved, array: Array) -> None:
+    wanted = entry.value.dtype if ready(entry) else np.dtype(np.float32)
     if not np.can_cast(array.dtype, wanted, "same_kind"):
         raise DTypeError(f"{path}: is {wanted}, given {array.dtype}")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from graphc.graph.graph import postorder
 from graphc.graph.node import Node
-from graphc.nn.trace import Call, traced
+from graphc.nn.trace import Call, nodes_of, traced
 from graphc.ops.formula import Formula
 
 HEADER = ("layer", "type", "output", "parameters", "FLOPs")
@@ -43,17 +43,6 @@ def summary(model: Any, inputs: Any, dtype: str = "float32") -> str:
     text.append(f"parameters: {everything:,}, {trainable:,} of them trainable")
     text.append(f"FLOPs of a forward pass: {total:,}")
     return "\n".join(text)
-
-
-def nodes_of(result: Any) -> list[Node]:
-    """The nodes in what a forward returned: alone, in a sequence or a dict."""
-    if isinstance(result, Node):
-        return [result]
-    if isinstance(result, Mapping):
-        return [node for value in result.values() for node in nodes_of(value)]
-    if isinstance(result, list | tuple):
-        return [node for value in result for node in nodes_of(value)]
-    return []
 
 
 def flops_by_path(outputs: Iterable[Node]) -> dict[str, int]:

@@ -9,8 +9,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from graphc.errors import InputError
+from graphc.errors import InputError, near
 from graphc.graph import leaf
+from graphc.graph.graph import postorder
 from graphc.graph.node import Node
 from graphc.graph.site import layer
 from graphc.ops.random import streams
@@ -137,10 +138,13 @@ def trace(
     """Apply a model to inputs declared by name -> (what forward returned, updates of buffers).
 
     A specification is a shape such as ("batch", 784), a pair (shape, dtype), a TensorType or a
-    node; dtype defaults to that of the model's parameters. Inputs are handed over by name where
-    forward has parameters of these names, and in order otherwise. With training, running
-    statistics are updated and dropout drops, except in layers put in eval mode by themselves;
-    without, every layer is in eval mode.
+    node; dtype defaults to that of the model's parameters. Inputs are handed over by the names of
+    forward's parameters; a single one may have any name. With training, running statistics are
+    updated and dropout drops, except in layers put in eval mode by themselves; without, every
+    layer is in eval mode.
+
+    Raises InputError for names that forward does not have or that it misses, and where the result
+    depends on a trainable parameter that is none of the model's.
     """
     result, found = traced(model, inputs, training=training)
     return result, found.updates
@@ -150,18 +154,71 @@ def traced(
     model: Traceable, inputs: Mapping[str, Any] | None, *, training: bool = False
 ) -> tuple[Any, Trace]:
     """As `trace`, giving the whole Trace."""
-    accepted = inspect.signature(model.forward).parameters
     if inputs is None:
-        wanted = ", ".join(f"{name!r}: shape" for name in accepted)
+        wanted = ", ".join(f"{p.name!r}: shape" for p in parameters(model))
         raise InputError(
             f"{type(model).__name__} needs its inputs declared, inputs={{{wanted}}}, such as "
             "('batch', 3) for a shape"
         )
     nodes = declare(inputs, float_dtype(model))
-    by_name = all(name in accepted for name in nodes)
+    given, named = handed(model, nodes)
     with modes(model, training), streams(), tracing(model) as found:
-        result = model(**nodes) if by_name else model(*nodes.values())
+        result = model(*given, **named)
+    check_owned(model, [*nodes_of(result), *found.updates.values()])
     return result, found
+
+
+def parameters(model: Traceable) -> list[inspect.Parameter]:
+    """What forward takes."""
+    return list(inspect.signature(model.forward).parameters.values())
+
+
+def handed(model: Traceable, nodes: Mapping[str, Node]) -> tuple[list[Node], dict[str, Node]]:
+    """Inputs by name as forward takes them: in order, and by keyword. Raises InputError."""
+    taken = parameters(model)
+    kinds = {p.kind for p in taken}
+    plain = [p for p in taken if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    known = {p.name for p in plain if p.kind is not p.POSITIONAL_ONLY}
+    needed = [p.name for p in plain if p.default is p.empty]
+    unknown = [] if inspect.Parameter.VAR_KEYWORD in kinds else [n for n in nodes if n not in known]
+    if unknown and len(nodes) == 1 and len(needed) <= 1:
+        return list(nodes.values()), {}
+    if unknown == list(nodes) and inspect.Parameter.VAR_POSITIONAL in kinds and not plain:
+        return list(nodes.values()), {}
+    missing = [name for name in needed if name not in nodes and name in known]
+    takes = f"{type(model).__name__}.forward takes {', '.join(map(str, taken)) or 'nothing'}"
+    if unknown:
+        hint = near(unknown[0], missing or known)
+        raise InputError(f"no input {unknown[0]!r}; {takes}{hint}")
+    if missing:
+        raise InputError(f"missing input {', '.join(map(repr, missing))}; {takes}")
+    return [], dict(nodes)
+
+
+def nodes_of(result: Any) -> list[Node]:
+    """The nodes in what a forward returned: alone, in a sequence or a dict."""
+    if isinstance(result, Node):
+        return [result]
+    parts = result.values() if isinstance(result, Mapping) else result
+    if isinstance(result, Mapping | list | tuple):
+        return [node for value in parts for node in nodes_of(value)]
+    return []
+
+
+def check_owned(model: Traceable, results: Sequence[Node]) -> None:
+    """Refuse a trainable parameter that would be neither trained nor saved with the model."""
+    own = {id(cell) for _, cell in model.named_cells()}
+    for node in postorder(results):
+        match node.op:
+            case leaf.Variable(cell=cell) if cell.trainable and id(cell) not in own:
+                raise InputError(
+                    f"{type(model).__name__} reads a parameter {cell.name!r} : {node.type} that is "
+                    "not its own, and so would neither be trained nor saved. Modules in a plain "
+                    "list or dict are not registered: use nn.ModuleList or nn.ModuleDict, and "
+                    "assign a Parameter to an attribute of its own\n"
+                    f"  layer: {node.site.path or '(the model itself)'}\n"
+                    f"  at {node.site.file}:{node.site.line}"
+                )
 
 
 def float_dtype(model: Traceable) -> str:

@@ -27,12 +27,7 @@ HALF = sympy.Rational(1, 2)
 @op
 def sigmoid(x: Expr) -> Expr:
     """1 / (1 + e^-x); its derivative reads only the result."""
-    return 1 / (1 + sympy.exp(-x))
-
-
-@sigmoid.derivative
-def _(result: Expr) -> Expr:
-    return result * (1 - result)
+    return scalar.logistic(x)
 
 
 @op
@@ -165,14 +160,12 @@ def gelu(x: Expr, *, approximate: str = "none") -> Expr:
 @op
 def silu(x: Expr) -> Expr:
     """x / (1 + e^-x), x times its sigmoid."""
-    return x / (1 + sympy.exp(-x))
+    return x * scalar.logistic(x)
 
 
 @silu.derivative
 def _(x: Expr) -> Expr:
-    sigmoid = 1 / (1 + sympy.exp(-x))
-    # Below -80 it is less than 1e-32, and e^-x would overflow in the next derivative.
-    return sympy.Piecewise((0, x < -80), (sigmoid * (1 + x * (1 - sigmoid)), True))
+    return scalar.logistic(x) * (1 + x * (1 - scalar.logistic(x)))
 
 
 @op

@@ -13,6 +13,7 @@ from graphc.ops.arithmetic import cast
 from graphc.ops.elementary import log
 from graphc.ops.make import apply, as_node, fail
 from graphc.ops.normalize import exponentials, log_softmax
+from graphc.ops.remedy import becoming, unlike
 from graphc.ops.scalar import Expr, argument
 from graphc.ops.shape import number
 from graphc.types import is_float
@@ -20,6 +21,10 @@ from graphc.types import is_float
 X, LABEL, WEIGHT, PICKED = (argument(n) for n in ("x", "label", "weight", "picked"))
 INTEGERS = ("int32", "int64", "uint8")
 CLASS = scalar.position("k")
+AS_LABELS = (
+    '\n  what fits: labels of integers, an input declared as (("batch",), "int64") and '
+    'y.astype("int64") where arrays are given; or cast(labels, "int64")'
+)
 
 
 class Labels:
@@ -29,13 +34,19 @@ class Labels:
         self.name, self.scores, self.ignore = name, as_node(scores), ignore_index
         node = as_node(labels)
         if node.dtype not in INTEGERS:
-            problem = f"labels have dtype {node.dtype}; {', '.join(INTEGERS)} expected"
+            problem = f"labels have dtype {node.dtype}; {', '.join(INTEGERS)} expected{AS_LABELS}"
             raise fail(DTypeError, name, [self.scores, node], problem)
         self.labels = cast(node, "int64") if node.dtype == "uint8" else node
         self.axis = min(self.scores.type.rank - 1, 1)
         shape = self.scores.shape
-        if not shape or node.shape != (*shape[: self.axis], *shape[self.axis + 1 :]):
-            problem = f"scores {shape} need labels of that shape without axis {max(self.axis, 0)}"
+        rows = (*shape[: self.axis], *shape[self.axis + 1 :]) if shape else ()
+        if not shape or node.shape != rows:
+            problem = (
+                f"scores {shape} need labels of that shape without axis {max(self.axis, 0)}, "
+                f"{rows}, not {node.shape}"
+            )
+            way = ", or ".join(becoming("labels", node.shape, rows) if shape else [])
+            problem += f"\n  what fits: {way}" if way else ""
             raise fail(ShapeError, name, [self.scores, node], problem)
         self.classes = number(name, self.scores, self.axis)
         self.rows = "" if len(shape) == 1 else "n ..."
@@ -60,9 +71,9 @@ class Labels:
         reads = self.every if values.shape == self.scores.shape else "k"
         signature = f"{reads}, {self.rows} -> {self.rows}"
         extents = {"k": self.classes}
-        return apply(
-            name, signature, (X, LABEL), expr, [values, self.kept(self.labels)], extents=extents
-        )
+        operands = [values, self.kept(self.labels)]
+        name = f"{self.name}.{name}"
+        return apply(name, signature, (X, LABEL), expr, operands, extents=extents)
 
     def kept(self, values: Node) -> Node:
         """`values`, one per label, but 0 where the label is to be ignored."""
@@ -157,6 +168,10 @@ def _soft_cross_entropy(
     """-sum_k weight_k p_k log_softmax(x)_k."""
     if x.shape != target.shape or not x.shape:
         problem = f"logits {x.shape} and probabilities {target.shape} must have one shape"
+        if x.shape and target.shape in (x.shape[:1] + x.shape[2:], (*x.shape[:1], 1, *x.shape[2:])):
+            problem += f"; a target of floats holds a probability for each class{AS_LABELS}"
+        elif x.shape:
+            problem += f": {unlike(('logits', 'probabilities'), (x.shape, target.shape))}"
         raise fail(ShapeError, "cross_entropy", [x, target], problem)
     axis = min(x.type.rank - 1, 1)
     classes = number("cross_entropy", x, axis)
@@ -224,7 +239,7 @@ def multi_margin_loss(
     expr = sympy.Piecewise((0, none), (short**p, True)) / found.classes
     operands = [found.scores, found.pick("pick", found.scores), found.labels]
     loss = apply(
-        "multi_margin", f"{found.every}, {found.rows}, {found.rows} -> {found.rows}",
+        "multi_margin_loss", f"{found.every}, {found.rows}, {found.rows} -> {found.rows}",
         (X, PICKED, LABEL), expr, operands,
     )  # fmt: skip
     if weights is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sympy
 
 from graphc.errors import DTypeError, ShapeError
+from graphc.graph import leaf
 from graphc.graph.node import Node, operators
 from graphc.ops import scalar
 from graphc.ops.index import Index, Lookup, Resolved, index
@@ -22,9 +23,16 @@ def _indices(name: str, x: Node, where: object) -> Node:
     if node.dtype not in INTEGERS:
         raise fail(
             DTypeError, name, [x, node],
-            f"the index has dtype {node.dtype}; {', '.join(INTEGERS)} can be an index",
+            f"the index has dtype {node.dtype}; {', '.join(INTEGERS)} can be an index{_way(node)}",
         )  # fmt: skip
     return node
+
+
+def _way(node: Node) -> str:
+    """How an operand of another dtype becomes an index."""
+    if not isinstance(node.op, leaf.Input):
+        return '\n  what fits: cast(index, "int64")'
+    return f"\n  what fits: {node.op.name!r} declared as ({node.shape}, 'int64')"
 
 
 def gather(x: Node, where: object, axis: int = 0) -> Node:

@@ -12,7 +12,7 @@ from graphc.graph.node import Node, operators
 from graphc.ops.index import parse
 from graphc.ops.make import apply, as_node, as_nodes, fail, symbols
 from graphc.ops.remedy import remedies
-from graphc.ops.shape import reshape
+from graphc.ops.shape import number, reshape
 from graphc.ops.window import (
     SPACE,
     TAPS,
@@ -242,7 +242,7 @@ def _convolution(
 ) -> Node:
     x, weight = as_nodes([x, weight])
     taps = _filter(name, rank, x, weight)
-    channels, filters = _number(name, x, -rank - 1), _number(name, weight, 0)
+    channels, filters = _channels(name, x, rank), number(name, weight, 0)
     _divides(name, x, weight, groups, (channels, filters))
     if weight.shape[1] != channels // groups:
         raise fail(ShapeError, name, [x, weight], _mismatch(x, weight, rank, groups))
@@ -318,7 +318,7 @@ def _transposed(
     x, weight = as_nodes([x, weight])
     taps = _filter(name, rank, x, weight)
     over = spatial(name, x, rank)
-    channels, inputs = _number(name, x, -rank - 1), _number(name, weight, 0)
+    channels, inputs = _channels(name, x, rank), number(name, weight, 0)
     if inputs != channels:
         problem = (
             f"the filters expect {inputs} channels (axis 0 of the weight), the input has {channels}"
@@ -350,7 +350,7 @@ def _transposed(
     batch = "n " * (len(x.shape) == rank + 2)
     group = "g " * (groups > 1)
     lead = x.shape[: -rank - 1]
-    filters = _number(name, weight, 1)
+    filters = number(name, weight, 1)
     if groups > 1:
         x, weight = _split(x, -rank - 1, groups), _split(weight, 0, groups)
     result = _product(
@@ -380,7 +380,20 @@ def _filter(name: str, rank: int, x: Node, weight: Node) -> tuple[int, ...]:
         problem = f"takes filters of {rank + 2} axes, not the {len(weight.shape)} of {weight.type}"
         raise fail(ShapeError, name, [x, weight], problem)
     spatial(name, x, rank)
-    return tuple(_number(name, weight, axis) for axis in range(2, rank + 2))
+    return tuple(number(name, weight, axis) for axis in range(2, rank + 2))
+
+
+def _channels(name: str, x: Node, rank: int) -> int:
+    """The channels of an image with or without a batch."""
+    if len(x.shape) == rank + 1 and isinstance(x.shape[0], str):
+        layout = f"(n c {' '.join(SPACE[rank])})"
+        problem = (
+            f"takes {layout}, {rank + 2} axes expected, not the {rank + 1} of {x.type}: the "
+            f"run-time extent {x.shape[0]!r} cannot be that of the channels"
+            "\n  what fits: expand_dims(x, 1), which is x[:, None], where there is one channel"
+        )
+        raise fail(ShapeError, name, [x], problem)
+    return number(name, x, -rank - 1)
 
 
 def _divides(name: str, x: Node, weight: Node, groups: int, counts: Sequence[int]) -> None:
@@ -422,16 +435,8 @@ def _channels_first(x: Node, rank: int, channels: int) -> list[str]:
 def _split(x: Node, axis: int, groups: int) -> Node:
     """x with an axis cut into (groups, the rest)."""
     axis %= len(x.shape)
-    part = _number("split", x, axis) // groups
+    part = number("split", x, axis) // groups
     return reshape(x, (*x.shape[:axis], groups, part, *x.shape[axis + 1 :]))
-
-
-def _number(name: str, x: Node, axis: int) -> int:
-    extent = x.shape[axis]
-    if not isinstance(extent, int):
-        problem = f"axis {axis} has the run-time extent {extent!r}; it must be a number"
-        raise fail(ShapeError, name, [x], problem)
-    return extent
 
 
 operators["__matmul__"] = matmul

@@ -12,6 +12,7 @@ from graphc.ops import reduce, scalar
 from graphc.ops.arithmetic import cast
 from graphc.ops.make import as_node, fail
 from graphc.ops.op import op
+from graphc.ops.remedy import unlike
 from graphc.ops.scalar import Expr, maximum
 
 
@@ -20,7 +21,10 @@ def _pair(name: str, x: Any, target: Any) -> tuple[Node, Node]:
     x = as_node(x)
     target = as_node(target, x.dtype)
     if x.shape != target.shape:
-        problem = f"prediction {x.shape} and target {target.shape} must have one shape"
+        problem = (
+            f"prediction {x.shape} and target {target.shape} must have one shape: "
+            f"{unlike(('prediction', 'target'), (x.shape, target.shape))}"
+        )
         raise fail(ShapeError, name, [x, target], problem)
     return x, target
 
@@ -139,10 +143,6 @@ def _(x: Expr, target: Expr) -> Expr:
     return (x - target) / maximum(x * (1 - x), sympy.Float(1e-12))
 
 
-def _sigmoid(x: Expr) -> Expr:
-    return (1 + sympy.tanh(x / 2)) / 2
-
-
 def _softplus(x: Expr) -> Expr:
     """log(1 + e^x) without overflow."""
     return maximum(x, 0) + scalar.log1p(sympy.exp(-scalar.absolute(x)))
@@ -155,7 +155,7 @@ def _bce_logits(x: Expr, target: Expr) -> Expr:
 
 @_bce_logits.derivative
 def _(x: Expr, target: Expr) -> Expr:
-    return _sigmoid(x) - target
+    return scalar.logistic(x) - target
 
 
 @op
@@ -165,7 +165,7 @@ def _bce_logits_weighted(x: Expr, target: Expr, weight: Expr) -> Expr:
 
 @_bce_logits_weighted.derivative
 def _(x: Expr, target: Expr, weight: Expr) -> Expr:
-    return 1 - target - (1 + (weight - 1) * target) * _sigmoid(-x)
+    return 1 - target - (1 + (weight - 1) * target) * scalar.logistic(-x)
 
 
 def bce_loss(x: Any, target: Any, *, reduction: str = "mean") -> Node:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import sympy
 
-from graphc.errors import DTypeError, GraphcError, ShapeError
+from graphc.errors import GraphcError, ShapeError
 from graphc.graph import leaf
 from graphc.graph.node import Node
 from graphc.graph.site import here
@@ -35,7 +35,11 @@ def fail(kind: type[GraphcError], name: str, operands: Sequence[Node], problem: 
 
 
 def as_node(value: Any, like: str | None = None) -> Node:
-    """A node as it is; a number or array as a constant, Python's numbers of the dtype `like`."""
+    """A node as it is; a number or array as a constant, Python's numbers of the dtype `like`.
+
+    What has a node of its own, as a parameter outside of its model has, is that node.
+    """
+    value = getattr(value, "node", value)
     if isinstance(value, Node):
         return value
     kind = leaf.python_kind(value)
@@ -52,6 +56,7 @@ def as_node(value: Any, like: str | None = None) -> Node:
 
 def as_nodes(values: Sequence[Any]) -> list[Node]:
     """Operands as nodes; Python numbers take the dtype of the nodes beside them."""
+    values = [getattr(v, "node", v) for v in values]
     dtypes = [v.dtype for v in values if isinstance(v, Node)]
     like = None
     if dtypes:
@@ -95,7 +100,7 @@ def apply(
         try:
             dtype = scalar.dtype_of(expr, kinds, default)
         except GraphcError as error:
-            raise fail(DTypeError, name, operands, str(error)) from None
+            raise fail(type(error), name, operands, str(error)) from None
     return place(name, args, expr, space, operands, how, dtype, derivatives)
 
 

@@ -17,9 +17,10 @@ from graphc.ops.create import full, ones, tril
 from graphc.ops.linear import matmul
 from graphc.ops.make import apply, as_node, fail
 from graphc.ops.op import op
+from graphc.ops.remedy import arranged
 from graphc.ops.scalar import Expr, argument
 from graphc.ops.shape import axis_of, letters, number, reshape
-from graphc.types import is_float, numbers
+from graphc.types import Shape, is_float, numbers
 
 X, PEAK, TOTAL = argument("x"), argument("peak"), argument("total")
 
@@ -88,6 +89,14 @@ def _scaled(x: Node, weight: Node | None, bias: Node | None) -> Node:
     return x if bias is None else x + bias
 
 
+def _fitting(name: str, x: Node, shape: Shape, *values: Node | None) -> None:
+    """Refuse a weight or bias of another shape than the part of x that it goes with."""
+    for what, node in zip(("weight", "bias"), values, strict=False):
+        if node is not None and node.shape != shape:
+            problem = f"the {what} has shape {node.shape}, and x here {shape}"
+            raise fail(ShapeError, name, [x, node], problem)
+
+
 def _spread(values: Node | None, channels: tuple[int, ...]) -> Node | None:
     """Numbers per channel on axes that broadcast against (N, C, ...)."""
     return None if values is None else reshape(values, channels)
@@ -97,7 +106,18 @@ def _trailing(name: str, x: Node, shape: int | Sequence[int]) -> list[int]:
     """The last axes of x, which have this shape."""
     wanted = numbers(shape)
     if not wanted or x.shape[-len(wanted) :] != wanted:
-        raise fail(ShapeError, name, [x], f"{x.shape} does not end with the shape {wanted}")
+        problem = f"{x.shape} does not end with the shape {wanted}"
+        last = x.shape[-len(wanted) :] if wanted else ()
+        if len(last) == len(wanted) > 0:
+            axis = next(i for i, e in enumerate(wanted) if last[i] != e) - len(wanted)
+            problem += f": axis {axis % x.type.rank} has the extent {x.shape[axis]}"
+        ways = [
+            text for text, other in arranged("x", x.shape, 0) if other[-len(wanted) :] == wanted
+        ]
+        if last and all(isinstance(e, int) for e in last):
+            ways.append(f"the shape ({', '.join(map(str, last))}{',' * (len(last) == 1)})")
+        problem += f"\n  what fits: {', or '.join(ways[:3])}" if wanted and ways else ""
+        raise fail(ShapeError, name, [x], problem)
     return list(range(x.type.rank - len(wanted), x.type.rank))
 
 
@@ -115,7 +135,9 @@ def layer_norm(
     Raises ShapeError where x does not end with it. Source: Ba et al. 2016, eq. 4;
     torch.nn.functional.layer_norm.
     """
-    return _scaled(_standardized(x, _trailing("layer_norm", x, shape), eps), weight, bias)
+    axes = _trailing("layer_norm", x, shape)
+    _fitting("layer_norm", x, tuple(x.shape[a] for a in axes), weight, bias)
+    return _scaled(_standardized(x, axes, eps), weight, bias)
 
 
 def rms_norm(
@@ -143,6 +165,7 @@ def batch_norm(
     batch_norm_inference. Source: Ioffe and Szegedy 2015, algorithm 1.
     """
     channels, axes = _channels("batch_norm", x)
+    _fitting("batch_norm", x, channels[:1], weight, bias)
     mean = reduce.mean(x, axes)
     centred = x - reshape(mean, channels)
     variance = reduce.mean(square(centred), axes)
@@ -165,6 +188,7 @@ def batch_norm_inference(
     x (N, C, ...) of floats. Source: Ioffe and Szegedy 2015, algorithm 2.
     """
     channels, _ = _channels("batch_norm", x)
+    _fitting("batch_norm", x, channels[:1], weight, bias)
     scale = rsqrt(variance + eps) if weight is None else rsqrt(variance + eps) * weight
     result = (x - reshape(mean, channels)) * reshape(scale, channels)
     return _scaled(result, None, _spread(bias, channels))
@@ -196,6 +220,7 @@ def group_norm(
     if groups < 1 or channels[0] % groups:
         problem = f"{channels[0]} channels do not divide into {groups} groups"
         raise fail(ShapeError, "group_norm", [x], problem)
+    _fitting("group_norm", x, channels[:1], weight, bias)
     split = reshape(x, (x.shape[0], groups, channels[0] // groups, *x.shape[2:]))
     result = reshape(_standardized(split, range(2, split.type.rank), eps), x.shape)
     return _scaled(result, _spread(weight, channels), _spread(bias, channels))
@@ -212,6 +237,7 @@ def instance_norm(
     channels, axes = _channels("instance_norm", x)
     if len(axes) < 2:
         raise fail(ShapeError, "instance_norm", [x], "an operand (N, C, D, ...) expected")
+    _fitting("instance_norm", x, channels[:1], weight, bias)
     result = _standardized(x, axes[1:], eps)
     return _scaled(result, _spread(weight, channels), _spread(bias, channels))
 

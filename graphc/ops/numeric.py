@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import sympy
+from sympy.functions.elementary.piecewise import ExprCondPair
 from sympy.logic.boolalg import BooleanFalse, BooleanTrue
 
-from graphc.errors import DTypeError, UnsupportedOpError
+from graphc.errors import UnsupportedOpError
 from graphc.ops import philox
 from graphc.ops.scalar import (
     Expr,
@@ -47,12 +48,18 @@ def _power(x: Array, y: Array) -> Array:
     return np.where(y < 0, np.where(np.abs(x) == 1, np.where(y % 2 == 0, 1, x), 0), power)
 
 
+def _logistic(x: Array) -> Array:
+    small = np.exp(-np.abs(x))
+    return np.asarray(np.where(x < 0, small, np.ones_like(small)) / (1 + small))
+
+
 VALUES: dict[str, Any] = {
     "exp": np.exp,
     "log": np.log,
     "sin": np.sin,
     "cos": np.cos,
     "tan": np.tan,
+    "logistic": _logistic,
     "tanh": np.tanh,
     "sinh": np.sinh,
     "cosh": np.cosh,
@@ -169,11 +176,37 @@ def evaluate(
         return at(expr, dtype)
 
 
-def check_language(expr: Expr, name: str) -> None:
-    """Raise UnsupportedOpError if a formula leaves the scalar language."""
+LANGUAGE = (
+    *(sympy.Symbol, sympy.Number, sympy.NumberSymbol, sympy.Add, sympy.Mul, sympy.Pow),
+    *(sympy.Piecewise, ExprCondPair, sympy.Rel, BooleanTrue, BooleanFalse),
+    *(sympy.And, sympy.Or, sympy.Not, sympy.Xor, sympy.ITE, cast, bounded),
+)
+INSTEAD = {
+    "Max": "maximum",
+    "Min": "minimum",
+    "ceiling": "ceil",
+    "floor": "floor",
+    "Mod": "remainder",
+    "frac": "remainder",
+}
+"""sympy's functions that one of our own stands for."""
+
+
+def outside(expr: Expr) -> str:
+    """Why a formula is outside of the scalar language; "" where it is inside."""
     for part in sympy.preorder_traversal(expr):
-        known = not isinstance(part, sympy.Function) or name_of(part) in VALUES | RANDOM
-        if not known and not isinstance(part, cast | bounded | sympy.Piecewise):
-            raise UnsupportedOpError(f"{name}: the scalar function {name_of(part)} is unknown")
+        ours = isinstance(part, sympy.Function) and name_of(part) in VALUES | RANDOM
+        foreign = type(part) in (sympy.floor, sympy.frac)
+        if (ours and not foreign) or isinstance(part, LANGUAGE) or part is sympy.nan:
+            continue
         if part in (sympy.zoo, sympy.I):
-            raise DTypeError(f"{name}: {part} is not a real number")
+            return f"{part} is not a real number; a formula is one of real numbers"
+        name = type(part).__name__
+        what = "scalar function" if isinstance(part, sympy.Function) else "expression"
+        way = (
+            f"graphc.ops.scalar.{INSTEAD[name]} stands for it"
+            if name in INSTEAD
+            else "graphc/ops/scalar.py lists what a formula may use"
+        )
+        return f"the {what} {name} is unknown in {expr}; {way}"
+    return ""

@@ -8,16 +8,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, overload
 
+import numpy as np
 import sympy
 
-from graphc.errors import ShapeError, UnsupportedOpError
+from graphc.errors import DTypeError, ShapeError, UnsupportedOpError
 from graphc.graph.node import Node
+from graphc.graph.site import here
 from graphc.ops import numeric
 from graphc.ops.compose import shortened
-from graphc.ops.formula import RESULT, Derivatives
+from graphc.ops.formula import KINDS, RESULT, Derivatives
 from graphc.ops.make import ELEMENTWISE, apply, as_nodes, fail
 from graphc.ops.scalar import Expr, argument
-from graphc.types import whole
+from graphc.types import dtype_name, whole
+
+ATTRIBUTES = (bool, int, float, str, type(None), np.bool_, np.integer, np.floating, sympy.Basic)
 
 
 @dataclass(repr=False)
@@ -81,6 +85,16 @@ class Op:
                 raise fail(
                     UnsupportedOpError, self.name, nodes, f"no attribute {key!r}; it has: {known}"
                 )
+        for key, default in self.defaults.items():
+            value = attributes.get(key, default)
+            if value is inspect.Parameter.empty:
+                raise fail(UnsupportedOpError, self.name, nodes, f"needs the attribute {key!r}")
+            if not isinstance(value, ATTRIBUTES):
+                problem = (
+                    f"the attribute {key!r} must be a number or text, not {type(value).__name__}; "
+                    "what is known when the program runs is an operand"
+                )
+                raise fail(UnsupportedOpError, self.name, nodes, problem)
 
     def formula(self, attributes: dict[str, Any]) -> tuple[Expr, Derivatives]:
         """The scalar expression for given attributes, and the derivatives given by hand."""
@@ -91,7 +105,6 @@ class Op:
                 for k, v in attributes.items()
             }
             expr = self.traced(self.function, *self.args, **numbers)
-            numeric.check_language(expr, self.name)
             derivatives = tuple(
                 (argument(arg), self.traced(rule_call, rule, self, numbers))
                 for arg, rule in self.rules.items()
@@ -103,7 +116,7 @@ class Op:
         """What a formula or a derivative makes of symbols. Raises UnsupportedOpError."""
         try:
             expr = sympy.sympify(function(*args, **numbers))
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, sympy.SympifyError) as error:
             problem = (
                 f"the formula must be made of sympy's functions of symbols, with sympy.Piecewise "
                 f"for branches, not Python's if, math's or numpy's functions: {error}"
@@ -116,6 +129,9 @@ class Op:
             if symbol.name not in names:
                 problem = f"the formula reads {symbol.name!r}, which is no operand"
                 raise fail(UnsupportedOpError, self.name, [], problem)
+        strange = numeric.outside(expr)
+        if strange:
+            raise fail(UnsupportedOpError, self.name, [], strange)
         return expr
 
     def derivative(self, rule: Callable[..., Expr]) -> Callable[..., Expr]:
@@ -175,6 +191,12 @@ def op(
     and the formula is summed (or `how`: prod max min any all argmax argmin) over every index that
     the result does not carry. `result` fixes the result's dtype. Attributes are keyword-only.
     """
+    if how not in KINDS:
+        raise UnsupportedOpError(f"op: how={how!r}; there are {', '.join(KINDS)}{here()}")
+    try:
+        result = None if result is None else dtype_name(result)
+    except DTypeError as error:
+        raise DTypeError(f"op: result: {error}{here()}") from None
     if callable(signature):
         return Op(signature, None, how, result, signature.__name__, signature.__doc__)
 

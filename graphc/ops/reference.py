@@ -81,7 +81,12 @@ def scan(op: Scan, operands: list[Array], known: dict[str, int]) -> list[Array]:
         given = [result[op.before(step)] for result in results[:carries]]
         given += [sequence[step] for sequence in operands[carries:after]]
         values = dict(zip(names, [*given, *operands[after:]], strict=True))
-        for j, value in enumerate(evaluate(op.body.outputs, values, known)):
+        try:
+            found = evaluate(op.body.outputs, values, known)
+        except IndexError as error:
+            error.args = (f"{error}\n  in step {step} of a scan",)
+            raise
+        for j, value in enumerate(found):
             results[j][op.after(step) if j < carries else step] = value
     return results
 
@@ -111,10 +116,7 @@ def formula(op: Formula, node: Node, operands: list[Array], known: dict[str, int
     """Visit every point of the domain at once, then reduce into the result."""
     names = [name for name, _ in op.domain]
     sizes = resolve(tuple(extent for _, extent in op.domain), known)
-    grid = {
-        name: np.arange(size).reshape([-1 if i == axis else 1 for i in range(len(names))])
-        for axis, (name, size) in enumerate(zip(names, sizes, strict=True))
-    }
+    grid = points(op, known)
     valid = np.ones(sizes, bool)
 
     def at(place: Index, shape: tuple[int, ...]) -> tuple[Array, ...]:
@@ -124,36 +126,25 @@ def formula(op: Formula, node: Node, operands: list[Array], known: dict[str, int
             if isinstance(e, Lookup):
                 where = at(op.reads[e.operand], operands[e.operand].shape)
                 position = operands[e.operand][where]
-                check(position, size, op.name, where)
             else:
-                position = value(e)
+                position = value(e, grid)
                 valid = valid & (position >= 0) & (position < size)
             found.append(np.clip(position, 0, max(size - 1, 0)))
         return tuple(found)
 
-    def value(e: Affine) -> Array:
-        total: Any = np.asarray(e.constant)
-        for name, factor in e.terms:
-            total = total + factor * grid[name]
-        return np.asarray(total)
-
     result_shape = resolve(node.shape, known)
     if any(not size for size in sizes):
         return np.full(result_shape, start(op.how, node.dtype), node.dtype)
+    if op.checks:
+        check(node, dict(enumerate(operands)), known)
     values: dict[Any, Array] = {scalar.position(n): g for n, g in grid.items()}
     dtypes = {a: i.dtype for a, i in zip(op.args, node.inputs, strict=True)}
-    visited: dict[Any, tuple[Array, ...]] = {}
     for arg, read, operand in zip(op.args, op.reads, operands, strict=True):
-        visited[arg] = places = at(read, operand.shape)
+        places = at(read, operand.shape)
         values[arg] = np.zeros((), operand.dtype) if 0 in operand.shape else operand[places]
     inner = node.dtype
     if op.how in ("argmax", "argmin"):
         inner = scalar.dtype_of(op.expr, dtypes)
-    for part in op.expr.atoms(scalar.bounded):
-        kind = scalar.dtype_of(part.args[0], dtypes)
-        label = next((visited[a] for a in op.args if a in part.args[0].free_symbols), ())
-        found = numeric.evaluate(part.args[0], values, dtypes, kind)
-        check(found, int(part.args[1]), op.name, label)
     point = np.broadcast_to(numeric.evaluate(op.expr, values, dtypes, inner), sizes)
     target = at(op.writes, result_shape)
     if op.how in ("argmax", "argmin"):
@@ -201,11 +192,98 @@ def arg_reduce(
     return np.asarray(found.transpose([kept.index(str(n)) for n in written]).astype(node.dtype))
 
 
-def check(position: Array, bound: int, name: str, where: tuple[Array, ...]) -> None:
+def points(op: Formula, known: Mapping[str, int]) -> dict[str, Array]:
+    """Every index's values, each along an axis of its own, in the order of the domain."""
+    rank = len(op.domain)
+    sizes = resolve(tuple(extent for _, extent in op.domain), dict(known))
+    return {
+        name: np.arange(size).reshape([-1 if i == axis else 1 for i in range(rank)])
+        for axis, ((name, _), size) in enumerate(zip(op.domain, sizes, strict=True))
+    }
+
+
+def value(e: Affine, grid: Mapping[str, Array]) -> Array:
+    """An index expression at every point."""
+    total: Any = np.asarray(e.constant)
+    for name, factor in e.terms:
+        total = total + factor * grid[name]
+    return np.asarray(total)
+
+
+# --- indices that are data ------------------------------------------------------------------
+
+
+def indices(op: Formula) -> list[int]:
+    """The operands whose values are indices, and may be refused."""
+    places = (*op.reads, op.writes)
+    found = {e.operand for place in places for e in place if isinstance(e, Lookup)}
+    read = {s for part in op.expr.atoms(scalar.bounded) for s in part.args[0].free_symbols}
+    return sorted(found | {i for i, arg in enumerate(op.args) if arg in read})
+
+
+def refuse(nodes: Iterable[Node], inputs: Mapping[str, Any], known: Mapping[str, int]) -> None:
+    """Raise the IndexError of the first node that has an index out of bounds, if one has.
+
+    Of what a node reads only its indices are evaluated.
+    """
+    for node in nodes:
+        if isinstance(node.op, Scan):
+            evaluate([node], inputs, known)
+        elif isinstance(node.op, Formula) and node.op.checks:
+            numbers = indices(node.op)
+            found = evaluate([node.inputs[i] for i in numbers], inputs, known)
+            check(node, dict(zip(numbers, found, strict=True)), known)
+
+
+def check(node: Node, values: Mapping[int, Array], known: Mapping[str, int]) -> None:
+    """Raise IndexError for the first index of a node that is out of bounds.
+
+    `values` are those of its operands by number, of the indices at least.
+    """
+    op = node.op
+    assert isinstance(op, Formula)
+    grid = points(op, known)
+    shapes = [node.shape, *(operand.shape for operand in node.inputs)]
+    for place, shape in zip((op.writes, *op.reads), shapes, strict=True):
+        for e, size in zip(place, resolve(shape, dict(known)), strict=True):
+            if isinstance(e, Lookup):
+                where = read_at(op, e.operand, grid)
+                inside(node, e.operand, values[e.operand][where], size, where)
+    dtypes = {a: i.dtype for a, i in zip(op.args, node.inputs, strict=True)}
+    for part in op.expr.atoms(scalar.bounded):
+        read = [i for i, arg in enumerate(op.args) if arg in part.args[0].free_symbols]
+        at = {i: read_at(op, i, grid) for i in read}
+        given: dict[Any, Array] = {scalar.position(n): g for n, g in grid.items()}
+        given |= {op.args[i]: values[i][at[i]] for i in read}
+        kind = scalar.dtype_of(part.args[0], dtypes)
+        found = numeric.evaluate(part.args[0], given, dtypes, kind)
+        if read:
+            inside(node, read[0], found, int(part.args[1]), at[read[0]])
+
+
+def read_at(op: Formula, number: int, grid: Mapping[str, Array]) -> tuple[Array, ...]:
+    """Where an operand of indices is read at every point: at plain indices, never beyond it."""
+    return tuple(value(e, grid) for e in op.reads[number] if isinstance(e, Affine))
+
+
+def inside(node: Node, number: int, positions: Array, bound: int, where: tuple[Array, ...]) -> None:
     """Raise IndexError for the first position outside [0, bound), read at `where`."""
-    bad = np.argwhere((position < 0) | (position >= bound))
-    if len(bad):
-        first = tuple(bad[0])
-        wrong = int(position[first])
-        place = tuple(int(np.broadcast_to(w, position.shape)[first]) for w in where)
-        raise IndexError(f"{name}: index {wrong} at position {place} is not in [0, {bound})")
+    bad = np.argwhere((positions < 0) | (positions >= bound))
+    if not len(bad):
+        return
+    first = tuple(bad[0])
+    place = tuple(int(np.broadcast_to(w, positions.shape)[first]) for w in where)
+    operand, site = node.inputs[number], node.site
+    below = [n for n in postorder([operand]) if isinstance(n.op, leaf.Input)]
+    given = [n.op.name for n in below if leaf.declared(n)]  # none that stand for a scan's operands
+    lines = [
+        f"{node.op.name.partition('.')[0]}: index {int(positions[first])} at position {place} "
+        f"is not in [0, {bound})",
+        f"inputs: {', '.join(given)}" if given else "",
+        f"layer: {site.path}" if site.path else "",
+        f"at {site.file}:{site.line}",
+    ]
+    error = IndexError("\n  ".join(filter(None, lines)))
+    error.position, error.inputs = place, tuple(given)
+    error.axis = next((e for e in operand.shape[:1] if isinstance(e, str)), None)
+    raise error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
+from math import prod
 from typing import Any
 
 from graphc.errors import ShapeError
@@ -44,6 +45,31 @@ def remedies(
         if offers:
             return f"\n  what fits: {', or '.join(offers[:MOST])}"
     return ""
+
+
+def unlike(names: Sequence[str], shapes: Sequence[Shape]) -> str:
+    """Why two operands do not have one shape: the axis where they differ, and what would fit."""
+    (a, b), (one, other) = names, shapes
+    if len(one) != len(other):
+        where = f"{a} has {len(one)} axes, {b} has {len(other)}"
+    else:
+        axis = next(i for i, (e, f) in enumerate(zip(one, other, strict=True)) if e != f)
+        where = f"axis {axis} of {a} has the extent {one[axis]}, that of {b} {other[axis]}"
+    offers = [*becoming(a, one, other), *becoming(b, other, one)]
+    return where + (f"\n  what fits: {', or '.join(offers[:MOST])}" if offers else "")
+
+
+def becoming(name: str, shape: Shape, wanted: Shape) -> list[str]:
+    """What makes an operand one of another shape, of the same elements."""
+    found = [text for text, other in arranged(name, shape, len(wanted)) if other == wanted]
+    if found and len(shape) < len(wanted):
+        axis = next((i for i, e in enumerate(shape) if e != wanted[i]), len(shape))
+        found = [f"{found[0]}, which is {name}[{':, ' * axis}None]"]
+    fixed, free = ([e for e in s if isinstance(e, int)] for s in (shape, wanted))
+    named, left = ([e for e in s if isinstance(e, str)] for s in (shape, wanted))
+    if not found and named == left and prod(fixed) == prod(free):
+        found = [f"reshape({name}, ({', '.join(map(repr, wanted))}{',' * (len(wanted) == 1)}))"]
+    return found[:1]
 
 
 def arranged(name: str, shape: Shape, rank: int) -> Iterator[tuple[str, Shape]]:

@@ -57,6 +57,14 @@ class log1p(ScalarFunction):
         return 1 / (1 + self.args[0])
 
 
+class logistic(ScalarFunction):
+    """1 / (1 + e^-x), without overflow."""
+
+    def fdiff(self, argindex: int = 1) -> Expr:
+        """logistic' = logistic * (1 - logistic), so that backward reads only the result."""
+        return self * (1 - self)
+
+
 class power(ScalarFunction):
     """x**y with a run-time exponent."""
 
@@ -276,6 +284,11 @@ def variables(expr: Expr) -> set[Symbol]:
 def spelled(expr: Expr) -> str:
     """The formula as text that tells every two formulas apart."""
     return str(sympy.srepr(expr))
+
+
+def written(value: object) -> str:
+    """A value as text that tells it apart: a formula spelled, anything else by its repr."""
+    return spelled(value) if isinstance(value, sympy.Basic) else repr(value)
 
 
 ZERO: Expr = sympy.Integer(0)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from graphc.errors import ShapeError
+from graphc.errors import DTypeError, ShapeError
 from graphc.graph.node import Node, operators
 from graphc.ops.index import Affine, Index, Resolved, affine, index
 from graphc.ops.make import fail, fill, place
@@ -27,16 +29,24 @@ def move(
 
 
 def axis_of(name: str, x: Node, axis: int, rank: int | None = None) -> int:
-    """An axis counted from 0. Raises ShapeError where x (or an operand of `rank`) has no such."""
+    """An axis counted from 0. Raises ShapeError where x (or an operand of `rank`) has no such.
+
+    Raises DTypeError for what is no whole number.
+    """
     rank = x.type.rank if rank is None else rank
+    try:
+        axis = operator.index(axis)
+    except TypeError:
+        raise fail(DTypeError, name, [x], f"axis {axis!r} is no whole number") from None
     if not -rank <= axis < rank:
         raise fail(ShapeError, name, [x], f"axis {axis} is not in [{-rank}, {rank})")
     return int(axis % rank)
 
 
-def axes_of(name: str, x: Node, axes: int | Sequence[int], rank: int | None = None) -> list[int]:
+def axes_of(name: str, x: Node, axes: Any, rank: int | None = None) -> list[int]:
     """Distinct axes counted from 0, in the order given."""
-    found = [axis_of(name, x, a, rank) for a in numbers(axes)]
+    several = isinstance(axes, Iterable) and not isinstance(axes, str)
+    found = [axis_of(name, x, a, rank) for a in (axes if several else [axes])]
     if len(set(found)) < len(found):
         raise fail(ShapeError, name, [x], f"axes {axes} name an axis twice")
     return found
@@ -46,7 +56,8 @@ def number(name: str, x: Node, axis: int) -> int:
     """An axis's extent, which must be a number."""
     extent = x.shape[axis]
     if not isinstance(extent, int):
-        problem = f"axis {axis} has the run-time extent {extent!r}; this needs a number there"
+        at = axis % x.type.rank
+        problem = f"axis {at} has the run-time extent {extent!r}; this needs a number there"
         raise fail(ShapeError, name, [x], problem)
     return extent
 

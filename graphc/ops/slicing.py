@@ -90,7 +90,7 @@ def flip(x: Node, axis: int | Sequence[int] | None = None) -> Node:
     Any dtype. Raises ShapeError for a run-time extent. Source: numpy.flip.
     """
     every = range(x.type.rank) if axis is None else axis
-    axes = axes_of("flip", x, every if isinstance(every, int) else list(every))
+    axes = axes_of("flip", x, every)
     return getitem(
         x, tuple(slice(None, None, -1 if a in axes else None) for a in range(x.type.rank))
     )

@@ -65,7 +65,10 @@ def known(name: str, options: Mapping[str, object], kind: type) -> None:
     for key in options:
         if key not in kind.__annotations__:
             has = ", ".join(kind.__annotations__)
-            raise fail(UnsupportedOpError, name, [], f"no keyword {key!r}; it has: {has}")
+            hint = ""
+            if key == "ceil_mode" and "floor" in kind.__annotations__:
+                hint = "; floor=True drops what the last stride does not reach (pools have both)"
+            raise fail(UnsupportedOpError, name, [], f"no keyword {key!r}; it has: {has}{hint}")
 
 
 def per_axis(name: str, x: Node, what: str, value: Any, rank: int, least: int) -> tuple[int, ...]:

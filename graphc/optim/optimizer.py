@@ -161,6 +161,15 @@ class Optimizer:
         self._schedules = list(schedules)
         self.scheduled = any(not isinstance(schedule, Constant) for schedule in schedules)
 
+    def rates(self, steps: range, steps_per_epoch: int) -> dict[Cell, Array]:
+        """For each cell of a rate what it holds in each of some steps, (steps,)."""
+        return {
+            self.cells[rate_name(position)]: np.array(
+                [schedule(step, steps_per_epoch) * self._factors[position] for step in steps]
+            )
+            for position, schedule in enumerate(self._schedules)
+        }
+
     def set_rates(self, step: int, steps_per_epoch: int) -> None:
         """Write the rates of a step, counted from 0, into their cells."""
         for position, schedule in enumerate(self._schedules):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from graphc.graph import leaf
 from graphc.graph.node import Node
 from graphc.ops.formula import Formula
 from graphc.passes import layout
 from graphc.passes.group import Fused, Group, Key
-from graphc.types import SIZE
+from graphc.types import SIZE, TensorType
 
 ALIGNMENT = 64
 
@@ -23,6 +24,31 @@ class Slot:
     kind: str  # input, state, constant, output, arena
     first: int
     last: int
+
+    @property
+    def type(self) -> TensorType:
+        """The type of the value that the buffer was made for."""
+        return self.node.type
+
+
+class Placed(Protocol):
+    """What laying out an arena needs of a slot."""
+
+    @property
+    def kind(self) -> str:
+        """Only "arena" is placed."""
+
+    @property
+    def type(self) -> TensorType:
+        """Dtype and shape."""
+
+    @property
+    def first(self) -> int:
+        """The kernel that makes the value."""
+
+    @property
+    def last(self) -> int:
+        """The last kernel that reads it."""
 
 
 @dataclass(frozen=True)
@@ -41,31 +67,36 @@ class Plan:
     inplace: tuple[Node, ...]
 
     def arena(self, extents: Mapping[str, int]) -> tuple[dict[int, int], int]:
-        """Offsets of the arena's slots in bytes, and the arena's size, for given extents.
+        """Offsets of the arena's slots in bytes, and the arena's size, for given extents."""
+        return arena(self.slots, extents)
 
-        First fit, largest first: slots that are never alive together may share memory.
-        """
-        wanted = [
-            (number, slot, padded(layout.elements(slot.node.type, extents) * SIZE[slot.node.dtype]))
-            for number, slot in enumerate(self.slots)
-            if slot.kind == "arena"
-        ]
-        placed: list[tuple[int, int, Slot]] = []
-        offsets: dict[int, int] = {}
-        for number, slot, size in sorted(wanted, key=lambda w: (-w[2], w[0])):
-            busy = sorted(
-                (start, end)
-                for start, end, other in placed
-                if other.first <= slot.last and slot.first <= other.last
-            )
-            at = 0
-            for start, end in busy:
-                if at + size <= start:
-                    break
-                at = max(at, end)
-            offsets[number] = at
-            placed.append((at, at + size, slot))
-        return offsets, max((end for _, end, _ in placed), default=0)
+
+def arena(slots: Sequence[Placed], extents: Mapping[str, int]) -> tuple[dict[int, int], int]:
+    """Offsets of the arena's slots in bytes, and the arena's size, for given extents.
+
+    First fit, largest first: slots that are never alive together may share memory.
+    """
+    wanted = [
+        (number, slot, padded(layout.elements(slot.type, extents) * SIZE[slot.type.dtype]))
+        for number, slot in enumerate(slots)
+        if slot.kind == "arena"
+    ]
+    placed: list[tuple[int, int, Placed]] = []
+    offsets: dict[int, int] = {}
+    for number, slot, size in sorted(wanted, key=lambda w: (-w[2], w[0])):
+        busy = sorted(
+            (start, end)
+            for start, end, other in placed
+            if other.first <= slot.last and slot.first <= other.last
+        )
+        at = 0
+        for start, end in busy:
+            if at + size <= start:
+                break
+            at = max(at, end)
+        offsets[number] = at
+        placed.append((at, at + size, slot))
+    return offsets, max((end for _, end, _ in placed), default=0)
 
 
 def padded(size: int) -> int:

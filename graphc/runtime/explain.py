@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from graphc.errors import InputError
+from graphc.errors import InputError, near
 from graphc.graph.leaf import Leaf
 from graphc.graph.node import Node
 from graphc.graph.show import aligned, call, leaf_kind
@@ -13,7 +13,7 @@ from graphc.passes.memory import operands
 from graphc.runtime.kernels import Kernels, KernelView
 from graphc.runtime.memory import alive, assume, size_of
 from graphc.runtime.stages import Stages
-from graphc.runtime.text import names_of, near
+from graphc.runtime.text import names_of
 
 
 def explain(stages: Stages, subject: str | Node | KernelView) -> str:
@@ -46,6 +46,10 @@ class Explanation:
             return self.kernel(subject)
         if isinstance(subject, Node):
             return self.node(subject)
+        if not isinstance(subject, str):
+            raise InputError(
+                f"explain takes the name of a kernel, node or layer, or the node, not {subject!r}"
+            )
         if subject in self.kernels:
             return self.kernel(self.kernels[subject])
         named = labelled(self.stages.graph.nodes)

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from graphc.errors import InputError
+from graphc.errors import InputError, near
 from graphc.graph.node import Node
 from graphc.graph.site import Site
 from graphc.runtime.cost import KernelCost, kernel_cost
 from graphc.runtime.memory import assume
 from graphc.runtime.stages import Stages
-from graphc.runtime.text import kernel_text, near
+from graphc.runtime.text import kernel_text
 
 
 @dataclass(frozen=True, eq=False)

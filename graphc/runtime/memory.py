@@ -49,11 +49,17 @@ def memory_text(stages: Stages, extents: Mapping[str, int], names: Mapping[Node,
 
 
 def assume(stages: Stages, extents: Mapping[str, int]) -> dict[str, int]:
-    """The run-time extents, 1 where none is given. Raises InputError for an unknown name."""
+    """The run-time extents, 1 where none is given. Raises InputError for an unknown name.
+
+    Raises it too for what is no extent.
+    """
     for name in extents:
         if name not in stages.extents:
             known = ", ".join(stages.extents) or "none"
             raise InputError(f"the program has no run-time extent {name!r}; it has: {known}")
+    for name, number in extents.items():
+        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+            raise InputError(f"{name}={number!r} must be a whole number of at least 0")
     return {name: extents.get(name, 1) for name in stages.extents}
 
 

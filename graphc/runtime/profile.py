@@ -6,7 +6,7 @@ import ctypes
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -92,8 +92,9 @@ def separate(stages: Stages) -> list[Kernel]:
     """Every kernel compiled as a program of its own over the same pointer table."""
     found = []
     for call in stages.calls:
-        module = emit([call], stages.extents, stages.target)
-        loaded = engine.load(module.text, partial(str, module.text), (ENTRY_NAME,), stages.target)
+        module = emit([replace(call, like=None)], stages.extents, stages.target)
+        key = engine.digest(module.text, stages.target)
+        loaded = engine.load(key, partial(str, module.text), (ENTRY_NAME,), stages.target)
         name = call.kernel.name
         found.append(Kernel(name, loaded, ENTRY(loaded.addresses[ENTRY_NAME])))
     return found
@@ -121,7 +122,8 @@ def timed(stages: Stages, arguments: Sequence[int], repeats: int) -> list[float]
     """
     kernels = separate(stages)
     empty = emit([], stages.extents, stages.target)
-    nothing = engine.load(empty.text, lambda: empty.text, (ENTRY_NAME,), stages.target)
+    key = engine.digest(empty.text, stages.target)
+    nothing = engine.load(key, lambda: empty.text, (ENTRY_NAME,), stages.target)
     calls: list[Callable[..., int]] = [
         ENTRY(nothing.addresses[ENTRY_NAME]),
         *(kernel.run for kernel in kernels),

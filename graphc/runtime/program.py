@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from operator import itemgetter
 from typing import Any
 
@@ -12,25 +15,33 @@ import numpy as np
 
 from graphc.errors import CompileError, IndexError, InputError
 from graphc.graph import leaf
+from graphc.graph.graph import Graph
 from graphc.graph.leaf import aligned
 from graphc.graph.node import Node
+from graphc.llvm import engine
 from graphc.llvm.engine import ENTRY, Loaded
 from graphc.llvm.module import CALL_NAME, ENTRY_NAME
 from graphc.ops import reference
 from graphc.passes import layout
+from graphc.passes.memory import arena
 from graphc.runtime import text
+from graphc.runtime import threads as threads_
 from graphc.runtime.binding import bind
 from graphc.runtime.cost import Cost, cost
 from graphc.runtime.explain import explain
 from graphc.runtime.fastcall import FastCall, supported
+from graphc.runtime.image import Image, Result, constant, leaves
 from graphc.runtime.kernels import Kernels, KernelView
 from graphc.runtime.profile import Profile, profile
 from graphc.runtime.stages import Stages as Stages
-from graphc.types import resolve
+from graphc.types import Shape, TensorType, resolve
 
 Array = np.ndarray[Any, Any]
-QUICK = 2_000_000
+QUICK = 20_000_000
 """FLOPs of a call below which it keeps Python's lock: releasing it would cost more."""
+SHARED = 2_000_000
+"""FLOPs of a call from which on threads share it."""
+_programs: weakref.WeakSet[Program] = weakref.WeakSet()
 
 
 class Program:
@@ -40,51 +51,76 @@ class Program:
     read from, and updates written to, the arrays in their cells. Calls from several Python threads
     take turns.
 
-    Raises InputError for a missing, unknown or unfitting input, IndexError for a label or index
-    out of bounds; the state is then as before the call.
+    Inputs by position are in the order of their declaration. Raises InputError for a missing,
+    unknown or unfitting input, IndexError for a label or index out of bounds; the state is then as
+    before the call. Raises CompileError where the target is none that this machine runs.
     """
 
-    def __init__(self, stages: Stages, loaded: Loaded | None, named: bool) -> None:
-        self.stages = stages
+    def __init__(
+        self,
+        source: Graph,
+        image: Image,
+        loaded: Loaded | None,
+        stages: Callable[[], Stages],
+        *,
+        named: bool,
+        threads: int | None = None,
+    ) -> None:
+        self.source = source
+        self.image = image
         self.loaded = loaded
+        self.make_stages = stages
         self.named = named
-        self.names = stages.source.names
-        self.inputs = [n for n in stages.source.nodes if isinstance(n.op, leaf.Input)]
+        self.names = source.names
+        self.inputs = source.inputs
+        self.threads = threads_.resolve(threads)
         self.lock = threading.Lock()
+        _programs.add(self)
         self.allocate: Callable[..., Array] = np.empty  # where a call's outputs come from
+        self.known: dict[str, int] | None = None
         self.prepare()
+
+    @cached_property
+    def stages(self) -> Stages:
+        """What every stage of the compiler made; where the code was kept, made when asked for."""
+        return self.make_stages()
+
+    def forked(self) -> None:
+        """In a child of fork(): no call is under way, and the team is the parent's."""
+        self.lock = threading.Lock()
+        self.known = None
 
     def prepare(self) -> None:
         """Fill the parts of the pointer table that stay."""
-        slots = self.stages.plan.slots
-        self.table = (ctypes.c_void_p * max(len(slots), 1))()
-        self.sizes = (ctypes.c_int64 * max(len(self.stages.extents), 1))()
+        image, known = self.image, leaves(self.source)
+        self.table = (ctypes.c_void_p * max(len(image.slots), 1))()
+        self.sizes = (ctypes.c_int64 * max(len(image.extents), 1))()
         self.context = (ctypes.c_int64 * 8)()
-        self.constants: list[Array] = []
-        self.known: dict[str, int] | None = None
         self.arena: Array | None = None
-        self.place = {s.node: i for i, s in enumerate(slots)}
-        for number, slot in enumerate(slots):
-            if isinstance(slot.node.op, leaf.Variable):
-                self.table[number] = slot.node.op.cell.value.ctypes.data
-            elif isinstance(slot.node.op, leaf.Constant):
-                self.constants.append(aligned(slot.node.op.array))
-                self.table[number] = self.constants[-1].ctypes.data
-        self.made = [
-            (number, slot.node) for number, slot in enumerate(slots) if slot.kind == "output"
-        ]
-        wanted = {self.stages.fused.home(o) for o in self.stages.graph.outputs}
+        self.cells = [n.op.cell if isinstance(n.op, leaf.Variable) else None for n in known]
+        self.constants: list[Array] = []
+        self.place: dict[Node, int] = {}
+        self.made: list[tuple[int, TensorType]] = []
+        self.scalars: dict[int, Array] = {}
+        for number, slot in enumerate(image.slots):
+            match slot.kind:
+                case "input":
+                    self.place[known[slot.leaf]] = number
+                case "state":
+                    self.table[number] = self.cell(slot.leaf).value.ctypes.data
+                case "constant":
+                    self.constants.append(aligned(constant(image, slot.leaf, slot.type)))
+                    self.table[number] = self.constants[-1].ctypes.data
+                case "output":
+                    self.made.append((number, slot.type))
+                    if not slot.type.shape:
+                        self.scalars[number] = np.empty((), slot.type.dtype)
+                        self.table[number] = self.scalars[number].ctypes.data
         # Outputs are values as they were when the call began, variables among them too.
+        updated = {variable for variable, _ in self.source.updates}
         self.overwritten = [
-            (v, v.op.cell)
-            for v, _ in self.stages.graph.updates
-            if v in wanted and isinstance(v.op, leaf.Variable)
+            r.number for r in image.results if r.kind == "state" and known[r.number] in updated
         ]
-        self.scalars: dict[Node, Array] = {}
-        for number, node in self.made:
-            if not node.shape:
-                self.scalars[node] = np.empty((), node.dtype)
-                self.table[number] = self.scalars[node].ctypes.data
         self.entry: Callable[..., int] | None = None
         self.quick: Callable[..., int] | None = None
         self.fast: FastCall | None = None
@@ -96,22 +132,33 @@ class Program:
                     self.table,
                     self.sizes,
                     self.context,
-                    [n.dtype for n in self.inputs],
+                    [n.dtype for n in self.inputs] + [t.dtype for _, t in self.made if t.shape],
                 )
         self.given = tuple(n.op.name for n in self.inputs)
         get = itemgetter(*self.given) if len(self.given) > 1 else None
         self.pick: Callable[[dict[str, Any]], Sequence[Any]] = (
             get if get is not None else lambda given: [given[name] for name in self.given]
         )
-        homes = [self.stages.fused.home(o) for o in self.stages.graph.outputs]
-        named = zip(self.names, homes, strict=True)
-        self.results = [(name, self.scalars[h]) for name, h in named if h in self.scalars]
-        self.only_scalars = len(self.results) == len(homes)
+        # What the native code binds itself: numbers, and arrays in the shape they are made in.
+        self.bound = self.fast is not None and all(
+            r.kind == "slot" and r.type == r.home and not any(map(named, r.type.shape[1:]))
+            for r in image.results
+        )
+        self.order = [r.number for r in image.results]
+        self.blank: list[tuple[int, tuple[int, ...], str]] = []
+
+    def cell(self, number: int) -> leaf.Cell:
+        """The cell of a variable, by its number among the leaves."""
+        cell = self.cells[number]
+        assert cell is not None
+        return cell
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run once."""
         if not args:
             return self.by_name(kwargs)
+        if self.quick is not None and not kwargs and len(args) == len(self.given):
+            return self.at_once(self.quick, args)
         return self.slow(self.collect(args, kwargs))
 
     def by_name(self, given: dict[str, Any]) -> Any:
@@ -122,19 +169,21 @@ class Program:
                 arrays = self.pick(given)
             except KeyError:
                 arrays = self.collect((), given)
-            with self.lock:
-                if quick(*arrays) == 0:
-                    return self.scalar_results()
+            return self.at_once(quick, arrays)
         return self.slow(self.collect((), given))
 
-    def scalar_results(self) -> Any:
-        """What a call returns that has numbers for outputs only."""
-        if len(self.results) == 1 and self.named:
-            name, value = self.results[0]
-            return {name: value[()]}
-        if self.named:
-            return {name: value[()] for name, value in self.results}
-        return tuple([value[()] for _, value in self.results])
+    def at_once(self, quick: Callable[..., int], arrays: Sequence[Any]) -> Any:
+        """Run once on inputs that the native code binds, if it can bind them."""
+        with self.lock:
+            made: dict[int, Any] = {}
+            for number, shape, dtype in self.blank:
+                made[number] = self.allocate(shape, dtype)
+            if quick(*arrays, *made.values()) == 0:
+                for number, scalar in self.scalars.items():
+                    made[number] = scalar[()]
+                values = [made[number] for number in self.order]
+                return dict(zip(self.names, values, strict=True)) if self.named else tuple(values)
+        return self.slow(list(arrays))
 
     def slow(self, given: list[Any]) -> Any:
         """Run once on any inputs that can be bound."""
@@ -152,9 +201,8 @@ class Program:
         given = dict(zip(names, args, strict=False))
         for name, value in kwargs.items():
             if name not in names:
-                raise InputError(
-                    f"no input {name!r}; the program takes {', '.join(names) or 'none'}"
-                )
+                takes = f"the program takes {', '.join(names) or 'none'}"
+                raise InputError(f"no input {name!r}; {takes}{text.near(name, names)}")
             if name in given:
                 raise InputError(f"input {name!r} given twice")
             given[name] = value
@@ -170,9 +218,10 @@ class Program:
             bind(node, value, extents) for node, value in zip(self.inputs, given, strict=True)
         ]
         if self.entry is None:
+            engine.check_runs(self.stages.target)
             return self.oracle(arrays, extents)
         made = self.point(arrays, extents)
-        made |= {node: cell.value.copy() for node, cell in self.overwritten}
+        before = {number: self.cell(number).value.copy() for number in self.overwritten}
         code = self.entry(
             ctypes.addressof(self.table),
             ctypes.addressof(self.sizes),
@@ -180,32 +229,34 @@ class Program:
         )
         if code:
             self.refuse(code, arrays, extents)
-        return tuple(self.output(o, made, arrays, extents) for o in self.stages.graph.outputs)
+        return tuple(self.output(r, made, before, arrays, extents) for r in self.image.results)
 
-    def point(self, arrays: list[Array], extents: dict[str, int]) -> dict[Node, Array]:
+    def point(self, arrays: list[Array], extents: dict[str, int]) -> dict[int, Array]:
         """Fill in the pointer table for one call; the arrays that its outputs go to."""
-        if extents != self.known:
-            self.resize(extents)
+        self.fit(extents)
         for node, array in zip(self.inputs, arrays, strict=True):
             if node in self.place:  # else simplified away: checked, and not read
                 self.table[self.place[node]] = array.ctypes.data
-        made: dict[Node, Array] = {}
-        for number, node in self.made:
-            if node in self.scalars:
-                made[node] = self.scalars[node]
-                continue
-            made[node] = self.allocate(physical(node, extents), node.dtype)
-            self.table[number] = made[node].ctypes.data
+        made: dict[int, Array] = dict(self.scalars)
+        for number, type in self.made:
+            if number not in made:
+                made[number] = self.allocate(physical(type.shape, extents), type.dtype)
+                self.table[number] = made[number].ctypes.data
         self.context[0] = 0
         return made
 
+    def fit(self, extents: dict[str, int]) -> None:
+        """Fill in what depends on the run-time extents, where they are others than before."""
+        if extents != self.known:
+            self.resize(extents)
+
     def resize(self, extents: dict[str, int]) -> None:
         """Lay the arena out for new run-time extents."""
-        for number, name in enumerate(self.stages.extents):
+        for number, name in enumerate(self.image.extents):
             if name not in extents:
                 raise CompileError(f"no input tells the extent {name!r}")
             self.sizes[number] = extents[name]
-        offsets, size = self.stages.plan.arena(extents)
+        offsets, size = arena(self.image.slots, extents)
         if self.arena is None or self.arena.nbytes < size:
             self.arena = aligned(np.empty(size, np.uint8))
         start = self.arena.ctypes.data
@@ -213,31 +264,52 @@ class Program:
             self.table[number] = start + offset
         self.known = dict(extents)
         self.quick = None
-        if self.fast is not None and self.only_scalars and self.cost(**extents).flops < QUICK:
+        self.share(extents)
+        self.blank = [
+            (number, physical(type.shape, extents), type.dtype)
+            for number, type in self.made
+            if type.shape
+        ]
+        if self.fast is not None and self.bound and self.image.work(extents) < QUICK:
             self.quick = self.fast.call
 
+    def share(self, extents: dict[str, int]) -> None:
+        """Ask a team to share the calls, where they are long enough to gain by it."""
+        several = self.threads > 1 and self.image.work(extents) >= SHARED
+        if several:
+            self.team = threads_.team_of(self.threads)
+            self.context[1] = self.team.address
+        self.context[2] = self.threads if several else 1
+
     def output(
-        self, node: Node, made: dict[Node, Array], arrays: list[Array], extents: dict[str, int]
+        self,
+        result: Result,
+        made: dict[int, Array],
+        before: dict[int, Array],
+        arrays: list[Array],
+        extents: dict[str, int],
     ) -> Array:
         """An output as an array of its logical shape."""
-        home = self.stages.fused.home(node)
-        shape = resolve(node.shape, extents)
-        match home.op:
-            case leaf.Input():
-                return logical(arrays[self.inputs.index(home)], node, extents).copy()
-            case leaf.Variable(cell=cell):
-                return made.get(home, cell.value).reshape(shape).copy()
-            case leaf.Constant():
-                return home.op.array.reshape(shape).copy()
-            case leaf.Extent(name=name):
-                return np.asarray(extents[name], np.int64)
-        if home in self.scalars and not shape:
-            return made[home][()]
-        return logical(made[home], node, extents)
+        number, shape = result.number, resolve(result.type.shape, extents)
+        match result.kind:
+            case "input":
+                given = arrays[self.inputs.index(leaves(self.source)[number])]
+                return logical(given, result.type.shape, extents).copy()
+            case "state":
+                value = before.get(number, self.cell(number).value)
+                return value.reshape(shape).copy()
+            case "constant":
+                return constant(self.image, number, result.home).reshape(shape).copy()
+            case "extent":
+                return np.asarray(extents[self.image.extents[number]], np.int64)
+        if number in self.scalars and not shape:
+            scalar: Array = made[number][()]
+            return scalar
+        return logical(made[number], result.type.shape, extents)
 
     def oracle(self, arrays: list[Array], extents: dict[str, int]) -> tuple[Array, ...]:
         """The same call by the numpy oracle."""
-        graph = self.stages.source
+        graph = self.source
         given = {n.op.name: a for n, a in zip(self.inputs, arrays, strict=True)}
         values = reference.evaluate(graph.roots, given, extents)
         count = len(graph.outputs)
@@ -248,22 +320,10 @@ class Program:
 
     def refuse(self, code: int, arrays: list[Array], extents: dict[str, int]) -> None:
         """Find the index that a kernel refused, by the oracle, and raise its IndexError."""
-        node = self.stages.tags[code - 1]
         given = {n.op.name: a for n, a in zip(self.inputs, arrays, strict=True)}
-        try:
-            reference.evaluate([node], given, extents)
-        except IndexError as error:
-            inner, _, found = str(error).partition(": ")
-            inner = inner.partition(".d")[0]
-        else:
-            inner, found = "", "an index is out of bounds"
-        site = node.site
-        named = [i.op.name for i in node.inputs if isinstance(i.op, leaf.Input)]
-        names = f"\n  inputs: {', '.join(named)}" if named else ""
-        layer = f"\n  layer: {site.path}" if site.path else ""
-        op = node.op.name.partition(".d")[0]
-        op = f"{op}: {inner}" if inner not in ("", op) else op
-        raise IndexError(f"{op}: {found}{names}{layer}\n  at {site.file}:{site.line}") from None
+        reference.refuse(self.stages.source.nodes, given, extents)
+        node = self.stages.tags[code - 1]
+        raise IndexError(f"{node.op.name}: an index is out of bounds\n  at {node.site}")
 
     # --- looking inside ---------------------------------------------------------------------
 
@@ -317,7 +377,7 @@ class Program:
     def __repr__(self) -> str:
         """Inputs, outputs and size: `<Program (x: f32[n,3]) -> (y: f32[]), 7 kernels, sse2>`."""
         given = ", ".join(f"{n.op.name}: {n.type}" for n in self.inputs)
-        source = self.stages.source
+        source = self.source
         results = zip(self.names, source.outputs, strict=True)
         shown = ", ".join(f"{name}: {node.type}" for name, node in results)
         counts = [f"{len(source.updates)} updates"] if source.updates else []
@@ -325,18 +385,32 @@ class Program:
         return f"<Program ({given}) -> ({shown}), {', '.join(counts)}>"
 
 
-def physical(node: Node, extents: dict[str, int]) -> tuple[int, ...]:
-    """The shape of a node's buffer: run-time extents first."""
-    shape = node.shape
+def named(extent: int | str) -> bool:
+    """Whether an extent is known only when the program runs."""
+    return isinstance(extent, str)
+
+
+def physical(shape: Shape, extents: dict[str, int]) -> tuple[int, ...]:
+    """The shape of a buffer: run-time extents first."""
     order = sorted(range(len(shape)), key=lambda a: (not isinstance(shape[a], str), a))
     return resolve(tuple(shape[a] for a in order), extents)
 
 
-def logical(array: Array, node: Node, extents: dict[str, int]) -> Array:
-    """A buffer as an array of the node's shape."""
-    shape = resolve(node.shape, extents)
-    if any(isinstance(e, str) for e in node.shape[1:]):
+def logical(array: Array, shape: Shape, extents: dict[str, int]) -> Array:
+    """A buffer as an array of a value's shape."""
+    if any(isinstance(e, str) for e in shape[1:]):
         step = array.itemsize
-        steps = tuple(s * step for s in layout.strides(node.shape))
-        return np.ascontiguousarray(np.lib.stride_tricks.as_strided(array, shape, steps))
-    return array.reshape(shape)
+        steps = tuple(s * step for s in layout.strides(shape))
+        whole = resolve(shape, extents)
+        return np.ascontiguousarray(np.lib.stride_tricks.as_strided(array, whole, steps))
+    return array.reshape(resolve(shape, extents))
+
+
+def forked() -> None:
+    """In a child of fork(): no program is in a call, and none has a team."""
+    for program in list(_programs):
+        program.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=forked)

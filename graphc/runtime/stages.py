@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from graphc.debug import Log
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
 from graphc.llvm.engine import Target
@@ -28,7 +29,13 @@ class Stages:
     extents: tuple[str, ...]
     tags: tuple[Node, ...]
     finish: Callable[[], tuple[tuple[Call, ...], Module]] = field(repr=False)
-    seconds: Mapping[str, float] = field(default_factory=dict)
+    key: str
+    log: Log
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """The time that each stage took."""
+        return self.log.seconds
 
     @cached_property
     def finished(self) -> tuple[tuple[Call, ...], Module]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 
 from graphc.errors import InputError
+from graphc.errors import near as near
 from graphc.graph.graph import Graph
 from graphc.graph.leaf import Leaf
 from graphc.graph.node import Node
@@ -42,14 +42,6 @@ def kernel_text(stages: Stages, number: int, stage: str) -> str:
             f"{near(stage, KERNEL_STAGES)}"
         )
     return KERNEL_STAGES[stage](stages, number)
-
-
-def near(wanted: str, known: Iterable[str]) -> str:
-    """The end of a refusal: the nearest known names, or nothing where none is near."""
-    names = list(known)
-    found = [name for name in names if wanted and name.startswith(wanted)][:3]
-    found = found or difflib.get_close_matches(wanted, names, n=3, cutoff=0.6)
-    return f". Did you mean {' or '.join(map(repr, found))}?" if found else ""
 
 
 def names_of(stages: Stages) -> dict[Node, str]:
@@ -142,6 +134,12 @@ def function_assembly(text: str, name: str) -> str:
     return "\n".join(lines[start:stop])
 
 
+def function_name(stages: Stages, number: int) -> str:
+    """The function of a kernel: that of the first of all that are like it."""
+    like = stages.calls[number].like
+    return stages.kernels[number if like is None else like].name
+
+
 STAGES: dict[str, Callable[[Stages, Extents], str]] = {
     "graph": lambda stages, _: graph_text(stages.source, stages),
     "backward": lambda stages, _: backward_text(stages),
@@ -161,9 +159,9 @@ KERNEL_STAGES: dict[str, Callable[[Stages, int], str]] = {
     ),
     "lowered": lambda stages, number: loops.show(stages.lowered[number]),
     "loops": lambda stages, number: loops.show(stages.kernels[number]),
-    "llvm": lambda stages, number: stages.module.functions[stages.kernels[number].name],
+    "llvm": lambda stages, number: stages.module.functions[function_name(stages, number)],
     "asm": lambda stages, number: function_assembly(
-        assembly(stages.module.text, stages.target), stages.kernels[number].name
+        assembly(stages.module.text, stages.target), function_name(stages, number)
     ),
 }
 """What one kernel can be looked at as."""

@@ -1,7 +1,7 @@
 """Training loops, and what watches, keeps and shows them."""
 
 from graphc.train.callbacks import Callback, Checkpoint, CSVLog, EarlyStopping
-from graphc.train.files import load_arrays, save_arrays
+from graphc.train.files import check_place, load_arrays, save_arrays
 from graphc.train.history import History
 from graphc.train.progress import Progress
 from graphc.train.step import EvalStep, TrainStep, compile_eval_step, compile_train_step
@@ -17,6 +17,7 @@ __all__ = [
     "Progress",
     "TrainStep",
     "Trainer",
+    "check_place",
     "compile_eval_step",
     "compile_train_step",
     "load_arrays",

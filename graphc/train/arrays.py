@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphc.data.sampling import batches
-from graphc.errors import DTypeError, InputError, ShapeError
+from graphc.errors import DTypeError, IndexError, InputError, ShapeError
+from graphc.runtime.binding import rounded
 from graphc.types import DTYPES, TensorType
 
 Array = NDArray[Any]
@@ -28,6 +29,8 @@ class Examples:
 
     inputs: dict[str, Array]
     targets: dict[str, Array]
+    first: int = 0
+    """The row of the first example in the arrays that were given."""
 
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values())))
@@ -46,6 +49,7 @@ class Examples:
         return Examples(
             {name: array[start:stop] for name, array in self.inputs.items()},
             {name: array[start:stop] for name, array in self.targets.items()},
+            self.first + start,
         )
 
     def batches(
@@ -63,20 +67,60 @@ class Examples:
         for parts in islice(rows, skip, None):
             yield dict(zip(named, parts, strict=True))
 
+    def applied(self, program: Callable[..., Any], batch_size: int) -> Iterator[tuple[Any, int]]:
+        """What a program gives for each batch, in order, and the batch's size."""
+        first = next(iter(self.inputs))
+        for number, batch in enumerate(self.batches(batch_size)):
+            try:
+                yield program(**batch), len(batch[first])
+            except IndexError as error:
+                when = f"batch {number + 1}"
+                raise self.located(error, number * batch_size, when) from None
 
-def examples(x: Data, y: Data, dtype: str, labels: bool) -> Examples:
+    def located(
+        self, error: IndexError, start: int, when: str, order: Array | None = None
+    ) -> IndexError:
+        """The error of a batch, with the place in the arrays that were given.
+
+        The batch begins with example `start` of an epoch, which takes them in `order`.
+        """
+        if error.axis != BATCH:
+            return error
+        number = start + error.position[0]
+        row = self.first + int(number if order is None else order[number])
+        place = (row, *error.position[1:])
+        at = f"[{', '.join(map(str, place))}]"
+        names = " and ".join(f"{name}{at}" for name in error.inputs)
+        example = f"  example {row}{names and f': {names}'}, in {when}"
+        first, *rest = str(error).split("\n")
+        found = IndexError("\n".join([first, example, *rest]))
+        found.position, found.inputs, found.axis = place, error.inputs, error.axis
+        return found
+
+
+def check_numbers(**numbers: tuple[int, int]) -> None:
+    """Refuse what is no whole number, or less than the least, given as name=(number, least)."""
+    for name, (number, least) in numbers.items():
+        whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
+        if not whole or number < least:
+            raise InputError(f"{name}={number!r} must be a whole number of at least {least}")
+
+
+def examples(x: Data, y: Data, dtype: str, wanted: str | None) -> Examples:
     """Inputs and targets as Examples.
 
-    An array is named "x", or "y". Floats become `dtype`; integer inputs stay; integer targets
-    become int64 where the loss takes labels, else `dtype`. Raises InputError for no examples,
-    ShapeError where lengths differ, DTypeError for arrays of no numbers.
+    An array is named "x", or "y". Floats become `dtype`, rounded; integers and bools stay, but for
+    targets of a loss that wants numbers (`wanted` is `dtype`), which become it, or labels
+    (`wanted` is "int64"), whose integers do; see nn.loss.target_dtype. Raises InputError for no
+    examples or a float beyond `dtype`, ShapeError where lengths differ, DTypeError for arrays of no
+    numbers.
     """
     inputs = {
         name: _converted(name, array, lambda a: _number_dtype(a, dtype))
         for name, array in _named(x, "x").items()
     }
     targets = {
-        name: _converted(name, array, lambda a: _target_dtype(a, dtype, labels))
+        name: _converted(name, array, lambda a: _target_dtype(a, dtype, wanted))
         for name, array in ({} if y is None else _named(y, "y")).items()
     }
     if both := set(inputs) & set(targets):
@@ -84,7 +128,8 @@ def examples(x: Data, y: Data, dtype: str, labels: bool) -> Examples:
     lengths = {name: len(array) for name, array in {**inputs, **targets}.items()}
     if len(set(lengths.values())) > 1:
         listed = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        raise ShapeError(f"inputs and targets need the same number of examples: {listed}")
+        hint = "; several inputs are given as a dict by name" if isinstance(x, tuple) else ""
+        raise ShapeError(f"inputs and targets need the same number of examples: {listed}{hint}")
     if not inputs or not next(iter(lengths.values())):
         raise InputError(f"there are no examples: {', '.join(lengths) or 'no input'} is empty")
     return Examples(inputs, targets)
@@ -92,8 +137,18 @@ def examples(x: Data, y: Data, dtype: str, labels: bool) -> Examples:
 
 def _named(data: Data, name: str) -> dict[str, Array]:
     if isinstance(data, Mapping):
-        return {str(key): np.asarray(value) for key, value in data.items()}
-    return {name: np.asarray(data)}
+        return {str(key): _array(str(key), value) for key, value in data.items()}
+    return {name: _array(name, data)}
+
+
+def _array(name: str, value: Any) -> Array:
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise InputError(
+            f"{name!r} is no array: {error}. Several inputs are given as a dict by the names of "
+            'forward\'s parameters, {"left": ..., "right": ...}'
+        ) from None
 
 
 def _converted(name: str, array: Array, dtype_of: Callable[[Array], str]) -> Array:
@@ -101,7 +156,13 @@ def _converted(name: str, array: Array, dtype_of: Callable[[Array], str]) -> Arr
         raise ShapeError(f"{name!r} needs a first axis of examples; it is a single number")
     if array.dtype.kind not in "fiub":
         raise DTypeError(f"{name!r} has dtype {array.dtype}; arrays of numbers are needed")
-    return np.ascontiguousarray(array, dtype=dtype_of(array))
+    dtype = dtype_of(array)
+    if array.dtype.kind == "f":
+        found = rounded(array, dtype)
+        if found is None:
+            raise InputError(f"{name!r} has a finite {array.dtype} beyond the range of {dtype}")
+        return np.ascontiguousarray(found)
+    return np.ascontiguousarray(array, dtype=dtype)
 
 
 def _number_dtype(array: Array, dtype: str) -> str:
@@ -110,8 +171,10 @@ def _number_dtype(array: Array, dtype: str) -> str:
     return array.dtype.name if array.dtype.name in DTYPES else "int64"
 
 
-def _target_dtype(array: Array, dtype: str, labels: bool) -> str:
-    return "int64" if labels and array.dtype.kind in "iu" else dtype
+def _target_dtype(array: Array, dtype: str, wanted: str | None) -> str:
+    if wanted == "int64" and array.dtype.kind in "iu":
+        return "int64"
+    return dtype if wanted == dtype else _number_dtype(array, dtype)
 
 
 def _types(arrays: dict[str, Array]) -> dict[str, TensorType]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphc.errors import InputError
+from graphc.train.files import writing
 from graphc.train.history import EPOCH, History, write_line
 
 Mode = Literal["min", "max"]
@@ -156,7 +157,8 @@ class Checkpoint(Callback):
         if self.save_best_only and not self._is_best(trainer):
             return
         path = self._fill(trainer)
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with writing(path):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
         trainer.save(path)
         self.last_path = path
 
@@ -190,7 +192,8 @@ class CSVLog(Callback):
     A run that starts at its first epoch starts the file anew. A resumed one (trainer.epoch > 0)
     keeps the lines up to the epoch it resumes from, drops later ones, which it is about to repeat,
     and appends. A value that appears only later adds its column to the whole file. Missing folders
-    are made. Raises InputError where the file to resume is no log of epochs.
+    are made. Raises InputError where the file to resume is no log of epochs, WriteError where the
+    system refuses to write.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -203,7 +206,8 @@ class CSVLog(Callback):
             found = History.from_csv(self.path)
             kept = sum(epoch <= trainer.epoch for epoch in found.epochs)
             self._written = History(found.epochs[:kept], found.rows[:kept])
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with writing(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
         self._written.to_csv(self.path)
 
     def on_epoch_end(self, trainer: TrainerLike) -> None:
@@ -212,7 +216,7 @@ class CSVLog(Callback):
         if self._written.names != names:
             self._written.to_csv(self.path)
             return
-        with self.path.open("a", newline="", encoding="utf-8") as file:
+        with writing(self.path), self.path.open("a", newline="", encoding="utf-8") as file:
             values = self._written.last
             write_line(file, (trainer.epoch, *(values.get(name, "") for name in names)))
 

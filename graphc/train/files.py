@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,32 @@ class ArraysFormatError(GraphcError, ValueError):
     """The file is truncated, or no safetensors file."""
 
 
+class WriteError(GraphcError, OSError):
+    """The system refuses to write a file: no space, no permission, a name that cannot be."""
+
+
+@contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """What is inside writes the file: a refusal of the system is a WriteError with its path."""
+    try:
+        yield
+    except GraphcError:
+        raise
+    except OSError as error:
+        raise WriteError(f"cannot save {os.fspath(path)}: {error.strerror or error}") from error
+
+
+def check_place(path: str | os.PathLike[str]) -> None:
+    """Refuse a path that save_arrays could not write to, before there is anything to save.
+
+    Raises as save_arrays does. Nothing is left behind.
+    """
+    with writing(path):
+        trial = _temporary(_target(path))
+        trial.open("xb").close()
+        trial.unlink()
+
+
 def save_arrays(
     path: str | os.PathLike[str],
     arrays: Mapping[str, NDArray[Any]],
@@ -62,31 +88,43 @@ def save_arrays(
 
     Raises DTypeError for another dtype, InputError for a name or metadata that is not a string (or
     the reserved name __metadata__), MissingArraysError where the folder does not exist, and
-    OSError where the disk refuses.
+    WriteError, an OSError, where the system refuses.
     """
     named = {name: _storable(name, array) for name, array in arrays.items()}
     strings = dict(metadata or {})
     for key, value in strings.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise InputError(f"metadata must map strings to strings, got {key!r}: {value!r}")
-    target = Path(os.path.realpath(path))  # through a link, so that the link itself survives
+    # Not save_file, whose files only their owner may read; and {} for no arrays would be misread.
+    content = save(named, metadata=strings or None)
+    with writing(path):
+        target = _target(path)
+        temporary = _temporary(target)
+        try:
+            with temporary.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+        finally:
+            with suppress(OSError):
+                temporary.unlink()
+        _flush_folder(target.parent)
+
+
+def _target(path: str | os.PathLike[str]) -> Path:
+    """Where a path leads, through links, so that the links themselves survive."""
+    target = Path(os.path.realpath(path))
     if not target.parent.is_dir():
         raise MissingArraysError(f"cannot save {path}: there is no folder {target.parent}")
     if target.is_dir():
         raise InputError(f"cannot save {path}: it is a folder")
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    # Not save_file, whose files only their owner may read; and {} for no arrays would be misread.
-    content = save(named, metadata=strings or None)
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
-    _flush_folder(target.parent)
+    return target
+
+
+def _temporary(target: Path) -> Path:
+    """A new name beside the target."""
+    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
 
 
 def load_arrays(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, str]]:

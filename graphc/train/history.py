@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from graphc.errors import InputError
+from graphc.train.files import writing
 
 EPOCH = "epoch"
 
@@ -67,8 +68,11 @@ class History:
         return "\n".join("  ".join(line) for line in lines)
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write a header and one line an epoch; floats are written so that they read back equal."""
-        with Path(path).open("w", newline="", encoding="utf-8") as file:
+        """Write a header and one line an epoch; floats are written so that they read back equal.
+
+        Raises WriteError where the system refuses.
+        """
+        with writing(path), Path(path).open("w", newline="", encoding="utf-8") as file:
             names = self.names
             write_line(file, (EPOCH, *names))
             for epoch, row in zip(self.epochs, self.rows, strict=True):

@@ -11,11 +11,13 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
+from rich.table import Column
 
 from graphc.errors import InputError
 
 INTERVAL = 0.1  # seconds between two drawings
 MAX_STRIDE = 64  # steps between two looks at the clock, at most
+BAR = 20  # columns of the bar itself
 NEVER = sys.maxsize
 
 Values = Callable[[], Mapping[str, float]]
@@ -117,12 +119,14 @@ class Progress:
         left = (self._epochs - self._epoch + 1) * self._steps - number
         remaining = (now - self._began) / done * left
         rate = self._rate(number, now - self._epoch_began)
+        epoch, left_over = f"epoch {self._epoch}/{self._epochs}", f"{_clock(remaining)} left"
+        taken = len(epoch) + BAR + 2 * len(str(self._steps)) + 1 + 3  # and a blank between each
         self._bar.update(
             self._task,
             completed=number,
             visible=True,
-            epoch=f"epoch {self._epoch}/{self._epochs}",
-            note=f"{_text(values)}  {rate}  {_clock(remaining)} left",
+            epoch=epoch,
+            note=_fitting(values, rate, left_over, self._console.width - taken),
         )
         self._bar.refresh()
 
@@ -133,14 +137,22 @@ class Progress:
 def _bar(console: Console) -> Bar:
     """A bar that draws when told to: rich's own thread would take the interpreter's lock."""
     return Bar(
-        TextColumn("{task.fields[epoch]}", markup=False),
-        BarColumn(bar_width=20),
+        TextColumn("{task.fields[epoch]}", markup=False, table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=BAR),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}", markup=False),
+        TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True)),
         console=console,
         auto_refresh=False,
         transient=True,
     )
+
+
+def _fitting(values: Mapping[str, float], rate: str, left: str, width: int) -> str:
+    """Values, rate and time left as far as they fit: the rate goes first, then the last value."""
+    named = [f"{name} {value:.4g}" for name, value in values.items()]
+    choices = [[*named, rate, left], *([*named[:n], left] for n in range(len(named), 0, -1))]
+    texts = map("  ".join, [*choices, named[:1], []])
+    return next(text for text in texts if len(text) <= width or not text)
 
 
 def _text(values: Mapping[str, float]) -> str:

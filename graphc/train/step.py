@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from graphc.autodiff import grad
 from graphc.compiler import compile
-from graphc.errors import DTypeError, InputError, ShapeError
+from graphc.errors import DTypeError, IndexError, InputError, ShapeError
 from graphc.graph.graph import postorder
 from graphc.graph.node import Node
 from graphc.metrics.metric import Metric, Metrics, metrics_of
-from graphc.nn.loss import LossFunction, integer_target, loss_of
+from graphc.nn.loss import LossFunction, loss_of, target_dtype
 from graphc.nn.module import Module
 from graphc.nn.parameter import Parameter
 from graphc.nn.trace import declare, float_dtype, tensor_type, traced
 from graphc.ops.random import advance
 from graphc.optim.optimizer import Optimizer
 from graphc.runtime.program import Program
+from graphc.runtime.steps import Rows, can_run, run
+from graphc.runtime.threads import resolve
+from graphc.train.arrays import check_numbers
 
 Specs = Mapping[str, Any]
 
@@ -43,6 +49,83 @@ class TrainStep:
             self.optimizer.set_rates(self.optimizer.step, self.steps_per_epoch)
         result: dict[str, Any] = self.program.by_name(batch)
         return result
+
+    def run(
+        self,
+        data: Mapping[str, Any],
+        order: Any = None,
+        *,
+        batch_size: int | None = None,
+        start: int = 0,
+        steps: int | None = None,
+    ) -> dict[str, Any]:
+        """Many steps in one native call, over arrays (n, ...) that stay where they are.
+
+        Step k takes the rows order[k] of every array, for an int64 order (steps, batch_size); or,
+        without one, the batch_size rows from start + k * batch_size on, `steps` times, as often as
+        they fit where that is not given. Returns {"loss": (steps,), metrics...}: the bits are those
+        of as many calls of the step. Raises InputError where the data has not the rows, or the
+        arrays are none that a step takes; IndexError for a label out of bounds, once the steps
+        before it are made.
+        """
+        arrays = {name: np.asarray(array) for name, array in data.items()}
+        rows, count = _rows(arrays, order, batch_size, start, steps)
+        found, done = self.advance(arrays, rows, count)
+        if done < count:
+            taken = slice(rows.start + done * rows.batch, rows.start + (done + 1) * rows.batch)
+            chosen = taken if rows.order is None else rows.order[done]
+            self(**{name: array[chosen] for name, array in arrays.items()})
+        return found
+
+    def advance(
+        self, data: Mapping[str, Any], rows: Rows, count: int
+    ) -> tuple[dict[str, Any], int]:
+        """Up to `count` steps: their values, and how many were made before a label was refused."""
+        if not can_run(self.program):
+            return self._one_by_one(data, rows, count)
+        writes = {}
+        if self.optimizer.scheduled:
+            first = self.optimizer.step
+            writes = self.optimizer.rates(range(first, first + count), self.steps_per_epoch)
+        return run(self.program, data, rows, count, writes)
+
+    def _one_by_one(
+        self, data: Mapping[str, Any], rows: Rows, count: int
+    ) -> tuple[dict[str, Any], int]:
+        """The same by a call a step, where there is no native code."""
+        values: dict[str, list[Any]] = {name: [] for name in self.program.names}
+        done = 0
+        for done in range(count):
+            first = rows.start + done * rows.batch
+            taken = slice(first, first + rows.batch) if rows.order is None else rows.order[done]
+            try:
+                found = self(**{n: array[taken] for n, array in data.items()})
+            except IndexError:
+                break
+            for name, value in found.items():
+                values[name].append(value)
+        else:
+            done = count
+        return {name: np.array(found) for name, found in values.items()}, done
+
+
+def _rows(
+    data: Mapping[str, Any], order: Any, batch_size: int | None, start: int, steps: int | None
+) -> tuple[Rows, int]:
+    """What `run` was asked for, as rows and a number of steps. Raises InputError."""
+    if (order is None) == (batch_size is None):
+        raise InputError("give the order of the rows, (steps, batch_size), or a batch_size")
+    if order is None:
+        assert batch_size is not None
+        check_numbers(batch_size=(batch_size, 1), start=(start, 0), steps=(steps or 0, 0))
+        fit = (min(map(len, data.values()), default=0) - start) // batch_size
+        return Rows(batch_size, None, start), max(fit, 0) if steps is None else steps
+    chosen = np.ascontiguousarray(order)
+    if chosen.ndim != 2 or chosen.dtype.kind not in "iu":
+        raise InputError(f"the order must be of integers, (steps, batch_size), not {chosen.shape}")
+    if steps is not None or start:
+        raise InputError("an order tells the steps itself: give no start and no steps with it")
+    return Rows(chosen.shape[1], chosen.astype(np.int64, copy=False)), len(chosen)
 
 
 @dataclass
@@ -85,17 +168,20 @@ def compile_train_step(
 
     inputs and targets map names to a shape, (shape, dtype) or a TensorType; a leading extent may
     be a name such as "batch". Inputs are of `dtype`, by default that of the model; targets are
-    int64 where the loss takes labels, and else as inputs. loss is a name ("cross_entropy", "mse",
-    "bce_with_logits", ...) or a function from (prediction, *targets) to a scalar node; metrics are
-    names, functions of the same arguments, or a dict of functions by name.
+    int64 where a loss of graphc's takes labels, and else as inputs: for a loss of your own, declare
+    labels as (("batch",), "int64"). loss is a name ("cross_entropy", "mse", "bce_with_logits", ...)
+    or a function from (prediction, *targets) to a scalar node; metrics are names, functions of the
+    same arguments, or a dict of functions by name. Inputs are handed over by name; several targets
+    too where the function's parameters have their names, and in order where they have none of them.
 
     Parameters that are not trainable, or that the loss does not depend on, stay as they are.
-    threads is the largest number to use; this version uses one.
+    threads is the largest number to use, all that this process may use for None; no bit depends on
+    it, and short steps stay on one.
 
     Raises InputError for an unknown loss or metric, or an optimiser of another model; ShapeError
     or DTypeError where shapes do not fit or the loss is no float scalar.
     """
-    check_threads(threads)
+    resolve(threads)
     step = trace_step(model, loss, inputs, targets, metrics, dtype, training=True)
     below = set(postorder([step.scalars["loss"]]))
     trained = [p for p in model.parameters() if p.trainable and p.ready and p.node in below]
@@ -105,7 +191,7 @@ def compile_train_step(
     gradients = gradients_of(step.scalars["loss"], trained)
     updates = {**optimizer.updates(gradients), **step.updates}
     updates |= advance([*step.scalars.values(), *updates.values()])
-    program = compile(step.scalars, updates)
+    program = compile(step.scalars, updates, threads=threads)
     return TrainStep(program, optimizer, step.metrics, steps_per_epoch)
 
 
@@ -120,9 +206,9 @@ def compile_eval_step(
     dtype: str | None = None,
 ) -> EvalStep:
     """Compile loss and metrics in evaluation mode; arguments and errors as compile_train_step's."""
-    check_threads(threads)
+    resolve(threads)
     step = trace_step(model, loss, inputs, targets, metrics, dtype, training=False)
-    return EvalStep(compile(step.scalars), step.metrics)
+    return EvalStep(compile(step.scalars, threads=threads), step.metrics)
 
 
 def gradients_of(loss: Node, parameters: list[Parameter]) -> dict[Parameter, Node]:
@@ -148,16 +234,35 @@ def trace_step(
     function, kind = loss_of(loss), dtype or float_dtype(model)
     nodes = declare({name: tensor_type(spec, kind) for name, spec in inputs.items()})
     prediction, trace = traced(model, nodes, training=training)
-    wanted = declare(targets, "int64" if integer_target(function) else kind)
-    value = function(prediction, *wanted.values())
+    wanted = declare(targets, target_dtype(function, kind) or kind)
+    value = answered("loss", function, prediction, wanted)
     check_loss(value)
     chosen = metrics_of(metrics)
     scalars = {"loss": value}
     for name, metric in chosen.items():
-        scalars[name] = metric.function(prediction, *wanted.values())
+        scalars[name] = answered(f"metric {name!r}", metric.function, prediction, wanted)
         if scalars[name].shape != ():
             raise ShapeError(f"metric {name!r} gives {scalars[name].type}, not a scalar")
     return Traced(scalars, trace.updates, chosen)
+
+
+def answered(what: str, function: Any, prediction: Any, targets: Mapping[str, Node]) -> Any:
+    """A loss or metric of the prediction and the targets. Raises InputError where they differ."""
+    try:
+        taken = inspect.signature(getattr(function, "forward", function))
+    except (TypeError, ValueError):  # a callable without a signature
+        return function(prediction, *targets.values())
+    known = [name for name, p in taken.parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD][1:]
+    by_name = len(targets) > 1 and any(name in known for name in targets)
+    given = dict(targets) if by_name else {}
+    rest = () if by_name else tuple(targets.values())
+    try:
+        taken.bind(prediction, *rest, **given)
+    except TypeError as error:
+        raise InputError(
+            f"the {what} takes {taken}, and the targets are {', '.join(targets) or 'none'}: {error}"
+        ) from None
+    return function(prediction, *rest, **given)
 
 
 def check_loss(value: Any) -> None:
@@ -168,9 +273,3 @@ def check_loss(value: Any) -> None:
         raise ShapeError(f"the loss must be a scalar, it is {value.type}; use its mean or sum")
     if not value.dtype.startswith("float"):
         raise DTypeError(f"the loss must be a float, it is {value.type}")
-
-
-def check_threads(threads: int | None) -> None:
-    """Refuse a number of threads below 1."""
-    if threads is not None and threads < 1:
-        raise InputError(f"threads must be at least 1, or None for all, got {threads}")

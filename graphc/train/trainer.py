@@ -14,28 +14,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphc.compiler import compile
-from graphc.errors import InputError, NumericsError
+from graphc.data.sampling import shuffled
+from graphc.errors import IndexError, InputError, NumericsError
 from graphc.metrics.metric import Average, Metrics, metrics_of
-from graphc.nn.loss import LossFunction, integer_target, loss_of
+from graphc.nn.loss import LossFunction, loss_of, target_dtype
 from graphc.nn.module import Module
 from graphc.nn.trace import float_dtype
 from graphc.ops import random
 from graphc.optim.optimizer import Optimizer
 from graphc.optim.schedules import ReduceLROnPlateau, plateau_of
-from graphc.train.arrays import Data, Examples, examples
+from graphc.runtime.steps import Rows
+from graphc.train.arrays import Data, Examples, check_numbers, examples
 from graphc.train.callbacks import Callback
 from graphc.train.files import load_arrays, save_arrays
 from graphc.train.history import History
+from graphc.train.interrupt import Interrupts
 from graphc.train.progress import Progress
 from graphc.train.step import EvalStep, TrainStep, compile_eval_step, compile_train_step
 
 Array = NDArray[Any]
 
 FORMAT = "graphc.trainer"
+SPAN = 0.05
+"""Seconds of training in one native call: progress is shown, and Ctrl-C waits, for so long."""
 
 
 class Trainer:
-    """Trains a model on arrays: one native call a step.
+    """Trains a model on arrays: many steps in each native call.
 
     loss, metrics and threads are as in compile_train_step. seed decides the order of examples,
     with the number of the epoch, and what dropout drops, with that of the step: the same seed,
@@ -102,13 +107,13 @@ class Trainer:
         With steps, training ends after that many steps of this call at the latest; an epoch cut
         short, so or by KeyboardInterrupt, goes on at the next call with the same number of
         examples, batch_size and shuffle (and starts anew with others), also after save and load.
+        Ctrl-C takes effect between two steps, so that each counts with its values.
 
         Raises ShapeError, DTypeError or InputError where the data does not fit the model.
         """
         data = self._examples(x, y)
         data, held_out = self._held_out(data, validation_data, validation_split)
-        if batch_size < 1 or epochs < 0 or (steps is not None and steps < 0):
-            raise InputError(f"cannot train: {batch_size=}, {epochs=}, {steps=}")
+        check_numbers(batch_size=(batch_size, 1), epochs=(epochs, 0), steps=(steps or 0, 0))
         last = self._last_epoch(epochs, initial_epoch)
         step = self._train_step(data)
         step.steps_per_epoch = data.steps(batch_size)
@@ -116,7 +121,7 @@ class Trainer:
         budget = math.inf if steps is None else self.optimizer.step + steps
         self.stop = False
         progress = Progress(last, step.steps_per_epoch, verbose, examples_per_epoch=len(data))
-        with self._randomness(), progress:
+        with Interrupts() as interrupts, self._randomness(), progress:
             for callback in callbacks:
                 callback.on_train_begin(self)
             while self.epoch < last and not self.stop and self.optimizer.step < budget:
@@ -124,9 +129,11 @@ class Trainer:
                     callback.on_epoch_begin(self)
                 began = monotonic()
                 progress.epoch(self.epoch + 1)
-                if not self._run_epoch(step, data, batch_size, shuffle, budget, progress):
+                if not self._run_epoch(
+                    step, data, batch_size, shuffle, budget, progress, interrupts
+                ):
                     break
-                self._end_epoch(held_out, batch_size)
+                self._end_epoch(held_out, batch_size, interrupts)
                 progress.end_epoch(self.history.last, monotonic() - began)
                 for callback in callbacks:
                     callback.on_epoch_end(self)
@@ -142,34 +149,73 @@ class Trainer:
         shuffle: bool,
         budget: float,
         progress: Progress,
+        interrupts: Interrupts,
     ) -> bool:
-        """The rest of an epoch; whether it was finished within the budget of steps."""
+        """The rest of an epoch; whether it was finished within the budget of steps.
+
+        Whole batches are trained on many at a time, in one native call, as many as take about
+        SPAN seconds; with terminate_on_nan one by one.
+        """
         if self._average is None:
             self._average = Average(step.metrics)
-        average, first = self._average, next(iter(data.inputs))
-        rows = data.batches(
-            batch_size, shuffle=shuffle, seed=self.seed, epoch=self.epoch, skip=self.position
-        )
-        for batch in rows:
+        average, named = self._average, {**data.inputs, **data.targets}
+        order = shuffled(len(data), seed=self.seed, epoch=self.epoch) if shuffle else None
+        count = 1
+        while self.position < step.steps_per_epoch:
             if self.optimizer.step >= budget:
                 return False
-            values = step(**batch)
-            average.add(values, len(batch[first]))
-            if self.terminate_on_nan and not math.isfinite(values["loss"]):
+            first = self.position * batch_size
+            whole = min((len(data) - first) // batch_size, budget - self.optimizer.step)
+            size, steps = (batch_size, int(min(count, whole))) if whole else (len(data) - first, 1)
+            rows = Rows(size, None, first)
+            if order is not None:
+                taken = order[first : first + size * steps].reshape(steps, size)
+                rows = Rows(size, np.ascontiguousarray(taken, np.int64))
+            began = monotonic()
+            with interrupts.held:  # a step counts with its values, or not at all
+                values, done = step.advance(named, rows, steps)
+                average.add_all(values, size)
+            if done < steps:
+                self._refused(step, data, batch_size, order)
+            if self.terminate_on_nan and not math.isfinite(values["loss"][-1]):
                 raise NumericsError(
-                    f"the loss is {float(values['loss'])} in step {self.position} of epoch "
+                    f"the loss is {float(values['loss'][-1])} in step {self.position} of epoch "
                     f"{self.epoch + 1}; a smaller learning rate or clip_norm may help"
                 )
             progress.step(self.position, average.values)
+            spent = monotonic() - began
+            if not self.terminate_on_nan:
+                count = max(1, min(2 * count, int(SPAN * steps / max(spent, 1e-9))))
         return True
 
-    def _end_epoch(self, held_out: Examples | None, batch_size: int) -> None:
-        """Report the epoch, and let schedules see what it reported."""
+    def _refused(
+        self, step: TrainStep, data: Examples, batch_size: int, order: Array | None
+    ) -> None:
+        """Make the next step by itself, to raise what is wrong with its labels."""
+        first = self.position * batch_size
+        taken: Any = slice(first, first + batch_size)
+        if order is not None:
+            taken = order[taken]
+        try:
+            step(**{n: array[taken] for n, array in {**data.inputs, **data.targets}.items()})
+        except IndexError as error:
+            when = f"step {self.position + 1} of epoch {self.epoch + 1}"
+            raise data.located(error, first, when, order) from None
+
+    def _end_epoch(
+        self, held_out: Examples | None, batch_size: int, interrupts: Interrupts
+    ) -> None:
+        """Validate, and report the epoch."""
         assert self._average is not None
         values = self._average.values()
         if held_out is not None:
             found = self._evaluate(held_out, batch_size)
             values |= {f"val_{name}": value for name, value in found.items()}
+        with interrupts.held:
+            self._report(values)
+
+    def _report(self, values: dict[str, float]) -> None:
+        """Count the epoch, and let schedules see what it reported."""
         self.epoch += 1
         self._epoch_start = self.optimizer.step
         self._average = None
@@ -227,6 +273,7 @@ class Trainer:
         return self._evaluate(self._examples(x, y), batch_size)
 
     def _evaluate(self, data: Examples, batch_size: int) -> dict[str, float]:
+        check_numbers(batch_size=(batch_size, 1))
         inputs, targets = data.specs
         step: EvalStep = self._once(
             ("evaluate", inputs, targets),
@@ -234,9 +281,9 @@ class Trainer:
                 self.model, self.loss, inputs, targets, metrics=self.metrics, threads=self.threads
             ),
         )
-        average, first = Average(step.metrics), next(iter(data.inputs))
-        for batch in data.batches(batch_size):
-            average.add(step(**batch), len(batch[first]))
+        average = Average(step.metrics)
+        for values, size in data.applied(step, batch_size):
+            average.add(values, size)
         return average.values()
 
     def predict(self, x: Data, *, batch_size: int = 32) -> Any:
@@ -244,16 +291,19 @@ class Trainer:
 
         An array [n, ...]; a tuple or dict of them where the model returns several.
         """
+        check_numbers(batch_size=(batch_size, 1))
         data = self._examples(x, None)
         inputs, _ = data.specs
 
         def build() -> tuple[Any, str]:
             found = self.model.trace(inputs)
             kind = "dict" if isinstance(found, Mapping) else "tuple"
-            return compile(found), kind if isinstance(found, Mapping | list | tuple) else "array"
+            return compile(found, threads=self.threads), kind if isinstance(
+                found, Mapping | list | tuple
+            ) else "array"
 
         program, kind = self._once(("predict", inputs), build)
-        results = [program(**batch) for batch in data.batches(batch_size)]
+        results = [result for result, _ in data.applied(program, batch_size)]
         if kind == "dict":
             return {name: np.concatenate([r[name] for r in results]) for name in results[0]}
         joined = tuple(np.concatenate(parts) for parts in zip(*results, strict=True))
@@ -328,7 +378,8 @@ class Trainer:
     # --- compiling --------------------------------------------------------------------------
 
     def _examples(self, x: Data, y: Data) -> Examples:
-        return examples(x, y, float_dtype(self.model), integer_target(self.loss))
+        dtype = float_dtype(self.model)
+        return examples(x, y, dtype, target_dtype(self.loss, dtype))
 
     def _held_out(
         self, data: Examples, given: tuple[Data, Data] | None, split: float

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import combinations
+from typing import Any
 
-from tests.benchmarks.process import Process
+from tests.benchmarks.clock import Clock
+from tests.benchmarks.peers import RESIDENT
+from tests.benchmarks.process import PeerFailedError, PeerRefusedError, Place, Process
 from tests.benchmarks.workloads import Workload
 
 CHECKED_STEPS = 20
@@ -22,29 +25,38 @@ class DisagreementError(Exception):
 
 @dataclass(frozen=True)
 class Rounds:
-    """How long to measure: so many rounds, each of about so many seconds a peer."""
+    """How to measure: so many rounds, each of about so many seconds a peer, by this clock."""
 
     count: int = 15
     seconds: float = 0.3
+    clock: Clock = "wall"
 
 
 @dataclass
 class Entry:
-    """What was measured of one peer in one variant; times in seconds."""
+    """What was measured of one peer in one variant; times in seconds, memory in bytes."""
 
     peer: str
     variant: str
-    description: dict[str, object]
+    description: dict[str, Any]
+    grain: int = 1
     steps: int = 0
     times: list[float] = field(default_factory=list)
     checks: list[float] = field(default_factory=list)
     compile_s: float | None = None
     cached_s: float | None = None
+    compile_bytes: int | None = None
+    memory_bytes: int = 0
 
     @property
     def label(self) -> str:
         """The peer, with its variant where it has several."""
         return self.peer if self.variant == "default" else f"{self.peer} {self.variant}"
+
+    @property
+    def resident(self) -> bool:
+        """Whether it takes many steps in one call."""
+        return self.variant in RESIDENT
 
     @property
     def step(self) -> float:
@@ -60,49 +72,81 @@ class Entry:
         return (high - low) / self.step
 
 
+@dataclass
+class Measured:
+    """What one run of a workload gave.
+
+    gflops and gbytes are the limits of the cores, a value a round; `left_out` has the reasons of
+    the peers that did not run, and `failed` whether one of them should have.
+    """
+
+    entries: list[Entry]
+    difference: float
+    gflops: list[float]
+    gbytes: list[float]
+    left_out: list[str]
+    failed: bool
+
+
 def run(
-    workload: Workload, peers: Sequence[str], cores: Sequence[int], rounds: Rounds
-) -> list[Entry]:
+    workload: Workload, scouts: Mapping[str, Process], place: Place, rounds: Rounds
+) -> Measured:
     """Measure a workload in every variant of every peer that can run it.
 
-    Raises DisagreementError before anything is timed if the peers' first losses differ by more
-    than the workload's tolerance; PeerMissingError or PeerFailedError where one cannot be had.
+    The scouts, one a peer, are asked what their peer can do.
+
+    Raises DisagreementError before anything is timed if the peers' check values differ by more
+    than the workload's tolerance. A peer that fails is left out, with its reason.
     """
     with ExitStack() as stack:
-        pairs = [started for peer in peers for started in _start(workload, peer, cores, stack)]
+        pairs: list[tuple[Entry, Process]] = []
+        left_out: list[str] = []
+        failed = False
+        for peer, scout in scouts.items():
+            try:
+                for entry in _variants(workload, peer, scout):
+                    pairs.append((entry, _prepared(workload, entry, place, stack)))
+            except (PeerRefusedError, PeerFailedError) as error:
+                left_out.append(str(error))
+                failed = failed or isinstance(error, PeerFailedError)
+        difference = agree(workload, [entry for entry, _ in pairs])
         for entry, process in pairs:
-            entry.checks = process.ask("check", steps=CHECKED_STEPS)
-        agree(workload, [entry for entry, _ in pairs])
-        for entry, process in pairs:
-            entry.steps = _steps_per_round(process, rounds.seconds)
+            entry.steps = _steps_per_round(process, entry.grain, rounds)
+        gauge = stack.enter_context(Process("gauge", place))
         for turn in range(rounds.count):
+            gauge.ask("measure", clock=rounds.clock)
             first = turn % max(1, len(pairs))
             for entry, process in pairs[first:] + pairs[:first]:
-                entry.times.append(process.ask("measure", steps=entry.steps) / entry.steps)
-        return [entry for entry, _ in pairs]
+                taken = process.ask("measure", steps=entry.steps, clock=rounds.clock)
+                entry.times.append(taken / entry.steps)
+        for entry, process in pairs:
+            entry.memory_bytes = process.ask("memory")
+        entries = [entry for entry, _ in pairs]
+        limits = gauge.ask("found")
+        return Measured(entries, difference, left_out=left_out, failed=failed, **limits)
 
 
-def _start(
-    workload: Workload, peer: str, cores: Sequence[int], stack: ExitStack
-) -> list[tuple[Entry, Process]]:
-    """Prepared processes, one a variant. Compilation is timed in processes of its own."""
-    with Process(peer, cores) as scout:
-        description = scout.ask("describe")
-        variants = scout.ask("variants", workload=workload.name)
-    pairs = []
-    for variant in variants:
-        entry = Entry(peer, variant, description)
-        cache = stack.enter_context(tempfile.TemporaryDirectory(prefix="graphc-benchmark-"))
-        asked = {"workload": workload.name, "variant": variant}
-        if description.get("compiles"):
-            with Process(peer, cores, cache) as first:
-                entry.compile_s = first.ask("first_step", **asked)
-            with Process(peer, cores, cache) as second:
-                entry.cached_s = second.ask("first_step", **asked)
-        process = stack.enter_context(Process(peer, cores, cache))
-        process.ask("prepare", **asked)
-        pairs.append((entry, process))
-    return pairs
+def _variants(workload: Workload, peer: str, scout: Process) -> list[Entry]:
+    """An entry for each setting in which a peer runs a workload."""
+    description = scout.ask("describe")
+    variants = scout.ask("variants", workload=workload.name)
+    return [Entry(peer, variant, description) for variant in variants]
+
+
+def _prepared(workload: Workload, entry: Entry, place: Place, stack: ExitStack) -> Process:
+    """A process that is ready to be timed. Compilation is timed in processes of its own."""
+    cache = stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-"))
+    asked = {"workload": workload.name, "variant": entry.variant}
+    if entry.description.get("compiles"):
+        with Process(entry.peer, place, cache) as first:
+            entry.compile_s = first.ask("first_step", **asked)
+            entry.compile_bytes = first.ask("memory")
+        with Process(entry.peer, place, cache) as second:
+            entry.cached_s = second.ask("first_step", **asked)
+    process = stack.enter_context(Process(entry.peer, place, cache))
+    entry.grain = process.ask("prepare", **asked)
+    entry.checks = process.ask("check", steps=CHECKED_STEPS)
+    return process
 
 
 def agree(workload: Workload, entries: Sequence[Entry]) -> float:
@@ -112,21 +156,28 @@ def agree(workload: Workload, entries: Sequence[Entry]) -> float:
         if not all(map(math.isfinite, entry.checks)):
             raise DisagreementError(f"{workload.name}: {entry.label} gives {entry.checks}")
     for one, other in combinations(entries, 2):
-        for step, (a, b) in enumerate(zip(one.checks, other.checks, strict=True)):
-            difference = abs(a - b) / max(abs(a), abs(b), 1e-30)
+        largest = max(map(abs, one.checks + other.checks), default=0.0)
+        for place, (a, b) in enumerate(zip(one.checks, other.checks, strict=True)):
+            size = largest if workload.compared == "largest" else max(abs(a), abs(b))
+            difference = abs(a - b) / max(size, 1e-30)
             worst = max(worst, difference)
             if difference > workload.tolerance:
                 raise DisagreementError(
-                    f"{workload.name}: at step {step} {one.label} has {a!r} and {other.label} "
-                    f"{b!r}, a relative difference of {difference:.1e}; the workload allows "
-                    f"{workload.tolerance:.0e}. Nothing was timed"
+                    f"{workload.name}: check value {place} is {a!r} in {one.label} and {b!r} in "
+                    f"{other.label}, a relative difference of {difference:.1e}; the workload "
+                    f"allows {workload.tolerance:.0e}. Nothing was timed"
                 )
     return worst
 
 
-def _steps_per_round(process: Process, seconds: float) -> int:
-    """Steps that take about so long, found by doubling; it warms the peer up as well."""
-    steps = 1
-    while (taken := process.ask("measure", steps=steps)) < seconds / 4:
-        steps *= 2
-    return int(max(1, round(steps * seconds / taken)))
+def _steps_per_round(process: Process, grain: int, rounds: Rounds) -> int:
+    """Steps that take about as long as a round, by doubling; it warms the peer up as well."""
+
+    def taken(calls: int) -> float:
+        return float(process.ask("measure", steps=calls * grain, clock=rounds.clock))
+
+    taken(1)
+    calls = 1
+    while (seconds := taken(calls)) < rounds.seconds / 4:
+        calls *= 2
+    return grain * max(1, round(calls * rounds.seconds / seconds))

@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+from tests.benchmarks.environment import environment
 
 
 class PeerMissingError(Exception):
     """The peer's library, or a part of it, cannot be imported here."""
 
 
+class PeerRefusedError(Exception):
+    """The peer's library cannot run the workload, and says why."""
+
+
 class PeerFailedError(Exception):
     """The peer raised an exception or its process ended."""
 
 
-class Process:
-    """A worker process for one peer, pinned to `cores`, with `cache` for graphc's object code."""
+@dataclass(frozen=True)
+class Place:
+    """Where workers run: a thread on each of these cores, at most this instruction set."""
 
-    def __init__(self, peer: str, cores: Sequence[int], cache: str | None = None) -> None:
-        environment = os.environ | {name: str(len(cores)) for name in THREAD_VARIABLES}
-        if cache:
-            environment["GRAPHC_CACHE_DIR"] = cache
+    cores: Sequence[int]
+    isa: str = "host"
+
+
+class Process:
+    """A worker process for one peer, with `cache` as the folder for compiled code."""
+
+    def __init__(self, peer: str, place: Place, cache: str | None = None) -> None:
+        cores = place.cores
         command = ["-m", "tests.benchmarks.worker", peer, ",".join(map(str, cores))]
         self.peer = peer
         self.child = subprocess.Popen(
@@ -36,7 +46,7 @@ class Process:
             stdout=subprocess.PIPE,
             text=True,
             bufsize=1,
-            env=environment,
+            env=environment(len(cores), place.isa, cache),
         )
         try:
             self._answer()
@@ -58,6 +68,8 @@ class Process:
         found = json.loads(line)
         if "missing" in found:
             raise PeerMissingError(f"{self.peer}: {found['missing']}")
+        if "refused" in found:
+            raise PeerRefusedError(f"{self.peer}: {found['refused']}")
         if "error" in found:
             raise PeerFailedError(f"{self.peer}:\n{found['error']}")
         return found["value"]

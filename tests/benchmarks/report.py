@@ -2,34 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from tests.benchmarks.driver import Entry, Rounds
+from tests.benchmarks.driver import Entry, Measured, Rounds
 from tests.benchmarks.workloads import Workload
 
-HEAD = ("peer", "time a step", "spread", "speed", "GFLOP/s", "of peak", "compile", "from cache")
+OURS = "graphc"
+HEAD = (
+    *("peer", "time a step", "spread", "speed", "GFLOP/s", "of peak", "of memory"),
+    *("compile", "from cache", "memory", "while compiling"),
+)
+SUMMARY = ("workload", "graphc", "fastest peer", "its time", "speed", "call a step", "of peak")
+TITLES = {"train": "Training", "infer": "Inference", "kernel": "Kernels"}
 LEGEND = """\
-Every workload is one table. Its peers start from the same weights and batches, and nothing is timed
-unless the losses of their first 20 steps agree. Each peer runs in a process of its own on the same
-cores, and they take turns in rounds. *time a step* is the median of the rounds, *spread* their
-interquartile range, *speed* how many times as fast as the best other library; *GFLOP/s* counts
-products only. *compile* is the time until the first step is done with an empty cache, *from cache*
-with a full one, both without the start of the program and the import of libraries."""
+Every workload is one table. Its peers start from the same weights and batches, and nothing is
+timed unless the losses of their first 20 steps agree, or samples of their outputs. Batches arrive
+as numpy arrays and all state advances. Each peer runs in a process of its own on the same cores,
+and they take turns in rounds. *time a step* is the median of the rounds, *spread* their
+interquartile range, *speed* how many times as fast as the best other library, *call a step* the
+same among those that take one step a call; *GFLOP/s* counts products only, *of peak* is their
+share of the FMA peak that a loop of multiply-adds reached in the same rounds, and *of memory* that
+of the bytes which the step must move in the traffic of a streaming triad out of cache (above 100 %
+where caches hold the data). *compile* is the time until the first step is done with an empty
+cache, *from cache* with a full one, both without the start of the program and the import of
+libraries; *memory* is the most that the timed process held, *while compiling* the one that
+compiled."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """A workload, what was measured of its peers, and how far their losses differed."""
+    """A workload and what was measured of it."""
 
     workload: Workload
-    entries: Sequence[Entry]
-    difference: float
+    measured: Measured
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The peers, fastest first."""
+        return sorted(self.measured.entries, key=lambda entry: entry.step)
+
+    @property
+    def peak(self) -> float:
+        """GFLOP/s of multiply-adds in the same rounds."""
+        return statistics.median(self.measured.gflops)
+
+    @property
+    def traffic(self) -> float:
+        """GB/s of a triad in the same rounds."""
+        return statistics.median(self.measured.gbytes)
 
     def speed(self, entry: Entry) -> float | None:
         """The best other library's time over this one's; None where there is no other."""
-        others = [other.step for other in self.entries if other.peer != entry.peer]
-        return min(others) / entry.step if others else None
+        return _over(entry, (e for e in self.entries if e.peer != entry.peer))
+
+    def speed_by_call(self, entry: Entry) -> float | None:
+        """As speed, among those that take one step a call."""
+        if entry.resident:
+            return None
+        others = (e for e in self.entries if e.peer != entry.peer and not e.resident)
+        return _over(entry, others)
+
+    def share_of_peak(self, entry: Entry) -> float:
+        """GFLOP/s over those of the peak."""
+        return self.workload.flops / entry.step / 1e9 / self.peak
+
+    def share_of_memory(self, entry: Entry) -> float:
+        """Bytes that must move, over what a triad moves in the time."""
+        return self.workload.bytes / entry.step / 1e9 / self.traffic
+
+    @property
+    def ours(self) -> Entry | None:
+        """graphc's fastest entry."""
+        return next((entry for entry in self.entries if entry.peer == OURS), None)
+
+    @property
+    def ours_by_call(self) -> Entry | None:
+        """graphc's fastest entry that takes one step a call."""
+        found = (e for e in self.entries if e.peer == OURS and not e.resident)
+        return next(found, None)
+
+    @property
+    def best(self) -> Entry | None:
+        """The fastest other library's entry."""
+        return next((entry for entry in self.entries if entry.peer != OURS), None)
+
+
+def _over(entry: Entry, others: Iterable[Entry]) -> float | None:
+    times = [other.step for other in others]
+    return min(times) / entry.step if times else None
 
 
 def duration(seconds: float | None) -> str:
@@ -42,73 +105,188 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 1e-9:.3g} ns"
 
 
+def _times(ratio: float | None) -> str:
+    return f"{ratio:.2f}x" if ratio else ""
+
+
+def _mebibytes(size: int | None) -> str:
+    return f"{size / 2**20:.0f} MiB" if size else ""
+
+
+def _grid(rows: Sequence[Sequence[str]]) -> str:
+    head, *body = rows
+    lines = [head, ["---" if i == 0 else "---:" for i in range(len(head))], *body]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def table(result: Result) -> str:
     """One workload in markdown; a column that nobody fills is left out."""
-    rows = [_row(result, entry) for entry in sorted(result.entries, key=lambda e: e.step)]
+    rows = [_row(result, entry) for entry in result.entries]
     kept = [i for i in range(len(HEAD)) if any(row[i] for row in rows)]
-    lines = [[HEAD[i] for i in kept], ["---" if i == 0 else "---:" for i in kept]]
-    lines += [[row[i] for i in kept] for row in rows]
-    body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    title = f"## {result.workload.name}: {result.workload.title}"
-    if len(result.entries) < 2:
-        return f"{title}\n\nOne peer only: nothing to agree with.\n\n{body}"
-    return f"{title}\n\nLargest relative difference of losses: {result.difference:.1e}\n\n{body}"
+    parts = [f"### {result.workload.name}: {result.workload.title}"]
+    if len(rows) > 1:
+        kind = "losses" if result.workload.compared == "each" else "outputs"
+        difference = f"Largest relative difference of {kind}: {result.measured.difference:.1e}."
+        parts.append(
+            f"{difference} FMA peak {result.peak:.0f} GFLOP/s, triad {result.traffic:.1f} GB/s."
+        )
+    else:
+        parts.append("One peer only: nothing to agree with.")
+    parts += [
+        f"Left out: {reason.splitlines()[0]} {reason.splitlines()[-1]}"
+        if "\n" in reason
+        else f"Left out: {reason}"
+        for reason in result.measured.left_out
+    ]
+    if rows:
+        parts.append(_grid([[row[i] for i in kept] for row in [list(HEAD), *rows]]))
+    return "\n\n".join(parts)
 
 
 def _row(result: Result, entry: Entry) -> list[str]:
-    speed = result.speed(entry)
-    rate = result.workload.flops / entry.step / 1e9
-    peak = entry.description.get("peak_gflops")
+    work = result.workload
     return [
         entry.label,
         duration(entry.step),
         f"{entry.spread:.1%}",
-        f"{speed:.2f}x" if speed else "",
-        f"{rate:.3g}",
-        f"{rate / peak:.0%}" if isinstance(peak, float) else "",
+        _times(result.speed(entry)),
+        f"{work.flops / entry.step / 1e9:.3g}" if work.flops else "",
+        f"{result.share_of_peak(entry):.1%}" if work.flops else "",
+        f"{result.share_of_memory(entry):.1%}" if work.bytes else "",
         duration(entry.compile_s),
         duration(entry.cached_s),
+        _mebibytes(entry.memory_bytes),
+        _mebibytes(entry.compile_bytes),
     ]
 
 
-def markdown(
-    results: Sequence[Result],
-    machine: Mapping[str, object],
-    threads: int,
-    rounds: Rounds,
-    when: str,
-) -> str:
+def summary(results: Sequence[Result]) -> str:
+    """One table a group: graphc against the fastest peer, and geometric means."""
+    parts = []
+    for held_out in (False, True):
+        for group, title in TITLES.items():
+            chosen = [
+                r for r in results if (r.workload.group, r.workload.held_out) == (group, held_out)
+            ]
+            if chosen:
+                parts.append(f"### {title}{', other nets' if held_out else ''}")
+                parts.append(_grid([SUMMARY, *map(_line, chosen), _means(chosen)]))
+    return "\n\n".join(parts)
+
+
+def _line(result: Result) -> list[str]:
+    ours, best, by_call = result.ours, result.best, result.ours_by_call
+    work = result.workload
+    share = ""
+    if ours and work.flops:
+        share = f"{result.share_of_peak(ours):.1%}"
+    elif ours and work.bytes:
+        share = f"{result.share_of_memory(ours):.1%} of memory"
+    return [
+        work.name,
+        f"{duration(ours.step)}" if ours else "",
+        best.label if best else "",
+        duration(best.step) if best else "",
+        _times(result.speed(ours)) if ours else "",
+        _times(result.speed_by_call(by_call)) if by_call else "",
+        share,
+    ]
+
+
+def geometric_mean(
+    results: Sequence[Result], speed: Callable[[Result], float | None]
+) -> float | None:
+    """Of the speeds that there are; None where there is none."""
+    speeds = [found for result in results if (found := speed(result))]
+    return math.exp(statistics.fmean(map(math.log, speeds))) if speeds else None
+
+
+def _speed(result: Result) -> float | None:
+    return result.speed(result.ours) if result.ours else None
+
+
+def _speed_by_call(result: Result) -> float | None:
+    return result.speed_by_call(result.ours_by_call) if result.ours_by_call else None
+
+
+def _means(results: Sequence[Result]) -> list[str]:
+    whole, by_call = geometric_mean(results, _speed), geometric_mean(results, _speed_by_call)
+    return ["geometric mean", "", "", "", _times(whole), _times(by_call), ""]
+
+
+@dataclass(frozen=True)
+class Run:
+    """The conditions of a run: the command's options, the machine, the day."""
+
+    threads: int
+    isa: str
+    rounds: Rounds
+    machine: Mapping[str, object]
+    when: str
+    command: str
+    missing: Sequence[str]
+
+
+def markdown(results: Sequence[Result], run: Run) -> str:
     """The whole report as a page."""
     versions = {e.peer: e.description.get("version") for r in results for e in r.entries}
+    limit = "" if run.isa == "host" else f", instruction set limited to {run.isa}"
+    facts = [f"- {key}: {value}" for key, value in [*run.machine.items(), *versions.items()]]
+    facts += [f"- left out: {reason}" for reason in run.missing]
     head = [
         "# Benchmarks",
         LEGEND,
-        f"Measured {when} by `python -m tests.benchmarks --markdown docs/benchmarks.md` with "
-        f"{threads} thread{'s' * (threads > 1)}, {rounds.count} rounds of {rounds.seconds} s.",
-        "\n".join(f"- {key}: {value}" for key, value in [*machine.items(), *versions.items()]),
+        f"Measured {run.when} by `{run.command}` with {run.threads} "
+        f"thread{'s' * (run.threads > 1)}{limit}, {run.rounds.count} rounds of "
+        f"{run.rounds.seconds} s a peer, by the {run.rounds.clock}'s clock.",
+        "\n".join(facts),
+        "## Summary",
+        summary(results),
+        "## Every workload",
     ]
     return "\n\n".join([*head, *map(table, results)]) + "\n"
 
 
-def as_json(
-    results: Sequence[Result], machine: Mapping[str, object], threads: int, when: str
-) -> dict[str, object]:
+def as_json(results: Sequence[Result], run: Run) -> dict[str, object]:
     """Everything measured, each round's time included."""
+    groups = {r.workload.group for r in results if not r.workload.held_out}
+    listed = {
+        g: [r for r in results if r.workload.group == g and not r.workload.held_out]
+        for g in sorted(groups)
+    }
     return {
-        "when": when,
-        "threads": threads,
-        "machine": dict(machine),
-        "workloads": [
-            {
-                "name": result.workload.name,
-                "title": result.workload.title,
-                "flops": result.workload.flops,
-                "difference": result.difference,
-                "entries": [
-                    asdict(entry) | {"step": entry.step, "speed": result.speed(entry)}
-                    for entry in result.entries
-                ],
+        "run": asdict(run),
+        "geometric_means": {g: geometric_mean(rs, _speed) for g, rs in listed.items()},
+        "geometric_means_by_call": {
+            g: geometric_mean(rs, _speed_by_call) for g, rs in listed.items()
+        },
+        "workloads": [_workload(result) for result in results],
+    }
+
+
+def _workload(result: Result) -> dict[str, object]:
+    work = result.workload
+    return {
+        "name": work.name,
+        "title": work.title,
+        "group": work.group,
+        "held_out": work.held_out,
+        "flops": work.flops,
+        "bytes": work.bytes,
+        "difference": result.measured.difference,
+        "peak_gflops": result.measured.gflops,
+        "triad_gbytes": result.measured.gbytes,
+        "left_out": result.measured.left_out,
+        "entries": [
+            asdict(entry)
+            | {
+                "step": entry.step,
+                "spread": entry.spread,
+                "speed": result.speed(entry),
+                "speed_by_call": result.speed_by_call(entry),
+                "of_peak": result.share_of_peak(entry),
+                "of_memory": result.share_of_memory(entry),
             }
-            for result in results
+            for entry in result.entries
         ],
     }

@@ -13,10 +13,12 @@ import os
 import sys
 import time
 import traceback
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tests.benchmarks.peers import Session
+from tests.benchmarks.clock import CLOCKS, Clock
+from tests.benchmarks.peers import RefusedError, Session
 from tests.benchmarks.workloads import named
 
 
@@ -38,9 +40,10 @@ class Worker:
         found: list[str] = self.peer.variants(named(workload))
         return found
 
-    def prepare(self, workload: str, variant: str) -> None:
-        """Make the session."""
+    def prepare(self, workload: str, variant: str) -> int:
+        """Make the session; how many steps one call of it takes."""
         self.session = self.peer.prepare(named(workload), variant, self.threads)
+        return self.session.grain
 
     def first_step(self, workload: str, variant: str) -> float:
         """Seconds to make the session and take one step, so that no compilation is put off."""
@@ -50,29 +53,64 @@ class Worker:
         return time.perf_counter() - start
 
     def check(self, steps: int) -> list[float]:
-        """The first losses of the session."""
+        """The first losses of the session, or samples of its outputs."""
         assert self.session is not None
         return self.session.check(steps)
 
-    def measure(self, steps: int) -> float:
+    def measure(self, steps: int, clock: Clock) -> float:
         """Seconds for so many steps, Python's garbage collector off as in timeit."""
         assert self.session is not None
+        now = CLOCKS[clock]
         gc.collect()
         gc.disable()
-        start = time.perf_counter()
+        start = now()
         self.session.run(steps)
-        seconds = time.perf_counter() - start
+        seconds = now() - start
         gc.enable()
         return seconds
 
+    def memory(self) -> int:
+        """The most bytes of memory that this process has held."""
+        for line in Path("/proc/self/status").read_text("utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+        raise LookupError("/proc/self/status has no VmHWM")
 
-def answer(worker: Worker, request: dict[str, Any]) -> dict[str, Any]:
-    """Do what a request asks: {"value": ...}, or {"error": a traceback}."""
+
+class Gauge:
+    """In the place of a peer: measures what the cores can do at most."""
+
+    def __init__(self, cores: list[int]) -> None:
+        from tests.benchmarks.limits import Limits
+
+        self.limits = Limits(cores)
+
+    def measure(self, clock: Clock) -> None:
+        """One round."""
+        self.limits.measure(CLOCKS[clock])
+
+    def found(self) -> dict[str, list[float]]:
+        """All rounds: GFLOP/s and GB/s."""
+        return {"gflops": self.limits.gflops, "gbytes": self.limits.gbytes}
+
+
+def answer(worker: Worker | Gauge, request: dict[str, Any]) -> dict[str, Any]:
+    """What a request asks for, {"value": ...}; or {"refused": why}, {"error": a traceback}."""
     try:
         method = getattr(worker, request.pop("do"))
         return {"value": method(**request)}
+    except RefusedError as error:
+        return {"refused": str(error)}
     except Exception:
         return {"error": traceback.format_exc()}
+
+
+def start(name: str, cores: list[int]) -> Worker | Gauge:
+    """What answers: the peer of that name, or the gauge."""
+    if name == "gauge":
+        return Gauge(cores)
+    peer = importlib.import_module(f"tests.benchmarks.peers.{name}")
+    return Worker(peer, len(cores))
 
 
 def main() -> None:
@@ -82,12 +120,11 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     try:
-        peer = importlib.import_module(f"tests.benchmarks.peers.{name}")
+        worker = start(name, cores)
     except ImportError as error:
         print(json.dumps({"missing": str(error)}), file=answers)
         return
     print(json.dumps({"value": "ready"}), file=answers)
-    worker = Worker(peer, len(cores))
     for line in sys.stdin:
         print(json.dumps(answer(worker, json.loads(line))), file=answers)
 

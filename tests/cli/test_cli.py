@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 import graphc
 from graphc.cli import main
 from graphc.inspect.colour import write
+from graphc.inspect.host import examine
 
 ROOT = Path(__file__).parents[2]
 
@@ -162,6 +163,15 @@ def test_doctor() -> None:
     assert facts["targets"][facts["target"]["name"]] is True
 
 
+def test_doctor_says_that_the_target_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 1, and why."""
+    foreign = next(name for name, runs in examine()["targets"].items() if not runs)
+    monkeypatch.setenv("GRAPHC_TARGET", foreign)
+    result = run("doctor")
+    assert result.exit_code == 1
+    assert f"failed: this machine cannot run code for {foreign}" in result.stdout
+
+
 @pytest.mark.parametrize(
     ("place", "said"),
     [
@@ -188,6 +198,7 @@ def test_refused_places(net: str, place: str, said: str) -> None:
         (["model", "--shape", "x"], "--shape 'x': write NAME=EXTENT"),
         (["model", "--stage", "memory", "--extent", "batch"], "--extent 'batch': write NAME=N"),
         (["model", "--shape", "x=3,5"], "takes 4 features.*net.py:7"),
+        (["model", "--shape", "x=3,4", "--shape", "q=3,4"], "no input 'q'"),
     ],
 )
 def test_refused_options(net: str, arguments: list[str], said: str) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 import graphc
-from graphc.errors import InputError
+from graphc import ops
+from graphc.errors import GraphcError, InputError
 from graphc.graph.graph import make_graph
 
 
@@ -39,3 +40,11 @@ def test_updates_are_of_nodes() -> None:
     with pytest.raises(InputError, match=r"its variable is its \.node"):
         make_graph([], {weight: w})
     assert make_graph([], {w: w + 1}).outputs == ()
+
+
+@pytest.mark.parametrize("change", [lambda w: ops.sum(w), lambda w: ops.cast(w, "float64")])
+def test_an_update_of_another_type_says_where_its_value_was_made(change: Any) -> None:
+    w = graphc.parameter("w", (4,))
+    with pytest.raises(GraphcError, match=r"the update of 'w' : f32\[4\] has type") as caught:
+        graphc.compile(ops.sum(w), {w: change(w)})
+    assert "test_graph.py:" in str(caught.value)

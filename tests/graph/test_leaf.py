@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import graphc
-from graphc.errors import DTypeError
+from graphc.errors import DTypeError, GraphcError
+from graphc.graph import leaf
 
 
 @pytest.mark.parametrize(
@@ -63,3 +64,29 @@ def test_what_a_dtype_cannot_hold_is_refused_with_the_place() -> None:
         with pytest.raises(DTypeError, match=problem) as caught:
             make()
         assert "test_leaf.py" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("work", "problem"),
+    [
+        (lambda: graphc.input("x", (3,), "float16"), "input 'x': dtype 'float16' is not supported"),
+        (lambda: graphc.input("x", (3, "n")), "input 'x': axis 1 of shape"),
+        (lambda: graphc.input("x", (-3,)), "input 'x': negative extent -3"),
+        (lambda: graphc.parameter("w", (3,), "complex64"), "parameter 'w': dtype 'complex64'"),
+        (lambda: graphc.parameter("w", value=np.zeros(3, np.float16)), "parameter 'w': dtype"),
+        (lambda: graphc.parameter("w", (3,), value=np.zeros(2)), "parameter 'w': shape"),
+        (lambda: graphc.parameter("w"), "parameter 'w' needs a shape"),
+    ],
+)
+def test_refused_leaves_say_where(work: Any, problem: str) -> None:
+    with pytest.raises(GraphcError, match=problem) as caught:
+        work()
+    assert "test_leaf.py:" in str(caught.value)
+
+
+def test_a_later_declaration_counts_as_later() -> None:
+    x, y = graphc.input("x", (3,)), graphc.input("y", (3,))
+    assert 0 < leaf.declared(x) < leaf.declared(y)
+    assert graphc.input("x", (3,)) is x
+    assert leaf.declared(x) > leaf.declared(y)
+    assert leaf.declared(x + y) == 0

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from graphc.llvm.builder import Builder, spell
 from graphc.llvm.functions import FUNCTIONS, ULP
-from graphc.ops import philox
+from graphc.ops import numeric, philox
+from tests.exhaustive.error import distances
 
 mpmath: Any = pytest.importorskip("mpmath")
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's, of NaN and infinity
@@ -26,7 +27,8 @@ llvm.initialize_all_asmprinters()
 
 Array = NDArray[Any]
 UNARY = (
-    *("exp", "expm1", "log", "log1p", "tanh", "sinh", "cosh", "sin", "cos", "tan", "atan", "erf"),
+    *("exp", "expm1", "log", "log1p", "logistic", "tanh", "sinh", "cosh"),
+    *("sin", "cos", "tan", "atan", "erf"),
     *("sqrt", "rsqrt", "floor", "ceil", "rint", "trunc", "abs", "sign", "is_nan"),
 )
 BINARY = ("pow", "maximum", "minimum", "floor_divide", "remainder")
@@ -164,19 +166,7 @@ def error(result: Array, exact: Array) -> tuple[float, int]:
 
     Infinities and NaN must be where rounding the exact result has them.
     """
-    with np.errstate(all="ignore"):
-        rounded = exact.astype(result.dtype)
-        same = (result == rounded) | (np.isnan(result) & np.isnan(rounded))
-        information = np.finfo(result.dtype)
-        _, exponent = np.frexp(np.clip(np.abs(exact), float(information.tiny), None))
-        unit = np.ldexp(np.ones_like(exact), exponent - 1 - information.nmant)
-        distance = np.abs(result.astype(exact.dtype) - exact) / unit
-    # Beyond the last finite number the next step of the scale stands for infinity.
-    top = float(information.max)
-    exceeded = np.isinf(rounded) ^ np.isinf(result)
-    distance = np.where(exceeded & (np.abs(exact) < top * (1 + 2.0**-22)), 1.0, distance)
-    distance = np.where(same & ~(np.isfinite(rounded) & np.isfinite(exact)), 0.0, distance)
-    distance = np.where(np.isnan(distance), np.inf, distance)
+    distance = distances(result, exact)
     worst = int(np.argmax(distance))
     return float(distance[worst]), worst
 
@@ -191,6 +181,7 @@ def sample(stride: int) -> NDArray[np.float32]:
 
 EXACTLY: dict[str, Callable[..., Array]] = {
     "atan": np.arctan,
+    "logistic": numeric.VALUES["logistic"],
     "erf": np.vectorize(math.erf, otypes=[float]),
     "rsqrt": lambda x: 1 / np.sqrt(x),
 }
@@ -352,6 +343,7 @@ PRECISE: dict[str, tuple[Callable[..., Any], float, float]] = {
     "expm1": (mpmath.expm1, -40, 709.7),
     "log": (mpmath.log, 1e-320, 1e300),
     "log1p": (mpmath.log1p, -0.999, 1e10),
+    "logistic": (lambda x: 1 / (1 + mpmath.exp(-x)), -744, 800),
     "tanh": (mpmath.tanh, -20, 20),
     "sinh": (mpmath.sinh, -710, 710),
     "cosh": (mpmath.cosh, -710, 710),

@@ -9,8 +9,7 @@ import numpy as np
 
 import graphc
 from graphc import nn, ops
-from graphc.nn.summary import nodes_of
-from graphc.nn.trace import traced
+from graphc.nn.trace import nodes_of, parameters, traced
 
 Array = np.ndarray[Any, Any]
 
@@ -25,7 +24,8 @@ def run(model: nn.Module, inputs: Sequence[Array], *, training: bool = False) ->
 
     By its float inputs and by its parameters in order; running statistics are updated.
     """
-    names = [f"x{i}" for i in range(len(inputs))]
+    taken = [p.name for p in parameters(model) if p.kind is not p.VAR_POSITIONAL]
+    names = taken[: len(inputs)] or [f"x{i}" for i in range(len(inputs))]
     specs = {n: (a.shape, a.dtype.name) for n, a in zip(names, inputs, strict=True)}
     nodes = {n: graphc.input(n, *spec) for n, spec in specs.items()}
     result, trace = traced(model, nodes, training=training)

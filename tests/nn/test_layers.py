@@ -22,6 +22,7 @@ CASES: list[tuple[str, tuple[Any, ...], dict[str, Any], tuple[int, ...]]] = [
     ("Conv3d", (1, 2, 2), {}, (1, 1, 3, 4, 3)),
     ("ConvTranspose1d", (2, 3, 3), {"stride": 2, "padding": 1}, (2, 2, 4)),
     ("ConvTranspose2d", (2, 4, 3), {"stride": 2, "output_padding": 1, "groups": 2}, (1, 2, 3, 2)),
+    ("ConvTranspose3d", (2, 2, 2), {"stride": 2, "padding": 1}, (1, 2, 2, 3, 2)),
     ("MaxPool1d", (2,), {}, (2, 2, 6)),
     ("MaxPool2d", (3,), {"stride": 2, "padding": 1}, (2, 2, 5, 7)),
     ("MaxPool3d", (2,), {}, (1, 2, 4, 2, 4)),

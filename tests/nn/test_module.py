@@ -13,7 +13,7 @@ import graphc
 from graphc import nn, ops
 from graphc.errors import DTypeError, InputError, ShapeError
 from graphc.graph.graph import postorder
-from graphc.nn.loss import integer_target, loss_of
+from graphc.nn.loss import loss_of, target_dtype
 
 
 class Block(nn.Module):
@@ -287,7 +287,8 @@ def test_summary() -> None:
 
 def test_losses_are_found_by_name() -> None:
     """And an unknown one lists them."""
-    assert integer_target(loss_of("cross_entropy")) and not integer_target(loss_of("mse"))
+    kinds = [target_dtype(loss_of(name), "float32") for name in ("cross_entropy", "mse")]
+    assert kinds == ["int64", "float32"]
     assert repr(nn.HuberLoss(delta=2.0)) == "HuberLoss(reduction='mean', delta=2.0)"
     with pytest.raises(InputError, match="unknown loss 'ce'; known: mse"):
         loss_of("ce")
@@ -322,3 +323,30 @@ def test_ops_accept_parameters_in_forward() -> None:
     assert isinstance(block.scale, nn.Parameter)
     np.testing.assert_array_equal(np.asarray(block.scale), np.ones(3))
     assert ops.sum(block.scale.node).shape == ()
+    assert ops.abs(block.scale) is ops.abs(block.scale.node)
+    assert (graphc.input("x", (3,)) * block.scale).inputs[1] is block.scale.node
+
+
+@pytest.mark.parametrize(
+    ("work", "problem"),
+    [
+        (lambda: nn.GroupNorm(2, 4).trace({"x": ("batch", 6, 3)}), r"GroupNorm\(2, 4\) takes 4 ch"),
+        (lambda: nn.GroupNorm(4, 6), "num_groups=4 must divide num_channels=6"),
+        (lambda: nn.Conv2d(3, 4, 3, groups=2), "groups=2 must divide in_channels=3 and out"),
+        (lambda: nn.ConvTranspose3d(4, 3, 3, groups=2), "groups=2 must divide in_channels=4 and"),
+        (lambda: nn.LazyConv2d(3, 3, groups=2), "groups=2 must divide out_channels=3"),
+        (lambda: nn.Conv2d(3, 4, (3, 3, 3)), r"kernel_size=\(3, 3, 3\) must be a number or 2"),
+        (lambda: nn.Flatten().trace({"x": ()}), "Flatten joins up to axis 1, its input is f32"),
+        (lambda: nn.Unflatten(2, (3,)).trace({"x": (2,)}), "Unflatten splits axis 2"),
+    ],
+)
+def test_refused_layers_say_where(work: Any, problem: str) -> None:
+    with pytest.raises(ShapeError, match=problem) as caught:
+        work()
+    assert "test_module.py:" in str(caught.value)
+
+
+def test_the_summary_of_an_embedding_says_how_to_declare_its_input() -> None:
+    with pytest.raises(DTypeError, match=r"'x' declared as \(\('batch',\), 'int64'\)"):
+        nn.Embedding(3, 4).summary(("batch",))
+    assert "Embedding" in nn.Embedding(3, 4).summary({"x": (("batch",), "int64")})

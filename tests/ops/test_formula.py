@@ -13,7 +13,7 @@ import sympy
 
 import graphc
 from graphc import ops
-from graphc.errors import GraphcError, ShapeError, UnsupportedOpError
+from graphc.errors import DTypeError, GraphcError, ShapeError, UnsupportedOpError
 
 
 def test_an_op_shows_its_operands_attributes_and_defaults() -> None:
@@ -40,6 +40,12 @@ def branching(x: Any) -> Any:
         (lambda x: None, "the formula gives None"),
         (lambda x: x + sympy.Symbol("y"), "reads 'y', which is no operand"),
         (lambda x: sympy.gamma(x), "the scalar function gamma is unknown"),
+        (lambda x: sympy.LambertW(x), "the scalar function LambertW is unknown"),
+        (lambda x: sympy.Max(x, 0), r"Max is unknown in .*; graphc\.ops\.scalar\.maximum stands"),
+        (lambda x: sympy.floor(x), r"graphc\.ops\.scalar\.floor stands for it"),
+        (lambda x: sympy.Integral(x, x), r"Integral is unknown .*graphc/ops/scalar\.py lists"),
+        (lambda x: sympy.I * x, "I is not a real number"),
+        (lambda x: 1 / (x - x), "zoo is not a real number"),
     ],
 )
 def test_a_formula_of_anything_but_symbols_is_refused(
@@ -60,3 +66,32 @@ def test_a_derivative_of_anything_but_symbols_is_refused() -> None:
     twice.derivative(branching)
     with pytest.raises(GraphcError, match=r"sympy\.Piecewise"):
         twice(graphc.input("x", (3,)))
+
+
+@graphc.op
+def scaled(x: Any, *, by: Any) -> Any:
+    """x*by."""
+    return x * by
+
+
+@pytest.mark.parametrize(
+    ("attributes", "problem"),
+    [
+        ({}, "scaled: needs the attribute 'by'"),
+        ({"by": graphc.constant(2.0)}, "'by' must be a number or text, not Node"),
+        ({"by": np.ones(3)}, "'by' must be a number or text, not ndarray"),
+        ({"factor": 2}, "no attribute 'factor'; it has: by"),
+    ],
+)
+def test_attributes_are_refused_with_op_and_line(attributes: Any, problem: str) -> None:
+    with pytest.raises(UnsupportedOpError, match=problem) as caught:
+        scaled(graphc.input("x", (3,)), **attributes)
+    assert "test_formula.py:" in str(caught.value)
+    assert scaled(graphc.input("x", (3,)), by=np.float32(2)).shape == (3,)
+
+
+def test_options_of_an_op_are_checked_where_it_is_made() -> None:
+    with pytest.raises(UnsupportedOpError, match="how='foo'; there are sum, prod"):
+        graphc.op("m k -> m", how="foo")
+    with pytest.raises(DTypeError, match="op: result: dtype 'float16'"):
+        graphc.op("m k -> m", result="float16")

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+import graphc
+from graphc import ops
 from graphc.autodiff import grad
 from graphc.errors import DTypeError, IndexError, ShapeError
 from graphc.graph.leaf import input
@@ -119,3 +121,11 @@ def test_a_bad_index_names_the_op_that_was_called() -> None:
     for rows, name in ((gather(table, where), "gather"), (embedding(where, table), "embedding")):
         with pytest.raises(IndexError, match=f"^{name}: index 3 at position .1,. is not in"):
             evaluate([rows], values)
+
+
+def test_an_index_of_floats_says_how_to_declare_it() -> None:
+    table = graphc.parameter("table", (3, 4))
+    with pytest.raises(DTypeError, match=r"what fits: 'i' declared as \(\('batch',\), 'int64'\)"):
+        ops.embedding(graphc.input("i", ("batch",)), table)
+    with pytest.raises(DTypeError, match=r'what fits: cast\(index, "int64"\)'):
+        ops.gather(table, graphc.input("i", ("batch",)) * 2)

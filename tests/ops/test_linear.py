@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import graphc
 from graphc import ops
 from graphc.autodiff import vjp
 from graphc.errors import ShapeError, UnsupportedOpError
@@ -280,3 +281,11 @@ def test_products_name_what_does_not_fit() -> None:
         ops.conv_transpose2d(input("x", (1, 1, 3, 3)), input("w", (1, 1, 2, 2)), output_padding=2)
     with pytest.raises(ShapeError, match=r"filters expect 2 channels .* the input has 1"):
         ops.conv_transpose2d(input("x", (1, 1, 3, 3)), input("w", (2, 1, 2, 2)))
+
+
+def test_a_convolution_has_no_ceil_mode() -> None:
+    x, w = np.zeros((1, 1, 6, 6), np.float32), np.zeros((1, 1, 3, 3), np.float32)
+    with pytest.raises(UnsupportedOpError, match=r"no keyword 'ceil_mode'.*floor=True drops what"):
+        ops.conv2d(x, w, stride=2, ceil_mode=True)
+    with pytest.raises(ShapeError, match="axis 1 has the run-time extent 'batch'"):
+        ops.conv2d(ops.transpose(graphc.input("x", ("batch", 3, 6, 6)), (1, 0, 2, 3)), w)

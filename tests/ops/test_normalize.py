@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+import graphc
+from graphc import ops
 from graphc.errors import DTypeError, ShapeError
 from graphc.graph.leaf import input
 from graphc.ops import normalize
@@ -164,3 +166,15 @@ def test_errors() -> None:
         normalize.group_norm(x, 4)
     with pytest.raises(ShapeError, match=r"\(N, C, ...\) expected"):
         normalize.batch_norm(input("v", (2,)))
+
+
+def test_weights_of_another_shape_are_named() -> None:
+    x, weight = graphc.input("x", ("batch", 6, 3)), graphc.parameter("w", (4,))
+    for name, work in (
+        ("group_norm", lambda: ops.group_norm(x, 2, weight)),
+        ("batch_norm", lambda: ops.batch_norm(x, None, weight)),
+        ("instance_norm", lambda: ops.instance_norm(x, weight)),
+        ("layer_norm", lambda: ops.layer_norm(x, 3, weight)),
+    ):
+        with pytest.raises(ShapeError, match=rf"{name}: the (weight|bias) has shape \(4,\)"):
+            work()

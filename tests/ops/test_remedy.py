@@ -45,6 +45,23 @@ CASES: list[tuple[Callable[..., Any], list[tuple[Any, ...]], str, str]] = [
      "groups=4 does not divide the input's channels, which are 6", "groups=1 or 2"),
     (ops.conv_transpose2d, [(1, 6, 8, 8), (4, 2, 3, 3)], "expect 4 channels",
      "a weight of shape (6, 2, 3, 3)"),
+    (ops.conv2d, [("batch", 8, 8), (4, 1, 3, 3)], "4 axes expected, not the 3",
+     "expand_dims(x, 1)"),
+    *((loss, [("batch", 1), ("batch",)], "prediction has 2 axes, target has 1",
+       "squeeze(prediction, 1), or expand_dims(target, 1), which is target[:, None]")
+      for loss in (ops.mse_loss, ops.l1_loss, ops.bce_loss, ops.bce_with_logits, ops.kl_div)),
+    (ops.mse_loss, [("batch", 2, 3), ("batch", 6)], "3 axes, target has 2",
+     "reshape(prediction, ('batch', 6)), or reshape(target, ('batch', 2, 3))"),
+    (ops.mse_loss, [("batch", 2, 3), ("batch", 3, 2)],
+     "axis 1 of prediction has the extent 2, that of target 3", "swapaxes(prediction, 1, 2)"),
+    (lambda x: ops.layer_norm(x, 4), [("batch", 8)], "axis 1 has the extent 8", "the shape (8,)"),
+    (lambda x: ops.layer_norm(x, 4), [("batch", 4, 8)], "axis 2 has the", "swapaxes(x, 1, 2)"),
+    (ops.cross_entropy, [("batch", 3), ("batch",)], "a probability for each class",
+     'labels of integers, an input declared as (("batch",), "int64")'),
+    (ops.cross_entropy, [("batch", 3), ("batch", 1)], "a probability for each class",
+     "labels of integers"),
+    (lambda x, y: ops.cross_entropy(x, ops.cast(y, "int64")), [("batch", 3), ("batch", 1)],
+     "without axis 1, ('batch',), not ('batch', 1)", "squeeze(labels, 1)"),
 ]  # fmt: skip
 
 

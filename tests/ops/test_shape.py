@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import graphc
 from graphc import ops
 from graphc.autodiff import grad
 from graphc.errors import DTypeError, IndexError, ShapeError
@@ -241,6 +242,14 @@ def test_errors() -> None:
         join.pad(x, 2, "reflect")
     with pytest.raises(ShapeError, match="not 1"):
         shape.squeeze(x, 0)
+
+
+@pytest.mark.parametrize("axis", ["a", 1.0, None])
+def test_an_axis_is_a_whole_number(axis: Any) -> None:
+    x = graphc.input("x", (2, 3))
+    with pytest.raises(DTypeError, match=f"squeeze: axis {axis!r} is no whole number"):
+        ops.squeeze(x, axis) if axis is not None else ops.squeeze(x, [axis])
+    assert ops.flip(x, np.int64(1)) is ops.flip(x, 1)
 
 
 def test_numpys_numbers_are_sizes_and_axes() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 import graphc
 from graphc import ops
-from graphc.errors import InputError
+from graphc.errors import InputDTypeError, InputError, InputShapeError, ShapeError
 from graphc.runtime.program import Program
 
 Array = np.ndarray[Any, Any]
@@ -79,8 +79,6 @@ def test_what_does_not_fit_is_refused_by_name(value: Any, problem: str) -> None:
     ("dtype", "value"),
     [
         ("int32", np.array([2**40])),
-        ("int32", np.array([1.5])),
-        ("int64", np.array([np.nan])),
         ("uint8", np.array([256])),
         ("uint8", np.array([-1])),
         ("bool", np.array([2])),
@@ -94,11 +92,54 @@ def test_numbers_that_would_change_are_refused(dtype: str, value: Array) -> None
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64", "uint8"])
-def test_whole_floats_become_integers_and_back(dtype: str) -> None:
-    for kind in ("float32", "float64", "int32", "int64", "uint8"):
+def test_whole_numbers_become_each_other_and_floats(dtype: str) -> None:
+    for kind in ("int32", "int64", "uint8", dtype):
         value = np.array([0, 1, 2, 100], kind)
         (found,) = doubled((4,), dtype)(value)
         np.testing.assert_array_equal(found, (2 * value.astype(dtype)).astype(dtype))
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint8"])
+def test_floats_are_no_integers_even_where_they_are_whole(dtype: str) -> None:
+    """As an index they are mostly a mistake: two arguments in the wrong order."""
+    for value in (np.array([0.0, 1.0]), [0.0, 1.0]):
+        with pytest.raises(InputDTypeError, match=rf"'x' is {dtype}, not(.|\n)*x\.astype"):
+            doubled((2,), dtype)(value)
+
+
+def test_floats_are_rounded_but_finite_ones_do_not_overflow() -> None:
+    program = doubled((3,))
+    with pytest.raises(InputDTypeError, match=r"'x' is float32; .* finite value beyond its range"):
+        program(np.array([0, 1e300, 0]))
+    (found,) = program(np.array([np.inf, np.nan, 0.1]))
+    np.testing.assert_array_equal(found, np.array([np.inf, np.nan, np.float32(0.1) * 2], "f"))
+
+
+@pytest.mark.parametrize(
+    ("shape", "given", "way"),
+    [
+        (("batch", 3), (3,), "x[None]"),
+        (("batch", 3), (3, 4), "x.transpose(1, 0)"),
+        ((4, 1), (4,), "x[:, None]"),
+        (("batch",), (4, 1), "x.squeeze(1)"),
+        (("batch", 3, 8, 9), (2, 8, 9, 3), "x.transpose(0, 3, 1, 2)"),
+    ],
+)
+def test_what_would_fit_is_offered(shape: Any, given: tuple[int, ...], way: str) -> None:
+    with pytest.raises(InputShapeError) as caught:
+        doubled(shape)(np.zeros(given))
+    assert f"\n  what fits: {way}" in str(caught.value)
+    assert isinstance(caught.value, ShapeError)
+
+
+def test_inputs_by_position_are_in_the_order_of_their_declaration() -> None:
+    q, k = graphc.input("q", (1,)), graphc.input("k", (1,))
+    program = graphc.compile(ops.sub(k, q))
+    assert [node.op.name for node in program.inputs] == ["q", "k"]
+    assert program([1.0], [10.0])[0].tolist() == [9.0] == program(k=[10.0], q=[1.0])[0].tolist()
+    graphc.input("q", (1,))  # declared again: now the last
+    assert [n.op.name for n in graphc.compile(ops.sub(k, q)).inputs] == ["k", "q"]
+    assert program([1.0], [10.0])[0].tolist() == [9.0]
 
 
 def test_missing_unknown_and_doubled_inputs_are_named() -> None:
@@ -108,6 +149,8 @@ def test_missing_unknown_and_doubled_inputs_are_named() -> None:
         program(numbers(3))
     with pytest.raises(InputError, match="no input 'z'"):
         program(numbers(3), z=numbers(3))
+    with pytest.raises(InputError, match=r"no input 'Y'.*Did you mean 'y'"):
+        program(numbers(3), Y=numbers(3))
     with pytest.raises(InputError, match="'x' given twice"):
         program(numbers(3), x=numbers(3))
     with pytest.raises(InputError, match="3 inputs given"):

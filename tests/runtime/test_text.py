@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -261,12 +262,12 @@ def test_profile_times_every_kernel_and_leaves_the_state(step: Program) -> None:
     """A row a kernel; parameters are afterwards what they were."""
     (variable, _) = step.stages.source.updates[0]
     before = variable.op.cell.value.copy()
-    profile = step.profile({"x": np.ones((BATCH, 3), np.float32)}, repeats=3)
+    profile = step.profile({"x": np.ones((4000, 3), np.float32)}, repeats=5)
     assert [row.kernel for row in profile] == list(step.kernels)
     assert all(row.seconds >= 0 for row in profile) and profile.seconds > 0
     assert np.array_equal(variable.op.cell.value, before)
     assert str(profile).splitlines()[-1].startswith("total")
-    assert profile.rows[0].cost == step.cost(batch=BATCH).rows[0]
+    assert profile.rows[0].cost == step.cost(batch=4000).rows[0]
 
 
 def test_profile_refuses_as_a_call_does(step: Program) -> None:
@@ -298,3 +299,15 @@ def test_functions_for_anything_with_a_graph(step: Program) -> None:
         to_networkx(3)
     with pytest.raises(InputError, match="not compiled has no stage 'asm'"):
         as_text(node, "asm")
+
+
+@pytest.mark.parametrize("batch", [-3, 2.0, True, "8"])
+def test_an_extent_is_a_whole_number(step: Program, batch: Any) -> None:
+    for work in (step.cost, lambda **extents: step.as_text("memory", **extents)):
+        with pytest.raises(InputError, match=f"batch={batch!r} must be a whole number"):
+            work(batch=batch)
+
+
+def test_explain_takes_a_name_or_a_node(step: Program) -> None:
+    with pytest.raises(InputError, match=r"explain takes the name of a kernel.*not 3"):
+        step.explain(3)  # type: ignore[arg-type]  # what is tested

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from graphc.errors import InputError
 from graphc.train.callbacks import Callback, Checkpoint, CSVLog, EarlyStopping, TrainerLike, mode_of
+from graphc.train.files import WriteError
 from graphc.train.history import History
 
 
@@ -167,6 +168,17 @@ def test_csv_log_line_by_line(tmp_path: Path) -> None:
 
     FakeTrainer([CSVLog(path), Look()]).fit(losses(2, 1.5))
     assert seen == ["epoch,val_loss\n1,2.0\n", "epoch,val_loss\n1,2.0\n2,1.5\n"]
+
+
+def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """A file where a folder should be."""
+    (tmp_path / "file").touch()
+    place = tmp_path / "file" / "log.csv"
+    trainer = FakeTrainer([])
+    with pytest.raises(WriteError, match=f"cannot save {place}: "):
+        CSVLog(place).on_train_begin(trainer)
+    with pytest.raises(WriteError, match=r"cannot save .*file"):
+        History().to_csv(place)
 
 
 def test_csv_log_starts_anew_and_resumes(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from graphc.train.files import (
     DTYPES,
     ArraysFormatError,
     MissingArraysError,
+    WriteError,
+    check_place,
     load_arrays,
     save_arrays,
 )
@@ -76,7 +78,7 @@ def test_a_failure_leaves_the_old_file_alone(
     save_arrays(tmp_path / "a", {"x": np.zeros(3)})
     monkeypatch.setattr(os, moment, refuse)
     for name in ("a", "b"):
-        with pytest.raises(OSError, match="no space left"):
+        with pytest.raises(WriteError, match=f"cannot save {tmp_path / name}: no space left"):
             save_arrays(tmp_path / name, {"x": np.ones(3)})
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert load_arrays(tmp_path / "a")[0]["x"].tolist() == [0, 0, 0]
@@ -102,6 +104,22 @@ def test_places_that_are_not_there(tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError, match="there is no such file") as error:
             load_arrays(path)
         assert isinstance(error.value, GraphcError)
+
+
+def test_a_place_is_tried_before_there_is_anything_to_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_text("kept")
+    check_place(tmp_path / "a")
+    check_place(tmp_path / "b")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_text() == "kept"
+    with pytest.raises(MissingArraysError, match="there is no folder"):
+        check_place(tmp_path / "nowhere" / "a")
+    with pytest.raises(InputError, match="it is a folder"):
+        check_place(tmp_path)
+    with pytest.raises(WriteError, match=r"cannot save .*File name too long"):
+        check_place(tmp_path / ("x" * 300))
 
 
 def test_damaged_files(tmp_path: Path) -> None:

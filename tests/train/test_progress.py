@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -105,6 +106,35 @@ def test_the_bar(clock: Clock) -> None:
     for part in ("epoch 1/3", "4/10", "loss 0.25", "20 examples/s", "13.0 s left"):
         assert part in shown, part
     assert "epoch 1/3  5.0 s  20 examples/s  loss 0.125" in text(out)
+
+
+@pytest.mark.parametrize(
+    ("width", "shown_then"),
+    [
+        (50, set()),
+        (60, {"loss 0.25"}),
+        (80, {"loss 0.25", "left"}),
+        (120, {"loss 0.25", "accuracy 0.875", "top_5_accuracy 0.9688", "left"}),
+        (160, {"loss 0.25", "accuracy 0.875", "top_5_accuracy 0.9688", "left", "examples/s"}),
+    ],
+)
+def test_a_narrow_terminal_shows_less_not_half(
+    clock: Clock, width: int, shown_then: set[str]
+) -> None:
+    """The counter of steps stays whole; what goes first is the rate."""
+    out = Console(file=io.StringIO(), force_terminal=True, width=width, no_color=True)
+    values = {"loss": 0.25, "accuracy": 0.875, "top_5_accuracy": 0.96875}
+    with Progress(100, 41235, 1, examples_per_epoch=5_000_000, console=out) as bar:
+        bar.epoch(12)
+        clock.now += 0.5
+        bar.step(4123, lambda: values)
+        shown = text(out)
+    assert "epoch 12/100" in shown and "…" not in shown
+    assert "4123/41235" in shown
+    parts = {"loss 0.25", "accuracy 0.875", "top_5_accuracy 0.9688", "left", "examples/s"}
+    assert {part for part in parts if part in shown} == shown_then
+    line = shown.split("\n")[-1]
+    assert len(re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", line).strip("\r")) <= width
 
 
 def test_time_left_of_a_resumed_run_counts_its_own_epochs(clock: Clock) -> None:

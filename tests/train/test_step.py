@@ -148,6 +148,26 @@ def test_custom_loss_and_dtypes() -> None:
     assert set(step(x=x, y=y, weight=np.ones((2, 1), np.int32))) == {"loss", "peak"}
 
 
+def test_targets_go_to_a_loss_by_name_or_all_in_order() -> None:
+    """Never one by name and another by its place."""
+    seen: list[Any] = []
+
+    def loss(prediction: Any, low: Any, high: Any) -> Any:
+        seen.append((low.op.name, high.op.name))
+        return ops.mean(prediction - low + high)
+
+    def step(*names: str) -> None:
+        targets = dict.fromkeys(names, ("batch", 3))
+        compile_train_step(nn.Linear(4, 3), loss, optim.SGD(0.1), {"x": ("batch", 4)}, targets)
+
+    step("high", "low")
+    step("first", "second")
+    assert seen == [("low", "high"), ("first", "second")]
+    for names in (("high", "lwo"), ("low",), ("low", "high", "more")):
+        with pytest.raises(InputError, match=rf"the loss takes \(.*are {', '.join(names)}"):
+            step(*names)
+
+
 def test_evaluation_moves_nothing() -> None:
     """Running statistics are used, not updated."""
     model = mlp()
@@ -191,7 +211,82 @@ def test_errors() -> None:
         compile_train_step(nn.ReLU(), lambda p, y: ops.sum(p), sgd, **specs)
     with pytest.raises(InputError, match="names an input and a target"):
         compile_train_step(nn.Linear(4, 3), "mse", sgd, {"x": (1, 4)}, {"x": (1, 3)})
-    with pytest.raises(InputError, match="threads"):
-        compile_train_step(nn.Linear(4, 3), "mse", sgd, **specs, threads=0)
+    for threads in (0, "many", 1.5):
+        with pytest.raises(InputError, match="threads"):
+            compile_train_step(nn.Linear(4, 3), "mse", sgd, **specs, threads=threads)  # type: ignore[arg-type]  # on purpose
     with pytest.raises(ShapeError, match="not a scalar"):
         compile_train_step(nn.Linear(4, 3), "mse", sgd, **specs, metrics=[lambda p, y: p])
+
+
+def net(batch: int | str = 6) -> tuple[Any, nn.Sequential]:
+    """A step with dropout, a schedule and a metric, from the same start each time."""
+    graphc.seed(3)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Dropout(0.3), nn.Linear(8, 3))
+    step = compile_train_step(
+        model,
+        "cross_entropy",
+        optim.Adam(optim.StepLR(0.1, 3, 0.5)),
+        inputs={"x": (batch, 4)},
+        targets={"y": ((batch,), "int64")},
+        metrics=["accuracy"],
+    )
+    return step, model
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("reference", [True, False])
+def test_many_steps_in_one_call_equal_as_many_calls(
+    ordered: bool, reference: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if reference:
+        monkeypatch.setenv("GRAPHC_REFERENCE", "1")
+    random = np.random.default_rng(0)
+    x = random.standard_normal((40, 4)).astype(np.float32)
+    y = random.integers(0, 3, 40)
+    order = random.permutation(40)[:36].reshape(6, 6) if ordered else np.arange(2, 38).reshape(6, 6)
+    one, by_call = net("batch")
+    expected = [one(x=x[rows], y=y[rows]) for rows in order]
+    many, at_once = net("batch")
+    if ordered:
+        found = many.run({"x": x, "y": y}, order)
+    else:
+        found = many.run({"x": x, "y": y}, batch_size=6, start=2, steps=6)
+    for name, values in found.items():
+        np.testing.assert_array_equal(values, [row[name] for row in expected])
+    for a, b in zip(by_call.parameters(), at_once.parameters(), strict=True):
+        np.testing.assert_array_equal(a.value, b.value)
+    assert many.optimizer.step == 6 and many.optimizer.lr == one.optimizer.lr
+
+
+def test_a_label_ends_many_steps_where_it_is_met() -> None:
+    x, y = np.zeros((24, 4), np.float32), np.zeros(24, np.int64)
+    y[13] = 7
+    step, model = net()
+    with pytest.raises(graphc.errors.IndexError, match="index 7 at position"):
+        step.run({"x": x, "y": y}, batch_size=6)
+    assert step.optimizer.step == 2, "the two steps before it are made"
+    other, expected = net()
+    other.run({"x": x, "y": y}, batch_size=6, steps=2)
+    for a, b in zip(model.parameters(), expected.parameters(), strict=True):
+        np.testing.assert_array_equal(a.value, b.value)
+
+
+def test_rows_that_are_not_there_are_refused() -> None:
+    x, y = np.zeros((24, 4), np.float32), np.zeros(24, np.int64)
+    step, _ = net()
+    for arguments, problem in (
+        ({"order": np.full((1, 6), 24)}, "rows 24 to 24 are taken of 'x', which has 24"),
+        ({"order": np.full((1, 6), -1)}, "rows -1 to -1"),
+        ({"batch_size": 6, "steps": 5}, "rows 0 to 29"),
+        ({"batch_size": 5}, "axis 0 must be 6, not 5"),
+        ({}, "give the order of the rows"),
+        ({"order": np.zeros(6)}, "the order must be of integers"),
+    ):
+        with pytest.raises(InputError, match=problem):
+            step.run({"x": x, "y": y}, **arguments)
+    with pytest.raises(InputError, match="missing input 'y'"):
+        step.run({"x": x}, batch_size=6)
+    with pytest.raises(InputError, match="C-contiguous"):
+        step.run({"x": x[::2], "y": y}, batch_size=6, steps=1)
+    assert step.optimizer.step == 0
+    assert len(step.run({"x": x, "y": y}, batch_size=6)["loss"]) == 4

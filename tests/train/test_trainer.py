@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ import numpy as np
 import pytest
 
 import graphc
-from graphc import nn, optim
-from graphc.errors import DTypeError, InputError, NumericsError, ShapeError
+from graphc import nn, ops, optim
+from graphc.errors import DTypeError, IndexError, InputError, NumericsError, ShapeError
 from graphc.ops import random
 from graphc.train import (
     Callback,
@@ -105,6 +106,73 @@ def test_an_interrupted_epoch_goes_on() -> None:
         cut.fit(X, Y, batch_size=16, epochs=2, verbose=0, callbacks=[Interrupt()])
     cut.fit(X, Y, batch_size=16, epochs=1, verbose=0)
     same(whole, cut)
+
+
+def test_ctrl_c_loses_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes inside of a step, and takes effect after the step's values are counted."""
+    whole, cut = trainer(), trainer()
+    whole.fit(X, Y, batch_size=50, epochs=2, verbose=0)
+    step_of = cut._train_step
+
+    def interrupted(data: Any) -> Any:
+        step = step_of(data)
+
+        class Step:
+            metrics, steps_per_epoch = step.metrics, 1
+
+            def advance(self, *rows: Any) -> Any:
+                signal.raise_signal(signal.SIGINT)
+                return step.advance(*rows)
+
+        return Step()
+
+    monkeypatch.setattr(cut, "_train_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        cut.fit(X, Y, batch_size=50, epochs=2, verbose=0)
+    assert cut.position == 1 and cut._average is not None and cut._average.weight == 50
+    monkeypatch.undo()
+    cut.fit(X, Y, batch_size=50, epochs=2, verbose=0, callbacks=[EarlyStopping("loss")])
+    same(whole, cut)
+
+
+def test_a_label_out_of_range_is_found_in_the_data() -> None:
+    """By its row there, wherever shuffling and splitting have brought it."""
+    wrong = Y.copy()
+    wrong[35] = 3
+    one = trainer()
+    for options, when in (
+        ({"batch_size": 8}, r"step \d of epoch 1"),
+        ({"batch_size": 8, "shuffle": False}, "step 5 of epoch 1"),
+        ({"batch_size": 50, "validation_split": 0.5}, "batch 1"),
+    ):
+        with pytest.raises(IndexError, match=rf"example 35: y\[35\], in {when}"):
+            one.fit(X, wrong, verbose=0, **options)
+    with pytest.raises(IndexError, match=r"cross_entropy: index 3 (.|\n)*y\[35\], in batch 5"):
+        one.evaluate(X, wrong, batch_size=8)
+
+
+def test_labels_of_a_loss_of_ones_own_stay_integers() -> None:
+    named, own = (
+        trainer(loss=loss) for loss in ("cross_entropy", lambda p, t: ops.cross_entropy(p, t))
+    )
+    named.fit(X, Y, verbose=0)
+    own.fit(X, Y, verbose=0)
+    same(named, own)
+
+
+def test_a_misspelt_input_is_not_bound_by_position() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            self.scale = nn.Parameter(np.ones(4))
+
+        def forward(self, left: Any, right: Any) -> Any:
+            return (left - right) * self.scale
+
+    one = Trainer(Net(), "mse", optim.SGD(0.1))
+    np.testing.assert_array_equal(one.predict({"right": X, "left": 2 * X}), X)
+    for work in (one.predict, lambda x: one.fit(x, X, verbose=0)):
+        with pytest.raises(InputError, match=r"no input 'rigth'.*Did you mean 'right'"):
+            work({"rigth": X, "left": X})
 
 
 def test_another_batch_size_starts_the_epoch_anew() -> None:
@@ -215,8 +283,13 @@ def test_refusals(tmp_path: Path) -> None:
         one.fit(X, Y, validation_data=(X, Y), validation_split=0.5)
     with pytest.raises(InputError, match="leaves 50 to train on and 0 to validate on"):
         one.fit(X, Y, validation_split=0.001)
-    with pytest.raises(InputError, match="batch_size=0"):
-        one.fit(X, Y, batch_size=0)
+    for size in (0, 8.0, "many"):
+        with pytest.raises(InputError, match=f"batch_size={size!r} must be a whole number"):
+            one.fit(X, Y, batch_size=size)
+        with pytest.raises(InputError, match=f"batch_size={size!r} must be a whole number"):
+            one.predict(X, batch_size=size)
+    with pytest.raises(InputError, match=r"'x' is no array.*dict by the names"):
+        one.fit((X, X[:, :2]), Y)
     one.fit(X, Y, verbose=0)
     with pytest.raises(InputError, match="initial_epoch=0, but 1 epochs"):
         one.fit(X, Y, initial_epoch=0)

@@ -1,0 +1,190 @@
+"""The team of threads as LLVM text: one launch a call, barriers inside, waiting threads asleep.
+
+A team is a block of words in memory. The calling thread is number 0; the others wait in `worker`
+for the next job. Whoever waits first spins for a few microseconds and then sleeps in the kernel
+(a futex), so that a busy machine is not kept busier. A launch that finds the team at work, as from
+another thread of Python, runs its job alone: what is computed does not depend on it.
+"""
+
+from __future__ import annotations
+
+SPIN = 2000
+"""Looks at a word, with a pause between, before a thread goes to sleep."""
+FUTEX = {"x86_64": 202, "aarch64": 98}
+"""The number of Linux's system call."""
+PAUSE = {"x86_64": "pause", "aarch64": "yield"}
+JOB, ASLEEP, BUSY, ARRIVED, TURN, WAITING = 0, 4, 64, 128, 192, 196
+"""Byte offsets in the block: the job's number, who sleeps for it, whether a launch is under way;
+who has come to the barrier, its number, who sleeps for it."""
+WORK = 256
+"""Offset of the job itself: function, table, extents, context, number of threads."""
+BLOCK = 512
+WORKER_NAME = "graphc_worker"
+
+BARRIER = """
+define internal void @team.wait(ptr %word, ptr %asleep, i32 %old) #0 {{
+entry:
+  br label %spin
+spin:
+  %k = phi i32 [ 0, %entry ], [ %k.next, %again ]
+  %now = load atomic i32, ptr %word acquire, align 4
+  %new = icmp ne i32 %now, %old
+  br i1 %new, label %done, label %again
+again:
+  call void asm sideeffect "{pause}", "~{{memory}}"()
+  %k.next = add i32 %k, 1
+  %more = icmp ult i32 %k.next, {spin}
+  br i1 %more, label %spin, label %sleepy
+sleepy:
+  %a = atomicrmw add ptr %asleep, i32 1 seq_cst
+  br label %look
+look:
+  %seen = load atomic i32, ptr %word seq_cst, align 4
+  %come = icmp ne i32 %seen, %old
+  br i1 %come, label %awake, label %sleep
+sleep:
+  %s = call i64 (i64, ...) @syscall(
+      i64 {futex}, ptr %word, i64 128, i32 %old, i64 0, i64 0, i64 0)
+  br label %look
+awake:
+  %b = atomicrmw sub ptr %asleep, i32 1 seq_cst
+  br label %done
+done:
+  ret void
+}}
+
+define internal void @team.signal(ptr %word, ptr %asleep) #0 {{
+entry:
+  %a = atomicrmw add ptr %word, i32 1 seq_cst
+  %n = load atomic i32, ptr %asleep seq_cst, align 4
+  %any = icmp ne i32 %n, 0
+  br i1 %any, label %wake, label %done
+wake:
+  %s = call i64 (i64, ...) @syscall(
+      i64 {futex}, ptr %word, i64 129, i64 2147483647, i64 0, i64 0, i64 0)
+  br label %done
+done:
+  ret void
+}}
+
+define internal void @team.barrier(ptr %team, i64 %threads) #0 {{
+entry:
+  %alone = icmp ule i64 %threads, 1
+  br i1 %alone, label %done, label %several
+several:
+  %arrived = getelementptr i8, ptr %team, i64 {arrived}
+  %turn = getelementptr i8, ptr %team, i64 {turn}
+  %waiting = getelementptr i8, ptr %team, i64 {waiting}
+  %old = load atomic i32, ptr %turn acquire, align 4
+  %before = atomicrmw add ptr %arrived, i32 1 acq_rel
+  %count = add i32 %before, 1
+  %all = trunc i64 %threads to i32
+  %last = icmp eq i32 %count, %all
+  br i1 %last, label %open, label %wait
+open:
+  store atomic i32 0, ptr %arrived monotonic, align 4
+  call void @team.signal(ptr %turn, ptr %waiting)
+  br label %done
+wait:
+  call void @team.wait(ptr %turn, ptr %waiting, i32 %old)
+  br label %done
+done:
+  ret void
+}}
+"""
+
+LAUNCH = """
+define internal i1 @team.launch(
+    ptr %team, i64 %threads, ptr %steps, ptr %table, ptr %extents, ptr %context) #0 {{
+entry:
+  %busy = getelementptr i8, ptr %team, i64 {busy}
+  %taken = cmpxchg ptr %busy, i32 0, i32 1 acq_rel monotonic
+  %free = extractvalue {{ i32, i1 }} %taken, 1
+  br i1 %free, label %go, label %refused
+go:
+  %work = getelementptr i8, ptr %team, i64 {work}
+  store ptr %steps, ptr %work, align 8
+  %w1 = getelementptr ptr, ptr %work, i64 1
+  store ptr %table, ptr %w1, align 8
+  %w2 = getelementptr ptr, ptr %work, i64 2
+  store ptr %extents, ptr %w2, align 8
+  %w3 = getelementptr ptr, ptr %work, i64 3
+  store ptr %context, ptr %w3, align 8
+  %w4 = getelementptr ptr, ptr %work, i64 4
+  store i64 %threads, ptr %w4, align 8
+  %asleep = getelementptr i8, ptr %team, i64 {asleep}
+  call void @team.signal(ptr %team, ptr %asleep)
+  call void %steps(ptr %table, ptr %extents, ptr %context, i64 0, i64 %threads, ptr %team)
+  call void @team.barrier(ptr %team, i64 %threads)
+  store atomic i32 0, ptr %busy release, align 4
+  ret i1 true
+refused:
+  ret i1 false
+}}
+"""
+
+WORKER = """
+define void @{worker}(ptr %team, i64 %number) #0 {{
+entry:
+  %asleep = getelementptr i8, ptr %team, i64 {asleep}
+  %work = getelementptr i8, ptr %team, i64 {work}
+  %w1 = getelementptr ptr, ptr %work, i64 1
+  %w2 = getelementptr ptr, ptr %work, i64 2
+  %w3 = getelementptr ptr, ptr %work, i64 3
+  %w4 = getelementptr ptr, ptr %work, i64 4
+  br label %next
+next:
+  %seen = phi i32 [ 0, %entry ], [ %job, %run ]
+  call void @team.wait(ptr %team, ptr %asleep, i32 %seen)
+  %job = load atomic i32, ptr %team acquire, align 4
+  %steps = load ptr, ptr %work, align 8
+  %stop = icmp eq ptr %steps, null
+  br i1 %stop, label %done, label %run
+run:
+  %table = load ptr, ptr %w1, align 8
+  %extents = load ptr, ptr %w2, align 8
+  %context = load ptr, ptr %w3, align 8
+  %threads = load i64, ptr %w4, align 8
+  call void %steps(ptr %table, ptr %extents, ptr %context, i64 %number, i64 %threads, ptr %team)
+  call void @team.barrier(ptr %team, i64 %threads)
+  br label %next
+done:
+  ret void
+}}
+"""
+
+DECLARATION = "declare i64 @syscall(i64, ...)"
+
+
+def architecture(triple: str) -> str | None:
+    """The processor's family in a triple of Linux; None where there is no team."""
+    family = triple.partition("-")[0]
+    return family if "linux" in triple and family in FUTEX else None
+
+
+def functions(triple: str) -> str:
+    """Barrier and launch, for a module whose kernels share their work."""
+    return filled(BARRIER + LAUNCH, triple)
+
+
+def worker(triple: str) -> str:
+    """What every thread of a team but the first runs, once for all."""
+    return filled(BARRIER + WORKER, triple)
+
+
+def filled(text: str, triple: str) -> str:
+    """A text with its numbers."""
+    family = architecture(triple)
+    assert family is not None
+    return text.format(
+        pause=PAUSE[family],
+        futex=FUTEX[family],
+        spin=SPIN,
+        arrived=ARRIVED,
+        turn=TURN,
+        waiting=WAITING,
+        busy=BUSY,
+        work=WORK,
+        asleep=ASLEEP,
+        worker=WORKER_NAME,
+    ).strip()

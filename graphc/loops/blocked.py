@@ -1,0 +1,176 @@
+"""Blocked products: the operands of a product of matrices copied into the order they are read in.
+
+    for i: for j: for s: c[i, j] += a[M*s + i]*b[N*s + j]
+    -->
+    for j by J: q[S*j + J*s + j'] = b[N*s + j + j']
+    for i by I: { p[I*s + i'] = a[M*s + i + i']; for i', j by J, j': for s: c += p[...]*q[...] }
+
+Where each step of the sum reads another line of memory, lines fall out of the nearest cache before
+their neighbours in them are read, the sooner if they lie a power of two apart. Copied so, one
+step's elements lie beside the next one's: rows of the operand that tiles read element by element
+(`a`) are gathered a few tiles at a time, panels of the one read in vectors (`b`) all at once.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from graphc.loops.choose import Plan, choose
+from graphc.loops.ir import Access, Alloc, Buffer, For, Load, Stmt, Update
+from graphc.loops.map import mapped
+from graphc.loops.nest import Nest, chain, extent
+from graphc.loops.panel import PANEL_REUSE, SCRATCH
+from graphc.loops.registers import tiled
+from graphc.loops.schedule import Schedule
+from graphc.loops.strip import moved, vectors
+from graphc.ops import scalar
+from graphc.ops.index import affine, index
+from graphc.types import SIZE
+
+APART = 256
+"""Bytes between one step's elements and the next one's from which on rows are gathered."""
+AGAIN = 64
+"""How often a gathered element must be read."""
+ROWS = 64
+"""Rows gathered at a time, at most."""
+TERMS = 64
+"""Terms of a sum from which on copies pay."""
+
+
+def summed(schedule: Schedule, nest: Nest) -> tuple[Stmt, ...]:
+    """A reduction in register tiles, on copied operands where that pays."""
+    plan = choose(nest, schedule.machine)
+    rows = gatherable(nest, plan)
+    if rows is None:
+        return tiled(schedule, nest, plan)
+    return gathered(schedule, nest, plan, rows)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The load whose rows are gathered, the loop that they belong to, and its tile's size."""
+
+    load: Load
+    loop: For
+    size: int
+
+
+def gatherable(nest: Nest, plan: Plan) -> Rows | None:
+    """What a tile reads element by element, each step of the sum from another line."""
+    if plan.vector not in {f.index for f in nest.kept} or terms(nest) < TERMS:
+        return None
+    for name, size in plan.tiles:
+        loop = nest.loop(name)
+        for load in nest.inner:
+            if isinstance(load, Load) and alone(nest, load, loop) and loop.extent is not None:
+                again = math.prod(extent(f) for f in nest.kept if f is not loop)
+                if stride(nest, load) >= APART and again >= AGAIN:
+                    return Rows(load, loop, size)
+    return None
+
+
+def alone(nest: Nest, load: Load, loop: For) -> bool:
+    """Whether a load walks memory along one kept loop and all that is summed, and no other."""
+    access = load.access
+    if load.guards or access.lookups or access.offset.coefficient(loop.index) != 1:
+        return False
+    if any(f.extent is None or not access.offset.coefficient(f.index) for f in nest.summed):
+        return False
+    others = [f for f in nest.kept if f is not loop]
+    return not any(access.offset.coefficient(f.index) for f in others)
+
+
+def stride(nest: Nest, load: Load) -> int:
+    """Bytes from one step of the sum to the nearest other."""
+    steps = [abs(load.access.offset.coefficient(f.index)) for f in nest.summed]
+    return min(steps) * SIZE[load.access.buffer.dtype]
+
+
+def terms(nest: Nest) -> int:
+    """How many terms are summed."""
+    return math.prod(extent(f) for f in nest.summed)
+
+
+def gathered(schedule: Schedule, nest: Nest, plan: Plan, rows: Rows) -> tuple[Stmt, ...]:
+    """The nest over blocks of a loop, its rows gathered for each, on panels copied before."""
+    load, loop, dtype = rows.load, rows.loop, rows.load.access.buffer.dtype
+    result, nest = panels(schedule, nest, plan, loop)
+    room = max(rows.size, min(ROWS, SCRATCH // (terms(nest) * SIZE[dtype])))
+    block = rows_at_a_time(extent(loop), rows.size, room)
+    schedule.notes.append(
+        f"{load.access.buffer.name} gathered: {block} rows of {terms(nest)} at a time, "
+        f"whose neighbours lie {stride(nest, load)} bytes apart"
+    )
+    whole = extent(loop) // block * block
+    for start, end, step in ((0, whole, block), (whole, extent(loop), extent(loop) - whole)):
+        if end <= start:
+            continue
+        schedule.serial += 1
+        sliver = Buffer(f"p{schedule.serial}", dtype, terms(nest) * step, "stack")
+        place, factor = index(loop.index), step
+        for other in reversed(nest.summed):
+            place, factor = place + index(other.index) * factor, factor * extent(other)
+        target = Access(sliver, place)
+        outside = f"{loop.index}.b"
+        at = {loop.index: index(outside) + index(loop.index)}
+        inside = replace(loop, start=0, stop=step)
+        symbol = scalar.argument("gathered")
+        copy = (*moved((load,), at), Update(target, symbol, ((symbol, load.name),)))
+        copied = mapped(schedule, Nest((*nest.summed, inside), (), (), copy, ()))
+        part = Nest(
+            tuple(inside if f is loop else f for f in nest.kept),
+            moved(nest.before, at),
+            nest.summed,
+            tuple(Load(load.name, target) if s is load else moved((s,), at)[0] for s in nest.inner),
+            moved(nest.after, at),
+        )
+        body = (Alloc(sliver), *copied, *tiled(schedule, part, plan))
+        result.append(For(outside, start, end, step, "serial", body))
+    return tuple(result)
+
+
+def panels(schedule: Schedule, nest: Nest, plan: Plan, rows: For) -> tuple[list[Stmt], Nest]:
+    """Copies of what is read in vectors, panel after panel; and the nest that reads the copies."""
+    assert plan.vector is not None
+    loop, width = nest.loop(plan.vector), plan.lanes * plan.vectors
+    result: list[Stmt] = []
+    inner: list[Stmt] = []
+    for stmt in nest.inner:
+        far = isinstance(stmt, Load) and alone(nest, stmt, loop) and stride(nest, stmt) >= APART
+        if not isinstance(stmt, Load) or not far or extent(rows) < PANEL_REUSE:
+            inner.append(stmt)
+            continue
+        schedule.serial += 1
+        dtype, count = stmt.access.buffer.dtype, terms(nest)
+        size = -(-extent(loop) // width) * width * count
+        space = "stack" if size * SIZE[dtype] <= SCRATCH else "shared"
+        panel = Buffer(f"q{schedule.serial}", dtype, size, space)
+        row = affine([])
+        factor = width
+        for other in reversed(nest.summed):
+            row, factor = row + index(other.index) * factor, factor * extent(other)
+        block, lane = f"{loop.index}.block", f"{loop.index}.lane"
+        target = Access(panel, row + index(block) * count + index(lane))
+        schedule.notes.append(f"{stmt.access.buffer.name} copied in panels of {width}")
+        symbol = scalar.argument("packed")
+        whole = extent(loop) // width * width
+        result.append(Alloc(panel))
+        for start, end, step in ((0, whole, width), (whole, extent(loop), extent(loop) - whole)):
+            if end <= start:
+                continue
+            outside, inside = f"{loop.index}.o", f"{loop.index}.t"
+            values = {block: index(outside), lane: index(inside)}
+            values[loop.index] = index(outside) + index(inside)
+            copy = (stmt, Update(target, symbol, ((symbol, stmt.name),)))
+            body = vectors(schedule, inside, step, plan.lanes, moved(copy, values))
+            result.append(For(outside, start, end, step, "serial", chain(nest.summed, body)))
+        inner.append(Load(stmt.name, target))
+    return result, replace(nest, inner=tuple(inner))
+
+
+def rows_at_a_time(total: int, size: int, most: int) -> int:
+    """Rows to gather at a time: equal blocks where there are such, whole tiles else."""
+    even = [b for b in range(most // 2 + 1, most + 1) if total % b == 0]
+    whole = [b for b in even if b % size == 0]
+    return min((whole or even or [max(most // size, 1) * size])[-1], total)

@@ -1,0 +1,137 @@
+"""Steps: a program run many times in one native call, over data that stays where it is."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphc.errors import InputError
+from graphc.graph.leaf import Cell
+from graphc.llvm import epoch
+from graphc.runtime.binding import bind
+from graphc.runtime.program import Program
+
+Array = NDArray[Any]
+STEPS = ctypes.CFUNCTYPE(
+    ctypes.c_int64,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_int64,
+    ctypes.c_void_p,
+    ctypes.c_int64,
+    ctypes.c_void_p,
+    ctypes.c_int64,
+)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Which rows of the data step k takes: order[k] of (steps, batch), or the next `batch` ones."""
+
+    batch: int
+    order: Array | None = None
+    start: int = 0
+
+    def check(self, name: str, count: int, steps: int) -> None:
+        """Raise InputError where a step would take a row that data of `count` rows has not."""
+        if self.order is None:
+            low, high = self.start, self.start + steps * self.batch - 1
+        elif self.order[:steps].size:
+            low, high = int(self.order[:steps].min()), int(self.order[:steps].max())
+        else:
+            return
+        if steps and (low < 0 or high >= count):
+            raise InputError(f"rows {low} to {high} are taken of {name!r}, which has {count}")
+
+
+def can_run(program: Program) -> bool:
+    """Whether a program can be run so: it updates state, and its outputs are numbers."""
+    loaded = program.loaded is not None and epoch.EPOCH_NAME in program.loaded.addresses
+    return loaded and all(r.number in program.scalars for r in program.image.results)
+
+
+def run(
+    program: Program,
+    data: Mapping[str, Array],
+    rows: Rows,
+    steps: int,
+    writes: Mapping[Cell, Array],
+) -> tuple[dict[str, Array], int]:
+    """Make up to `steps` steps; each output's values (done,), and how many steps were done.
+
+    `data`: for each input an array (n, ...) whose rows make up the batches. `writes`: what is
+    written into a cell before each step, (steps,). Where a step's labels are out of bounds it is
+    the first that is not done, and changes nothing.
+    """
+    if rows.order is not None and (
+        rows.order.shape != (max(steps, len(rows.order)), rows.batch)
+        or rows.order.dtype != np.int64
+        or not rows.order.flags.c_contiguous
+    ):
+        raise InputError(f"the order must be int64, C-contiguous, (steps, {rows.batch})")
+    batches = {n.op.name: _batch(data, n.op.name, rows, steps) for n in program.inputs}
+    extents: dict[str, int] = {}
+    for node in program.inputs:
+        bind(node, batches[node.op.name], extents)
+    address = program.loaded.addresses[epoch.EPOCH_NAME] if program.loaded else None
+    if address is None:
+        raise InputError("the program has no native code for many steps in one call")
+    held: list[Array] = []
+    feeds: list[int] = []
+    for node in program.inputs:
+        array = data[node.op.name]
+        if node not in program.place:
+            continue
+        row_bytes = array.strides[0] if len(array) else 0
+        slot = program.place[node]
+        if rows.order is None:
+            source = array.ctypes.data + rows.start * row_bytes
+            feeds += [epoch.POINT, slot, source, row_bytes, rows.batch, 0, 0]
+        else:
+            held.append(np.empty_like(batches[node.op.name]))
+            place = held[-1].ctypes.data
+            order = rows.order.ctypes.data
+            feeds += [epoch.GATHER, slot, array.ctypes.data, row_bytes, rows.batch, order, place]
+    for cell, values in writes.items():
+        held.append(np.ascontiguousarray(values, cell.value.dtype))
+        size = cell.value.itemsize
+        target = cell.value.ctypes.data
+        feeds += [epoch.WRITE, 0, held[-1].ctypes.data, size, 1, 0, target]
+    results = [np.empty(steps, r.type.dtype) for r in program.image.results]
+    records = [
+        word
+        for r, kept in zip(program.image.results, results, strict=True)
+        for word in (program.scalars[r.number].ctypes.data, kept.itemsize, kept.ctypes.data)
+    ]
+    words = (np.array(feeds, np.int64), np.array(records, np.int64))
+    with program.lock:
+        program.fit(extents)
+        STEPS(address)(
+            ctypes.addressof(program.table),
+            ctypes.addressof(program.sizes),
+            ctypes.addressof(program.context),
+            steps,
+            words[0].ctypes.data,
+            len(feeds) // epoch.FEED,
+            words[1].ctypes.data,
+            len(records) // epoch.RECORD,
+        )
+        done = int(program.context[epoch.DONE])
+    return {name: kept[:done] for name, kept in zip(program.names, results, strict=True)}, done
+
+
+def _batch(data: Mapping[str, Array], name: str, rows: Rows, steps: int) -> Array:
+    """The first batch of an input's data, which must be contiguous. Raises InputError."""
+    if name not in data:
+        raise InputError(f"missing input {name!r}: the data has {', '.join(data) or 'nothing'}")
+    array = data[name]
+    if not array.flags.c_contiguous or not array.dtype.isnative:
+        raise InputError(f"the data of {name!r} must be C-contiguous and in native byte order")
+    rows.check(name, len(array), steps)
+    return array[: rows.batch]

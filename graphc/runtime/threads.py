@@ -1,0 +1,100 @@
+"""Threads: how many a program may use, and the teams that wait to share its calls.
+
+A team's threads are Python's, each inside one native call for good; between the steps of a program
+they spin for a moment, then sleep. A child of fork() has none of them and makes its own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+
+from graphc.errors import InputError
+from graphc.llvm import engine, team
+
+VARIABLE = "GRAPHC_THREADS"
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+def available() -> int:
+    """The cores this process may use: by its affinity, and by its control group's quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        quota, period = QUOTA.read_text("ascii").split()
+        limit = math.ceil(int(quota) / int(period))
+    except (OSError, ValueError):  # no such file, or "max"
+        limit = cores or 1
+    return max(1, min(cores or 1, limit))
+
+
+def resolve(threads: int | None) -> int:
+    """The number of threads to use at most: as asked, by GRAPHC_THREADS, or all available.
+
+    Raises InputError for what is no number of threads, or below 1.
+    """
+    named = os.environ.get(VARIABLE)
+    if threads is None and named:
+        if not named.isdigit() or int(named) < 1:
+            raise InputError(f"{VARIABLE} must be a whole number from 1, it is {named!r}")
+        threads = int(named)
+    whole = isinstance(threads, int) and not isinstance(threads, bool)
+    if threads is not None and (not whole or threads < 1):
+        raise InputError(f"threads must be at least 1, or None for all, got {threads!r}")
+    return available() if threads is None else threads
+
+
+class Team:
+    """A block of memory and the threads that wait at it; `size` counts the caller too."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        raw = np.zeros(team.BLOCK + 64, np.uint8)
+        self.memory = raw
+        self.address = raw.ctypes.data + -raw.ctypes.data % 64
+        loaded = load_worker()
+        run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
+        self.worker = run(loaded.addresses[team.WORKER_NAME])
+        for number in range(1, size):
+            name = f"graphc-{number}"
+            arguments = (self.address, number)
+            threading.Thread(target=self.worker, args=arguments, name=name, daemon=True).start()
+
+
+_teams: dict[int, Team] = {}
+_lock = threading.Lock()
+_loaded: list[engine.Loaded] = []
+
+
+def load_worker() -> engine.Loaded:
+    """The native code of waiting threads, one for the process."""
+    if not _loaded:
+        target = engine.target(engine.host_level())
+        text = engine.module_text(target, [team.DECLARATION, team.worker(target.triple)])
+        _loaded.append(
+            engine.load(engine.digest(text, target), lambda: text, (team.WORKER_NAME,), target)
+        )
+    return _loaded[0]
+
+
+def team_of(size: int) -> Team:
+    """The team of so many threads; made when first asked for."""
+    with _lock:
+        if size not in _teams:
+            _teams[size] = Team(size)
+        return _teams[size]
+
+
+def forget() -> None:
+    """In a child of fork(): the threads stayed behind with the parent."""
+    global _lock
+    _lock = threading.Lock()
+    _teams.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=forget)

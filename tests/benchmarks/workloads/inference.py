@@ -1,0 +1,48 @@
+"""Inference: a net's outputs for one batch after the other, weights fixed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from tests.benchmarks.workloads.layers import Conv2d, Shape
+from tests.benchmarks.workloads.net import RING, Array, Net
+
+
+@dataclass(frozen=True)
+class Inference:
+    """Outputs, as numpy arrays, of a ring of random batches.
+
+    Its check values are samples of outputs, compared in relation to the largest of them.
+    """
+
+    name: str
+    title: str
+    net: Net
+    batch: int
+    held_out: bool = False
+    seed: int = 0
+    group: ClassVar = "infer"
+    compared: ClassVar[Literal["largest"]] = "largest"
+
+    @property
+    def tolerance(self) -> float:
+        """How far the peers' outputs may differ."""
+        return 5e-3 if self.net.has(Conv2d) else 1e-4
+
+    @property
+    def flops(self) -> int:
+        """Two for a product."""
+        return 2 * self.net.products(self.batch)[0]
+
+    @property
+    def shape(self) -> Shape:
+        """A batch's shape."""
+        return (self.batch, *self.net.example)
+
+    def batches(self) -> list[Array]:
+        """The ring of inputs."""
+        random = np.random.default_rng(self.seed + 1)
+        return [self.net.inputs(self.batch, random) for _ in range(RING)]

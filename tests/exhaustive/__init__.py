@@ -1,0 +1,1 @@
+"""Elementary functions over every float32: `python -m tests.exhaustive`; nothing here is a test."""

@@ -1,0 +1,56 @@
+"""Targets that the host cannot run, and objects in the cache that cannot be read."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc.errors import CompileError
+from graphc.llvm import cache, engine
+
+
+def foreign() -> str:
+    """A target that is not the host's."""
+    return next(name for name in engine.WIDTHS if not engine.target(name).native)
+
+
+def test_code_for_another_machine_is_looked_at_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = graphc.input("x", (3,))
+    monkeypatch.delenv("GRAPHC_REFERENCE", raising=False)
+    program = graphc.compile(x + 1, target=foreign())
+    assert program.as_text("asm")
+    with pytest.raises(CompileError, match=f"cannot run code for {foreign()}; it can be inspected"):
+        program(np.zeros(3))
+    monkeypatch.setenv("GRAPHC_REFERENCE", "1")
+    assert program(np.zeros(3))[0].tolist() == [1, 1, 1]
+
+
+def test_the_variable_is_read_at_each_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("sse2", "avx2"):
+        monkeypatch.setenv("GRAPHC_TARGET", name)
+        assert engine.target().name == name
+    monkeypatch.setenv("GRAPHC_TARGET", foreign())
+    with pytest.raises(CompileError, match="cannot run code"):
+        graphc.compile(graphc.input("x", (3,)) * 2)(np.zeros(3))
+
+
+def test_an_object_that_cannot_be_linked_is_compiled_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its checksum is right; what it holds is no object."""
+    monkeypatch.setenv("GRAPHC_CACHE_DIR", str(tmp_path / "cache"))
+    x = graphc.input("x", (3,))
+    graphc.compile(x * 3 + 1)
+    (entry,) = (tmp_path / "cache").glob("*.o")
+    good = entry.read_bytes()
+    data = b"no object code"
+    entry.write_bytes(cache.MAGIC + hashlib.sha256(entry.stem.encode() + data).digest() + data)
+    assert cache.read(entry.stem) == data
+    program = graphc.compile(x * 3 + 1)
+    assert program.loaded is not None and not program.loaded.from_cache
+    assert program(np.ones(3))[0].tolist() == [4, 4, 4]
+    assert entry.read_bytes() == good

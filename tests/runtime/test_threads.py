@@ -1,0 +1,217 @@
+"""Threads: no bit depends on their number, and forks, concurrent calls and signals are survived."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc import nn, ops, optim
+from graphc.errors import InputError
+from graphc.loops.ir import Barrier, For, walk
+from graphc.runtime import threads
+from graphc.runtime.program import Program
+
+Array = np.ndarray[Any, Any]
+
+
+def dense() -> nn.Module:
+    return nn.Sequential(nn.Linear(300, 200), nn.Tanh(), nn.Linear(200, 10))
+
+
+def convolutional() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 24, 3, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.LazyLinear(10),
+    )
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = nn.LSTM(24, 48)
+        self.last = nn.Linear(48, 10)
+
+    def forward(self, x: Any) -> Any:
+        return self.last(self.steps(x)[0][11])
+
+
+class Attending(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(64)
+        self.attention = nn.MultiheadAttention(64, 4, batch_first=True)
+        self.last = nn.Linear(64, 10)
+
+    def forward(self, x: Any) -> Any:
+        y = self.norm(x)
+        return self.last(ops.mean(x + self.attention(y, y, y)[0], 1))
+
+
+NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int]] = {
+    "dense": (dense, (70, 300), 70),
+    "convolutional": (convolutional, (24, 3, 20, 20), 24),
+    "recurrent": (Recurrent, (12, 40, 24), 40),
+    "attending": (Attending, (16, 40, 64), 16),
+}
+
+
+def trained(name: str, count: int) -> tuple[list[float], list[Array], Program]:
+    """The losses and the state of three steps on so many threads."""
+    make, shape, batch = NETS[name]
+    graphc.seed(1)
+    model = make()
+    step = graphc.compile_train_step(
+        model,
+        "cross_entropy",
+        optim.Adam(1e-3),
+        inputs={"x": shape},
+        targets={"y": (batch,)},
+        threads=count,
+    )
+    data = np.random.default_rng(1)
+    x = data.standard_normal(shape).astype(np.float32)
+    y = data.integers(0, 10, batch)
+    losses = [float(step(x=x, y=y)["loss"]) for _ in range(3)]
+    return losses, [p.value.copy() for p in model.parameters()], step.program
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_no_bit_depends_on_the_number_of_threads(name: str) -> None:
+    losses, state, _ = trained(name, 1)
+    for count in (2, 3):
+        others, values, program = trained(name, count)
+        assert program.context[2] == count, "the step is long enough to be shared"
+        assert any(kernel.parallel for kernel in program.stages.kernels)
+        assert others == losses
+        for one, other in zip(state, values, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def product(count: int | None = 2) -> tuple[Program, Array, Array]:
+    """A program large enough to be shared, its operand and its result."""
+    a = graphc.input("a", (128, 256))
+    w = graphc.constant(np.random.default_rng(2).standard_normal((256, 192)).astype(np.float32))
+    program = graphc.compile(ops.tanh(a @ w), threads=count)
+    operand = np.random.default_rng(3).standard_normal((128, 256)).astype(np.float32)
+    return program, operand, program(operand)[0]
+
+
+def test_short_calls_stay_on_one_thread() -> None:
+    program = graphc.compile(ops.tanh(graphc.input("x", (8, 8))), threads=2)
+    program(np.zeros((8, 8), np.float32))
+    assert program.context[2] == 1
+
+
+def test_parts_of_a_kernel_wait_for_each_other() -> None:
+    program = trained("recurrent", 2)[2]
+    scans = [k for k in program.stages.kernels if "ordered" in {f.kind for f in loops(k)}]
+    assert scans and all(any(isinstance(s, Barrier) for s in walk(k.body)) for k in scans)
+    assert "barrier" in program.as_text("loops")
+
+
+def loops(kernel: Any) -> list[For]:
+    return [s for s in walk(kernel.body) if isinstance(s, For)]
+
+
+def test_calls_from_many_threads_are_right() -> None:
+    programs = [product() for _ in range(3)]
+    wrong: list[int] = []
+
+    def run(number: int) -> None:
+        program, operand, expected = programs[number % 3]
+        for _ in range(40):
+            if not np.array_equal(program(operand)[0], expected):
+                wrong.append(number)
+
+    workers = [threading.Thread(target=run, args=(number,)) for number in range(6)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_child_of_fork_makes_a_team_of_its_own() -> None:
+    script = """
+import os, sys
+import numpy as np
+import graphc
+a = graphc.input("a", (128, 256))
+w = graphc.constant(np.ones((256, 192), np.float32))
+program = graphc.compile(graphc.tanh(a @ w), threads=2)
+x = np.full((128, 256), 1e-3, np.float32)
+(expected,) = program(x)
+assert program.context[2] == 2
+child = os.fork()
+(result,) = program(x)
+assert np.array_equal(result, expected)
+if child == 0:
+    os._exit(0)
+_, status = os.waitpid(child, 0)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+def test_an_interrupt_ends_a_loop_of_steps_at_once_and_leaves_the_state_whole() -> None:
+    script = """
+import os, signal, sys, threading, time
+import numpy as np
+import graphc
+w = graphc.parameter("w", value=np.zeros((256, 256), np.float32))
+x = graphc.input("x", (256, 256))
+step = graphc.compile(graphc.sum(x @ w), updates={w: w + x}, threads=2)
+one = np.ones((256, 256), np.float32)
+step(one)
+assert step.context[2] == 2
+threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+try:
+    while True:
+        step(one)
+except KeyboardInterrupt:
+    pass
+value = w.op.cell.value
+assert (value == value[0, 0]).all(), "half a step"
+step(one)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+def test_environment_and_argument_limit_the_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(threads.VARIABLE, "1")
+    assert threads.resolve(None) == 1 and threads.resolve(2) == 2
+    monkeypatch.setenv(threads.VARIABLE, "many")
+    with pytest.raises(InputError, match="GRAPHC_THREADS must be a whole number"):
+        threads.resolve(None)
+    monkeypatch.delenv(threads.VARIABLE)
+    assert threads.resolve(None) == threads.available()
+    with pytest.raises(InputError, match="threads must be at least 1"):
+        threads.resolve(0)
+
+
+def test_a_quota_of_the_control_group_is_respected(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    quota = tmp_path / "cpu.max"
+    monkeypatch.setattr(threads, "QUOTA", quota)
+    quota.write_text("100000 100000")
+    assert threads.available() == 1
+    quota.write_text("max 100000")
+    assert threads.available() == len(os.sched_getaffinity(0))
