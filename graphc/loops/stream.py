@@ -20,7 +20,7 @@ from graphc.loops.map import mapped
 from graphc.loops.nest import Nest, accesses, extent, needed
 from graphc.loops.panel import SCRATCH
 from graphc.loops.schedule import Schedule
-from graphc.loops.strip import moved
+from graphc.loops.strip import Range, moved
 from graphc.ops import scalar
 from graphc.ops.index import Affine, index
 from graphc.types import SIZE
@@ -71,17 +71,18 @@ def streamed(schedule: Schedule, nest: Nest) -> tuple[Stmt, ...] | None:
     store = (ends[0], Update(target, symbol, ((symbol, ends[0].name),)))
     rest = tuple(s for s in nest.after if s is not ends[0])
     result = [*opened, *mapped(schedule, Nest(nest.kept, (), (), clear, ()))]
-    for start, stop, step in ranges(outer, part):
-        around = replace(outer, index=f"{outer.index}.p", start=start, stop=stop, step=step)
-        at = index(around.index) + index(outer.index)
-        loops, single = [replace(outer, start=0, stop=step), *nest.summed[1:]], stop - start == step
-        if step == 1 and len(nest.summed) > 1:
-            loops, at = loops[1:], index(around.index)
-        if single:
-            at = at - index(around.index) + start
+    for piece in ranges(outer, part):
+        around = f"{outer.index}.p"
+        first = Affine((), piece.single) if piece.single is not None else index(around)
+        whole = piece.size == 1 and len(nest.summed) > 1
+        at = first if whole else first + index(outer.index)
+        loops = () if whole else (replace(outer, start=0, stop=piece.size),)
         inside = moved(nest.inner, {outer.index: at})
-        body = summed(schedule, Nest(nest.kept, begin, tuple(loops), inside, store))
-        result += body if single else (replace(around, body=body),)
+        within = Nest(nest.kept, begin, (*loops, *nest.summed[1:]), inside, store)
+        body = summed(schedule, within)
+        if piece.single is None:
+            body = (For(around, piece.start, piece.stop, piece.size, "serial", body),)
+        result += body
     if opened:
         last = (*needed(shared, rest), Load(ends[0].name, target), *rest)
         result += mapped(schedule, Nest(nest.kept, (), (), last, ()))
@@ -96,7 +97,8 @@ def steps(schedule: Schedule, nest: Nest, outer: For) -> tuple[int | None, str]:
     each = max(1, terms(nest) // max(1, extent(outer)))
     if len(nest.summed) > 1 and far >= level2 // 2 and near <= level2 // 4 and extent(outer) >= 4:
         size = f"{far >> 10} KiB in all, {near >> 10} KiB a step"
-        return max(1, FEW // each), f"summed over {outer.index} in parts: {size}"
+        together = max(1, FEW // each) if outer.extent is not None else 1
+        return together, f"summed over {outer.index} in parts: {size}"
     rows = gatherable(nest, choose(nest, schedule.machine))
     if rows is None or outer.extent is None:
         return None, ""
@@ -108,16 +110,16 @@ def steps(schedule: Schedule, nest: Nest, outer: For) -> tuple[int | None, str]:
     return part, f"summed over {outer.index} in parts of {part * each}: {terms(nest)} terms in all"
 
 
-def ranges(outer: For, part: int) -> list[tuple[int, int, int]]:
-    """Start, stop and step of runs of equal parts."""
+def ranges(outer: For, part: int) -> list[Range]:
+    """Runs of equal parts; a run-time extent goes step by step."""
     stop = outer.extent
     if stop is None:
-        return []
+        return [Range(0, outer.stop, 1)]
     count = -(-stop // part)
     small, larger = divmod(stop, count)
     split = larger * (small + 1)
-    found = [(0, split, small + 1), (split, stop, small)]
-    return [(a, b, step) for a, b, step in found if b > a]
+    found = [Range(0, split, small + 1), Range(split, stop, small)]
+    return [piece for piece in found if piece.start != piece.stop]
 
 
 def destination(nest: Nest, end: Load) -> Access | None:

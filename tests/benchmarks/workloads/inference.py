@@ -26,6 +26,7 @@ class Inference:
     seed: int = 0
     group: ClassVar = "infer"
     compared: ClassVar[Literal["largest"]] = "largest"
+    bytes: ClassVar = 0
 
     @property
     def tolerance(self) -> float:

@@ -1,0 +1,75 @@
+"""Sums in parts, gathered rows and copied panels: right for every extent, run-time ones too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc import ops
+from graphc.graph.node import Node
+
+Array = np.ndarray[Any, Any]
+
+
+def random(shape: tuple[int, ...], seed: int) -> Array:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def compared(outputs: list[Node], given: dict[str, Array]) -> graphc.Program:
+    """The program of some nodes, its results compared with the oracle's."""
+    program = graphc.compile(outputs)
+    for found, expected in zip(program(**given), graphc.evaluate(outputs, given), strict=True):
+        scale = max(float(np.abs(expected).max()), 1e-30)
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found / scale, expected / scale, atol=2e-5)
+    return program
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize(("channels", "filters", "size"), [(8, 24, 12), (16, 32, 16), (6, 10, 28)])
+def test_gradients_of_convolutions_over_many_images(
+    named: bool, channels: int, filters: int, size: int
+) -> None:
+    batch: Any = "batch" if named else 60
+    image = graphc.input("image", (batch, channels, size, size))
+    kernel = graphc.input("kernel", (filters, channels, 5, 5))
+    loss = ops.sum(ops.square(ops.conv2d(image, kernel)))
+    for count in (60, 3) if named else (60,):
+        given = {
+            "image": random((count, channels, size, size), 1),
+            "kernel": random((filters, channels, 5, 5), 2),
+        }
+        program = compared(graphc.grad(loss, [image, kernel]), given)
+    if channels == 16:
+        assert any("summed over" in note for k in program.kernels.values() for note in k.notes)
+
+
+@pytest.mark.parametrize("form", ["m k, k n -> m n", "k m, k n -> m n", "m k, n k -> m n"])
+@pytest.mark.parametrize("shape", [(64, 64, 64), (130, 70, 300), (37, 129, 1001), (96, 96, 1025)])
+def test_products_of_every_form(form: str, shape: tuple[int, int, int]) -> None:
+    sizes = dict(zip("mnk", shape, strict=True))
+    left, right = (tuple(sizes[i] for i in part.split()) for part in form[:8].split(", "))
+    a, b = graphc.input("a", left), graphc.input("b", right)
+    given = {"a": random(left, 1), "b": random(right, 2)}
+    program = compared([ops.einsum(form, a, b), ops.relu(ops.einsum(form, a, b) + 1.0)], given)
+    if form.startswith("k m") and shape[0] > 64:
+        notes = [note for kernel in program.kernels.values() for note in kernel.notes]
+        assert any("gathered" in note for note in notes)
+
+
+def test_a_long_sum_in_parts_has_the_bits_of_the_sum_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    a, b = graphc.input("a", (2050, 128)), graphc.input("b", (2050, 256))
+    product = ops.einsum("k m, k n -> m n", a, b)
+    given = random((2050, 128), 1), random((2050, 256), 2)
+    whole = graphc.compile([ops.tanh(product), product])
+    notes = " ".join(whole.kernels["k00"].notes)
+    assert "in parts of" in notes or "in parts of" in " ".join(whole.kernels["k01"].notes)
+    monkeypatch.setenv("GRAPHC_SKIP", "fuse,tile")
+    plain = graphc.compile([ops.tanh(product), product])
+    for one, other in zip(whole(*given), plain(*given), strict=True):
+        np.testing.assert_array_equal(one, other)
