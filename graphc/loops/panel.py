@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from graphc.loops.ir import Access, Alloc, Buffer, For, Load, Stmt, Update
@@ -14,8 +15,10 @@ from graphc.types import SIZE
 
 PANEL_REUSE = 24
 """How often a panel must be read for packing it to pay,"""
-PANEL_SPAN = 48 << 10
-"""and how much memory it must be spread over."""
+LINE, PERIOD, WAYS = 64, 4096, 8
+"""A cache line; the bytes after which the nearest cache takes the same set again; its ways."""
+FULL = 0.75
+"""The part of its sets that a panel may fill."""
 SCRATCH = 1 << 18
 """Bytes that a kernel may keep on its stack: a packed panel, or partial sums."""
 
@@ -23,36 +26,19 @@ SCRATCH = 1 << 18
 def packed(
     schedule: Schedule, nest: Nest, loop: For, size: int, lanes: int, at: Affine
 ) -> tuple[tuple[Stmt, ...], Nest]:
-    """Copy what a panel of vectors reads into contiguous memory, where its rows lie far apart.
+    """Copy what a panel of vectors reads into contiguous memory, where it would not stay near.
 
     for j by 64: for i: for k: c[i, j] += a[i, k]*b[N*k + j]
     -->
     for j by 64: p[64*k + j'] = b[N*k + j + j']; for i: for k: c += a[i, k]*p[64*k + j']
     """
-    points = 1
-    for other in nest.summed:
-        points *= other.extent or 0
-    again = 1
-    for other in nest.kept:
-        again *= 1 if other is loop else extent(other)
     copies: list[Stmt] = []
     inner: list[Stmt] = []
     for stmt in nest.inner:
-        if not isinstance(stmt, Load) or not points or again < PANEL_REUSE:
+        if not isinstance(stmt, Load) or not scattered(nest, loop, size, stmt):
             inner.append(stmt)
             continue
-        access = stmt.access
-        step = (
-            min((abs(access.offset.coefficient(f.index)) for f in nest.summed), default=0)
-            * SIZE[access.buffer.dtype]
-        )
-        moves = access.offset.coefficient(loop.index) == 1 and not access.lookups
-        alone = not any(f is not loop and access.offset.coefficient(f.index) for f in nest.kept)
-        bytes_ = points * size * SIZE[access.buffer.dtype]
-        far = step * points > PANEL_SPAN and step % 1024 == 0
-        if not (moves and alone and far) or stmt.guards or bytes_ > SCRATCH:
-            inner.append(stmt)
-            continue
+        access, points = stmt.access, terms(nest)
         schedule.serial += 1
         panel = Buffer(f"p{schedule.serial}", access.buffer.dtype, points * size, "stack")
         place, factor = index(f"{loop.index}.t"), size
@@ -63,7 +49,38 @@ def packed(
         target = Access(panel, place)
         copy = (Load(stmt.name, access), Update(target, symbol, ((symbol, stmt.name),)))
         body = vectors(schedule, f"{loop.index}.t", size, lanes, moved(copy, {loop.index: at}))
+        step = stride(nest, access)
         schedule.notes.append(f"{access.buffer.name} packed: its rows lie {step} bytes apart")
         copies += [Alloc(panel), *chain(nest.summed, body)]
         inner.append(Load(stmt.name, target))
     return tuple(copies), replace(nest, inner=tuple(inner))
+
+
+def scattered(nest: Nest, loop: For, size: int, load: Load) -> bool:
+    """Whether the rows of a panel that is read again and again crowd each other out of the cache.
+
+    Rows a power of two apart share few of its sets: of `step` bytes, only every so many begins one.
+    """
+    access, points = load.access, terms(nest)
+    width = size * SIZE[access.buffer.dtype]
+    again = math.prod(extent(other) for other in nest.kept if other is not loop)
+    moves = access.offset.coefficient(loop.index) == 1 and not access.lookups and not load.guards
+    alone = not any(f is not loop and access.offset.coefficient(f.index) for f in nest.kept)
+    if not (moves and alone and points) or again < PANEL_REUSE or points * width > SCRATCH:
+        return False
+    step = stride(nest, access)
+    if step <= width:
+        return False
+    sets = min(PERIOD // LINE, PERIOD // math.gcd(step, PERIOD) * -(-width // LINE))
+    return points * -(-width // LINE) > FULL * WAYS * sets
+
+
+def stride(nest: Nest, access: Access) -> int:
+    """Bytes between the rows of a panel."""
+    steps = [abs(access.offset.coefficient(f.index)) for f in nest.summed]
+    return min(steps, default=0) * SIZE[access.buffer.dtype]
+
+
+def terms(nest: Nest) -> int:
+    """How many terms are summed; 0 where that is known only at run time."""
+    return math.prod(f.extent or 0 for f in nest.summed)

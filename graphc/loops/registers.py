@@ -20,7 +20,7 @@ from graphc.loops.choose import Plan
 from graphc.loops.ir import Access, Alloc, Buffer, Check, For, Let, Load, Stmt, Update
 from graphc.loops.lanes import widened
 from graphc.loops.nest import Nest, chain, needed
-from graphc.loops.panel import packed
+from graphc.loops.panel import packed, scattered
 from graphc.loops.schedule import Schedule
 from graphc.loops.strip import Range, balanced, moved, split, strip_tiled, vectors
 from graphc.ops.index import Affine, affine, index
@@ -47,16 +47,25 @@ def tiled(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...]:
             pieces.append((loop, balanced(loop, tiles[loop.index])))
         else:
             pieces.append((loop, []))
-    ordered = outer_order(pieces, plan)
+    ordered = outer_order(pieces, plan, nest)
     vector = plan.vector if kept_vector else None
     return nested(schedule, nest, plan, ordered, vector, {}, {})
 
 
-def outer_order(pieces: list[tuple[For, list[Range]]], plan: Plan) -> list[tuple[For, list[Range]]]:
-    """Loops that are not tiled outermost, then the vector index, then the other tiles."""
+def outer_order(
+    pieces: list[tuple[For, list[Range]]], plan: Plan, nest: Nest
+) -> list[tuple[For, list[Range]]]:
+    """Loops that are not tiled outermost, then the vector index, then the other tiles.
+
+    The vector index is outermost where its panels are packed: once for all that reads them.
+    """
     plain = [p for p in pieces if not p[1]]
     panel = [p for p in pieces if p[1] and p[0].index == plan.vector]
     rest = [p for p in pieces if p[1] and p[0].index != plan.vector]
+    loads = [s for s in nest.inner if isinstance(s, Load)]
+    size = plan.lanes * plan.vectors
+    if any(scattered(nest, loop, size, load) for loop, _ in panel for load in loads):
+        return [*panel, *plain, *rest]
     return [*plain, *panel, *rest]
 
 
@@ -163,11 +172,31 @@ def register_tile(
             pieces += strip_tiled(loop.index, piece, lanes, inside, lanewise)
         summed = chain(loops[:-1], tuple(pieces))
     else:
-        if small(loops[-1], total // lanes if vector else total):
+        accumulators = total // lanes if vector else total
+        room = schedule.machine.registers - accumulators - plan.vectors - 1
+        if small(loops[-1], accumulators) and shared_loads(nest, loops[-1], sizes, vector) <= room:
             loops[-1] = replace(loops[-1], kind="unrolled")
         summed = chain(loops, sunk(inner))
     after = sunk((*needed(shared, nest.after), *nest.after))
     return (*allocs, *opening, *summed, *closing, *after)
+
+
+def shared_loads(nest: Nest, loop: For, sizes: dict[str, int], vector: str | None) -> int:
+    """Values of a tile that several steps of an inner loop read, so that unrolled they stay live.
+
+    x[i + s]: what one step reads at i + 1, the next one reads at i.
+    """
+    found = 0
+    for stmt in nest.inner:
+        step = abs(stmt.access.offset.coefficient(loop.index)) if isinstance(stmt, Load) else 0
+        if not isinstance(stmt, Load) or not step or loop.extent is None:
+            continue
+        for name, size in sizes.items():
+            by = abs(stmt.access.offset.coefficient(name))
+            meet = {by * i for i in range(1, size)} & {step * s for s in range(1, loop.extent)}
+            if name != vector and by and meet:
+                found = max(found, size)
+    return found
 
 
 def small(loop: For, accumulators: int) -> bool:
