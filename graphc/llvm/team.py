@@ -13,9 +13,9 @@ SPIN = 2000
 FUTEX = {"x86_64": 202, "aarch64": 98}
 """The number of Linux's system call."""
 PAUSE = {"x86_64": "pause", "aarch64": "yield"}
-JOB, ASLEEP, BUSY, ARRIVED, TURN, WAITING = 0, 4, 64, 128, 192, 196
-"""Byte offsets in the block: the job's number, who sleeps for it, whether a launch is under way;
-who has come to the barrier, its number, who sleeps for it."""
+JOB, ASLEEP, READY, BUSY, ARRIVED, TURN, WAITING = 0, 4, 8, 64, 128, 192, 196
+"""Byte offsets in the block: the job's number, who sleeps for it, who waits for the first, whether
+a launch is under way; who has come to the barrier, its number, who sleeps for it."""
 WORK = 256
 """Offset of the job itself: function, table, extents, context, number of threads."""
 BLOCK = 512
@@ -132,6 +132,8 @@ entry:
   %w2 = getelementptr ptr, ptr %work, i64 2
   %w3 = getelementptr ptr, ptr %work, i64 3
   %w4 = getelementptr ptr, ptr %work, i64 4
+  %ready = getelementptr i8, ptr %team, i64 {ready}
+  %r = atomicrmw add ptr %ready, i32 1 seq_cst
   br label %next
 next:
   %seen = phi i32 [ 0, %entry ], [ %job, %run ]
@@ -186,5 +188,6 @@ def filled(text: str, triple: str) -> str:
         busy=BUSY,
         work=WORK,
         asleep=ASLEEP,
+        ready=READY,
         worker=WORKER_NAME,
     ).strip()

@@ -88,7 +88,8 @@ class Program:
     def forked(self) -> None:
         """In a child of fork(): no call is under way, and the team is the parent's."""
         self.lock = threading.Lock()
-        self.known = None
+        self.known, self.quick = None, None
+        self.context[2] = 1
 
     def prepare(self) -> None:
         """Fill the parts of the pointer table that stay."""

@@ -10,6 +10,7 @@ import ctypes
 import math
 import os
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,10 @@ class Team:
             name = f"graphc-{number}"
             arguments = (self.address, number)
             threading.Thread(target=self.worker, args=arguments, name=name, daemon=True).start()
+        # A launch may hold Python's lock, which a thread needs to come as far as its native loop.
+        ready = ctypes.c_int32.from_address(self.address + team.READY)
+        while ready.value < size - 1:
+            time.sleep(0)
 
 
 _teams: dict[int, Team] = {}
