@@ -78,6 +78,7 @@ class Program:
         _programs.add(self)
         self.allocate: Callable[..., Array] = np.empty  # where a call's outputs come from
         self.known: dict[str, int] | None = None
+        self.quick: Callable[..., int] | None = None
         self.prepare()
 
     @cached_property
@@ -123,7 +124,6 @@ class Program:
             r.number for r in image.results if r.kind == "state" and known[r.number] in updated
         ]
         self.entry: Callable[..., int] | None = None
-        self.quick: Callable[..., int] | None = None
         self.fast: FastCall | None = None
         if self.loaded is not None:
             self.entry = ENTRY(self.loaded.addresses[ENTRY_NAME])
