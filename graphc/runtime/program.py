@@ -22,11 +22,11 @@ from graphc.llvm import engine
 from graphc.llvm.engine import ENTRY, Loaded
 from graphc.llvm.module import CALL_NAME, ENTRY_NAME
 from graphc.ops import reference
-from graphc.passes import layout
 from graphc.passes.memory import arena
 from graphc.runtime import text
 from graphc.runtime import threads as threads_
 from graphc.runtime.binding import bind
+from graphc.runtime.buffers import logical, named, physical
 from graphc.runtime.cost import Cost, cost
 from graphc.runtime.explain import explain
 from graphc.runtime.fastcall import FastCall, supported
@@ -34,7 +34,7 @@ from graphc.runtime.image import Image, Result, constant, leaves
 from graphc.runtime.kernels import Kernels, KernelView
 from graphc.runtime.profile import Profile, profile
 from graphc.runtime.stages import Stages as Stages
-from graphc.types import Shape, TensorType, resolve
+from graphc.types import TensorType, resolve
 
 Array = np.ndarray[Any, Any]
 QUICK = 20_000_000
@@ -384,27 +384,6 @@ class Program:
         counts = [f"{len(source.updates)} updates"] if source.updates else []
         counts += [f"{len(self.stages.lowered)} kernels", self.stages.target.name]
         return f"<Program ({given}) -> ({shown}), {', '.join(counts)}>"
-
-
-def named(extent: int | str) -> bool:
-    """Whether an extent is known only when the program runs."""
-    return isinstance(extent, str)
-
-
-def physical(shape: Shape, extents: dict[str, int]) -> tuple[int, ...]:
-    """The shape of a buffer: run-time extents first."""
-    order = sorted(range(len(shape)), key=lambda a: (not isinstance(shape[a], str), a))
-    return resolve(tuple(shape[a] for a in order), extents)
-
-
-def logical(array: Array, shape: Shape, extents: dict[str, int]) -> Array:
-    """A buffer as an array of a value's shape."""
-    if any(isinstance(e, str) for e in shape[1:]):
-        step = array.itemsize
-        steps = tuple(s * step for s in layout.strides(shape))
-        whole = resolve(shape, extents)
-        return np.ascontiguousarray(np.lib.stride_tricks.as_strided(array, whole, steps))
-    return array.reshape(resolve(shape, extents))
 
 
 def forked() -> None:

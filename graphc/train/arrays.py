@@ -36,6 +36,11 @@ class Examples:
         return len(next(iter(self.inputs.values())))
 
     @property
+    def named(self) -> dict[str, Array]:
+        """Inputs and targets together."""
+        return {**self.inputs, **self.targets}
+
+    @property
     def specs(self) -> tuple[dict[str, TensorType], dict[str, TensorType]]:
         """The types of inputs and targets, the first extent named "batch"."""
         return _types(self.inputs), _types(self.targets)
@@ -62,7 +67,7 @@ class Examples:
         skip: int = 0,
     ) -> Iterator[dict[str, Array]]:
         """Batches by name, without the first `skip`; shuffled by (seed, epoch) alone."""
-        named = {**self.inputs, **self.targets}
+        named = self.named
         rows = batches(list(named.values()), batch_size, shuffle=shuffle, seed=seed, epoch=epoch)
         for parts in islice(rows, skip, None):
             yield dict(zip(named, parts, strict=True))

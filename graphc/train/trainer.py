@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from graphc.compiler import compile
 from graphc.data.sampling import shuffled
-from graphc.errors import IndexError, InputError, NumericsError
+from graphc.errors import InputError, NumericsError
 from graphc.metrics.metric import Average, Metrics, metrics_of
 from graphc.nn.loss import LossFunction, loss_of, target_dtype
 from graphc.nn.module import Module
@@ -23,9 +23,9 @@ from graphc.nn.trace import float_dtype
 from graphc.ops import random
 from graphc.optim.optimizer import Optimizer
 from graphc.optim.schedules import ReduceLROnPlateau, plateau_of
-from graphc.runtime.steps import Rows
 from graphc.train.arrays import Data, Examples, check_numbers, examples
 from graphc.train.callbacks import Callback
+from graphc.train.epoch import Epoch
 from graphc.train.files import load_arrays, save_arrays
 from graphc.train.history import History
 from graphc.train.interrupt import Interrupts
@@ -158,25 +158,19 @@ class Trainer:
         """
         if self._average is None:
             self._average = Average(step.metrics)
-        average, named = self._average, {**data.inputs, **data.targets}
+        average = self._average
         order = shuffled(len(data), seed=self.seed, epoch=self.epoch) if shuffle else None
-        count = 1
+        epoch, count = Epoch(data, batch_size, order), 1
         while self.position < step.steps_per_epoch:
             if self.optimizer.step >= budget:
                 return False
-            first = self.position * batch_size
-            whole = min((len(data) - first) // batch_size, budget - self.optimizer.step)
-            size, steps = (batch_size, int(min(count, whole))) if whole else (len(data) - first, 1)
-            rows = Rows(size, None, first)
-            if order is not None:
-                taken = order[first : first + size * steps].reshape(steps, size)
-                rows = Rows(size, np.ascontiguousarray(taken, np.int64))
+            rows, steps = epoch.part(self.position, int(min(count, budget - self.optimizer.step)))
             began = monotonic()
             with interrupts.held:  # a step counts with its values, or not at all
-                values, done = step.advance(named, rows, steps)
-                average.add_all(values, size)
+                values, done = step.advance(data.named, rows, steps)
+                average.add_all(values, rows.batch)
             if done < steps:
-                self._refused(step, data, batch_size, order)
+                epoch.refused(step, self.position, self.epoch + 1)
             if self.terminate_on_nan and not math.isfinite(values["loss"][-1]):
                 raise NumericsError(
                     f"the loss is {float(values['loss'][-1])} in step {self.position} of epoch "
@@ -187,20 +181,6 @@ class Trainer:
             if not self.terminate_on_nan:
                 count = max(1, min(2 * count, int(SPAN * steps / max(spent, 1e-9))))
         return True
-
-    def _refused(
-        self, step: TrainStep, data: Examples, batch_size: int, order: Array | None
-    ) -> None:
-        """Make the next step by itself, to raise what is wrong with its labels."""
-        first = self.position * batch_size
-        taken: Any = slice(first, first + batch_size)
-        if order is not None:
-            taken = order[taken]
-        try:
-            step(**{n: array[taken] for n, array in {**data.inputs, **data.targets}.items()})
-        except IndexError as error:
-            when = f"step {self.position + 1} of epoch {self.epoch + 1}"
-            raise data.located(error, first, when, order) from None
 
     def _end_epoch(
         self, held_out: Examples | None, batch_size: int, interrupts: Interrupts

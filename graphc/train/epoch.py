@@ -1,0 +1,53 @@
+"""One epoch: which rows of the data its steps take, many steps at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphc.errors import IndexError
+from graphc.runtime.steps import Rows
+from graphc.train.arrays import Examples
+from graphc.train.step import TrainStep
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The examples in batches of one size, the last one smaller; in `order`, or as they are."""
+
+    data: Examples
+    batch_size: int
+    order: Array | None
+
+    def part(self, position: int, most: int) -> tuple[Rows, int]:
+        """The rows of the steps from `position` on, and how many steps: `most` whole batches.
+
+        A smaller batch at the end is a part of its own.
+        """
+        first = position * self.batch_size
+        whole = min((len(self.data) - first) // self.batch_size, most)
+        size, steps = (self.batch_size, whole) if whole else (len(self.data) - first, 1)
+        if self.order is None:
+            return Rows(size, None, first), steps
+        taken = self.order[first : first + size * steps].reshape(steps, size)
+        return Rows(size, np.ascontiguousarray(taken, np.int64)), steps
+
+    def refused(self, step: TrainStep, position: int, number: int) -> None:
+        """Make one step by itself, to raise what is wrong with its labels: their place in the data.
+
+        `number` is the epoch's, from 1.
+        """
+        first = position * self.batch_size
+        taken: Any = slice(first, first + self.batch_size)
+        if self.order is not None:
+            taken = self.order[taken]
+        try:
+            step(**{name: array[taken] for name, array in self.data.named.items()})
+        except IndexError as error:
+            when = f"step {position + 1} of epoch {number}"
+            raise self.data.located(error, first, when, self.order) from None
