@@ -11,7 +11,7 @@ from graphc.ops.index import Affine
 
 
 @dataclass(frozen=True)
-class Place:
+class Spot:
     """Where a statement reads or writes, and the loops around it, the one in question included."""
 
     buffer: str
@@ -42,14 +42,14 @@ def independent(loop: For, around: Sequence[For], alone: frozenset[str]) -> bool
     for stmt, loops in enclosed((*around, loop), loop.body):
         match stmt:
             case Load(access=access) if access.buffer.space != "register":
-                reads.append(place(access, loops))
+                reads.append(spot(access, loops))
             case Update(target=target) if target.buffer.space != "register":
-                writes.append(place(target, loops))
+                writes.append(spot(target, loops))
             case Update(target=target) if target.buffer.name not in own:
                 return False
             case Transpose(target=target, source=source, across=across, down=down, size=size):
-                reads.append(place(source, loops, ((across, size), (1, size))))
-                writes.append(place(target, loops, ((down, size), (1, size))))
+                reads.append(spot(source, loops, ((across, size), (1, size))))
+                writes.append(spot(target, loops, ((down, size), (1, size))))
     writes = [w for w in writes if w.buffer not in own]
     if any(w.lookups or not distinct(w, loop) for w in writes):
         return False
@@ -65,9 +65,9 @@ def independent(loop: For, around: Sequence[For], alone: frozenset[str]) -> bool
     )
 
 
-def place(access: Access, loops: tuple[For, ...], block: tuple[tuple[int, int], ...] = ()) -> Place:
+def spot(access: Access, loops: tuple[For, ...], block: tuple[tuple[int, int], ...] = ()) -> Spot:
     """The place of an access; `block`: what a turned block covers beyond its first element."""
-    return Place(access.buffer.name, access.offset, loops, bool(access.lookups), block)
+    return Spot(access.buffer.name, access.offset, loops, bool(access.lookups), block)
 
 
 def enclosed(
@@ -80,7 +80,7 @@ def enclosed(
             yield from enclosed((*around, stmt), stmt.body)
 
 
-def distinct(write: Place, loop: For) -> bool:
+def distinct(write: Spot, loop: For) -> bool:
     """Whether a write goes to another place at each step of the loop, whatever the inner ones.
 
     Strides in order, each must be beyond the reach of all smaller ones together.
@@ -96,7 +96,7 @@ def distinct(write: Place, loop: For) -> bool:
     return True
 
 
-def apart(write: Place, other: Place, loop: For) -> bool:
+def apart(write: Spot, other: Spot, loop: For) -> bool:
     """Whether two places meet only within one step of the loop."""
     if write.offset == other.offset and write.block == other.block:
         return True
@@ -115,7 +115,7 @@ def apart(write: Place, other: Place, loop: For) -> bool:
     return high - low < abs(factor) * loop.step
 
 
-def reach(side: Place, loop: For, fixed: set[str]) -> tuple[int, int] | None:
+def reach(side: Spot, loop: For, fixed: set[str]) -> tuple[int, int] | None:
     """The lowest and highest offset within one step of a loop; None where that is unknown."""
     low = high = side.offset.constant
     for inner in side.loops:
