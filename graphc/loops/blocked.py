@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from graphc.loops.choose import Plan, choose
+from graphc.loops.choose import Plan
 from graphc.loops.ir import Access, Alloc, Buffer, For, Load, Stmt, Update
 from graphc.loops.map import mapped
 from graphc.loops.nest import Nest, chain, extent
@@ -38,9 +38,8 @@ TERMS = 64
 """Terms of a sum from which on copies pay."""
 
 
-def summed(schedule: Schedule, nest: Nest) -> tuple[Stmt, ...]:
+def summed(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...]:
     """A reduction in register tiles, on copied operands where that pays."""
-    plan = choose(nest, schedule.machine)
     rows = gatherable(nest, plan)
     if rows is None:
         return tiled(schedule, nest, plan)

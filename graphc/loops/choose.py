@@ -7,6 +7,8 @@ of multiply-adds over two ports, loads over two ports, and the latency of the ac
 from __future__ import annotations
 
 import itertools
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graphc.loops.ir import Access, Alloc, For, Let, Load, Update
@@ -117,20 +119,20 @@ def plans(nest: Nest, loop: For, lanes: int, machine: Machine) -> list[tuple[flo
         why = f"lanes along {loop.index}: {use:.0%} of them used"
         return [((cost + 0.1 * depth) / lanes / use, Plan(loop.index, lanes, 1, (), why))]
     found = []
-    points = 1
-    for other in nest.summed:
-        points *= max(1, extent(other))
+    points = math.prod(max(1, extent(other)) for other in nest.summed)
+    step = step_of(nest, loop, lanes, moving)
+    ends = 1.5 + (8.0 if summed else end_cost(nest, loop, lanes))
+    sizes = {f.index: extent(f) for f in nest.kept}
     for vectors, tiles in shapes(nest, loop, lanes, machine):
-        cycles, registers = step_cost(nest, loop, lanes, vectors, tiles, moving)
+        cycles, registers = step.cost(vectors, tiles)
         if registers > machine.registers:
             continue
         accumulators = vectors
         waste = use if summed else fill(count, lanes * vectors) ** 0.5 * use**0.5
         for name, size in tiles:
             accumulators *= size
-            waste *= fill(extent(nest.loop(name)), size) ** 0.25
+            waste *= fill(sizes[name], size) ** 0.25
         per_point = cycles / (accumulators * lanes) / waste
-        ends = 1.5 + (8.0 if summed else end_cost(nest, loop, lanes))
         tail = (20 + ends * accumulators) / (accumulators * points * (1 if summed else lanes))
         shape = "x".join(str(size) for _, size in tiles) or "1"
         kind = "summed" if summed else "kept"
@@ -151,21 +153,6 @@ def end_cost(nest: Nest, loop: For, lanes: int) -> float:
     stores = [s.target for s in nest.after if isinstance(s, Update)]
     outside = [t for t in stores if t.buffer.space != "register"]
     return max((load_cost(t, loop.index, lanes, set()) for t in outside), default=0.5)
-
-
-def pages(nest: Nest, tiles: tuple[tuple[str, int], ...]) -> float:
-    """Pages that one step of a tile touches beyond one for each operand."""
-    total = 0.0
-    for access in accesses(nest.inner):
-        reach = sum(
-            abs(access.offset.coefficient(name)) * (size - 1) * SIZE[access.buffer.dtype]
-            for name, size in tiles
-        )
-        rows = 1
-        for name, size in tiles:
-            rows *= size if access.offset.coefficient(name) else 1
-        total += min(reach / PAGE, rows - 1)
-    return total
 
 
 def shapes(
@@ -203,41 +190,85 @@ def useful(nest: Nest, loop: For) -> bool:
     return any(not a.offset.coefficient(loop.index) for a in accesses(nest.inner)) or True
 
 
-def step_cost(
-    nest: Nest,
-    loop: For,
-    lanes: int,
-    vectors: int,
-    tiles: tuple[tuple[str, int], ...],
-    moving: set[str],
-) -> tuple[float, int]:
-    """Cycles of one inner step over the whole tile, and the vector registers it holds."""
-    accumulators = vectors
-    for _, size in tiles:
-        accumulators *= size
-    points = 1
-    for other in nest.summed:
-        points *= extent(other)
-    updates = sum(isinstance(s, Update) for s in nest.inner)
-    lets = sum(isinstance(s, Let) for s in nest.inner)
-    loads, held, lines = 0.0, 0, 0.0
-    for stmt in nest.inner:
-        if not isinstance(stmt, Load):
-            continue
-        access = stmt.access
-        times = 1
-        for name, size in tiles:
-            times *= size if access.offset.coefficient(name) or access.lookups else 1
-        wide = bool(access.offset.coefficient(loop.index))
-        times *= vectors if wide else 1
-        loads += times * load_cost(access, loop.index, lanes, moving)
-        if stmt.guards:
-            loads += times * len(stmt.guards)
-        if wide:
-            held = max(held, times if loop in nest.summed else min(times, vectors))
-            panel = points * times * lanes * SIZE[access.buffer.dtype]
-            if panel > PANEL and loop not in nest.summed:
+@dataclass(frozen=True)
+class Read:
+    """What one load of a nest's inner step costs: how far each index moves it, port cycles."""
+
+    moves: dict[str, int]
+    bytes: int
+    cost: float
+    guards: int
+    wide: bool
+    everywhere: bool
+
+    def times(self, tiles: Sequence[tuple[str, int]]) -> int:
+        """How many different places a tile reads."""
+        return math.prod(size for name, size in tiles if self.everywhere or name in self.moves)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One inner step of a nest with lanes along one of its loops: its loads and what it computes.
+
+    `touched`: how far each index moves every access, in bytes.
+    """
+
+    reads: tuple[Read, ...]
+    touched: tuple[dict[str, int], ...]
+    updates: int
+    lets: int
+    points: int
+    lanes: int
+    summed: bool
+
+    def cost(self, vectors: int, tiles: tuple[tuple[str, int], ...]) -> tuple[float, int]:
+        """Cycles over the whole tile, and the vector registers it holds."""
+        accumulators = vectors * math.prod(size for _, size in tiles)
+        loads, held, lines = 0.0, 0, 0.0
+        for read in self.reads:
+            times = read.times(tiles) * (vectors if read.wide else 1)
+            loads += times * (read.cost + read.guards)
+            if not read.wide:
+                continue
+            held = max(held, times if self.summed else min(times, vectors))
+            if not self.summed and self.points * times * self.lanes * read.bytes > PANEL:
                 lines += LINE * times
-    cycles = max(accumulators * updates / 2, loads, LATENCY, lines) + lets * accumulators * 2
-    cycles *= 1 + FAR * pages(nest, tiles)
-    return cycles + 0.06 * loads, accumulators * updates + held + 1
+        computed = self.lets * accumulators * 2
+        cycles = max(accumulators * self.updates / 2, loads, LATENCY, lines) + computed
+        cycles *= 1 + FAR * self.pages(tiles)
+        return cycles + 0.06 * loads, accumulators * self.updates + held + 1
+
+    def pages(self, tiles: tuple[tuple[str, int], ...]) -> float:
+        """Pages that one step of a tile touches beyond one for each operand."""
+        total = 0.0
+        for moves in self.touched:
+            moved = [(moves[name], size) for name, size in tiles if name in moves]
+            reach = sum(by * (size - 1) for by, size in moved)
+            total += min(reach / PAGE, math.prod(size for _, size in moved) - 1)
+        return total
+
+
+def step_of(nest: Nest, loop: For, lanes: int, moving: set[str]) -> Step:
+    """The inner step of a nest with lanes along a loop."""
+    reads = []
+    for stmt in nest.inner:
+        if isinstance(stmt, Load):
+            access = stmt.access
+            moves = {name: abs(by) for name, by in access.offset.terms}
+            cost = load_cost(access, loop.index, lanes, moving)
+            size, guards = SIZE[access.buffer.dtype], len(stmt.guards)
+            wide = loop.index in moves
+            reads.append(Read(moves, size, cost, guards, wide, bool(access.lookups)))
+    touched = [
+        {name: abs(by) * SIZE[a.buffer.dtype] for name, by in a.offset.terms}
+        for a in accesses(nest.inner)
+    ]
+    return Step(
+        tuple(reads),
+        tuple(touched),
+        sum(isinstance(s, Update) for s in nest.inner),
+        sum(isinstance(s, Let) for s in nest.inner),
+        math.prod(extent(other) for other in nest.summed),
+        lanes,
+        loop in nest.summed,
+    )

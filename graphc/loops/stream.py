@@ -14,7 +14,7 @@ import math
 from dataclasses import replace
 
 from graphc.loops.blocked import gatherable, summed, terms
-from graphc.loops.choose import choose
+from graphc.loops.choose import Plan, choose
 from graphc.loops.ir import Access, Alloc, Buffer, Check, For, Let, Load, Stmt, Update
 from graphc.loops.map import mapped
 from graphc.loops.nest import Nest, accesses, extent, needed
@@ -31,7 +31,7 @@ PANELS = 1 << 20
 """so that what is read in vectors, copied in panels, takes about so many bytes."""
 
 
-def streamed(schedule: Schedule, nest: Nest) -> tuple[Stmt, ...] | None:
+def streamed(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...] | None:
     """The nest with its outermost sum in parts; None where that gains nothing, or cannot be."""
     outer, starts = nest.summed[0], [s for s in nest.before if isinstance(s, Update)]
     if len(starts) != 1 or nest.summed[-1].kind != "serial" or starts[0].how != "=":
@@ -43,12 +43,12 @@ def streamed(schedule: Schedule, nest: Nest) -> tuple[Stmt, ...] | None:
     updates = [s for s in nest.inner if isinstance(s, Update)]
     if len(ends) != 1 or len(updates) != 1:
         return None
-    part, why = steps(schedule, nest, outer)
+    part, why = steps(schedule, nest, outer, plan)
     if part is None:
         return None
     target = destination(nest, ends[0])
     total = math.prod(extent(loop) for loop in nest.kept)
-    across = choose(nest, schedule.machine).vector in {f.index for f in nest.kept}
+    across = plan.vector in {f.index for f in nest.kept}
     if (target is None or not across) and total * SIZE[register.dtype] > SCRATCH:
         return None
     opened: tuple[Stmt, ...] = ()
@@ -79,7 +79,7 @@ def streamed(schedule: Schedule, nest: Nest) -> tuple[Stmt, ...] | None:
         loops = () if whole else (replace(outer, start=0, stop=piece.size),)
         inside = moved(nest.inner, {outer.index: at})
         within = Nest(nest.kept, begin, (*loops, *nest.summed[1:]), inside, store)
-        body = summed(schedule, within)
+        body = summed(schedule, within, choose(within, schedule.machine))
         if piece.single is None:
             body = (For(around, piece.start, piece.stop, piece.size, "serial", body),)
         result += body
@@ -89,7 +89,7 @@ def streamed(schedule: Schedule, nest: Nest) -> tuple[Stmt, ...] | None:
     return tuple(result)
 
 
-def steps(schedule: Schedule, nest: Nest, outer: For) -> tuple[int | None, str]:
+def steps(schedule: Schedule, nest: Nest, outer: For, plan: Plan) -> tuple[int | None, str]:
     """How many steps of the outermost sum to take at a time, and why; None for all at once."""
     inside = {f.index: extent(f) for f in (*nest.kept, *nest.summed[1:])}
     near = sum(footprint(a, inside) for a in accesses(nest.inner))
@@ -99,7 +99,7 @@ def steps(schedule: Schedule, nest: Nest, outer: For) -> tuple[int | None, str]:
         size = f"{far >> 10} KiB in all, {near >> 10} KiB a step"
         together = max(1, FEW // each) if outer.extent is not None else 1
         return together, f"summed over {outer.index} in parts: {size}"
-    rows = gatherable(nest, choose(nest, schedule.machine))
+    rows = gatherable(nest, plan)
     if rows is None or outer.extent is None:
         return None, ""
     width = math.prod(extent(f) for f in nest.kept if f is not rows.loop) * SIZE["float32"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from graphc.loops.blocked import summed
+from graphc.loops.choose import choose
 from graphc.loops.ir import For, Kernel, Stmt
 from graphc.loops.lanes import lanes_only, open_reduction
 from graphc.loops.map import mapped, transposed
@@ -35,7 +36,8 @@ def nests(schedule: Schedule, stmts: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
             continue
         nest = parse(stmt)
         if nest is not None and nest.reduces:
-            result += streamed(schedule, nest) or summed(schedule, nest)
+            plan = choose(nest, schedule.machine)
+            result += streamed(schedule, nest, plan) or summed(schedule, nest, plan)
         elif nest is not None and open_reduction(nest):
             result += lanes_only(schedule, nest)
         elif nest is not None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from functools import reduce
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard
 
 from graphc.graph.graph import postorder
 from graphc.graph.node import Node, operators
 from graphc.graph.site import made_for
 
 
-@runtime_checkable
 class Joint(Protocol):
     """An operation with several results, each a node, whose cotangents are pulled back together."""
 
@@ -22,6 +21,11 @@ class Joint(Protocol):
         self, positions: Sequence[int], cotangents: Mapping[Node, Node], node: Node
     ) -> dict[int, Node]:
         """Cotangents of the operands at `positions`, from those of all results of the run."""
+
+
+def is_joint(op: object) -> TypeGuard[Joint]:
+    """Whether an operation is of that kind."""
+    return hasattr(op, "joint_vjp")
 
 
 def pull_back(
@@ -40,7 +44,7 @@ def pull_back(
     pending: dict[Node, list[Node]] = {}
     for output, cotangent in zip(outputs, cotangents, strict=True):
         pending.setdefault(output, []).append(cotangent)
-    last = {node.op.family(node): node for node in reversed(order) if isinstance(node.op, Joint)}
+    last = {node.op.family(node): node for node in reversed(order) if is_joint(node.op)}
     waiting: dict[Hashable, dict[Node, Node]] = {}
     total: dict[Node, Node] = {}
     for node in reversed(order):
@@ -50,7 +54,7 @@ def pull_back(
         positions = [i for i, operand in enumerate(node.inputs) if operand in below]
         flows: dict[int, Node] = {}
         with made_for(node.site):
-            if isinstance(node.op, Joint):
+            if is_joint(node.op):
                 group = waiting.setdefault(node.op.family(node), {})
                 group |= {node: total[node]} if node in total else {}
                 if group and positions and last[node.op.family(node)] is node:
