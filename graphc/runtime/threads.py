@@ -19,6 +19,8 @@ from graphc.errors import InputError
 from graphc.llvm import engine, team
 
 VARIABLE = "GRAPHC_THREADS"
+STACK = 16 << 20
+"""Bytes of a thread's stack: kernels keep packed panels there."""
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -60,10 +62,12 @@ class Team:
         loaded = load_worker()
         run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
         self.worker = run(loaded.addresses[team.WORKER_NAME])
+        before = threading.stack_size(STACK)
         for number in range(1, size):
             name = f"graphc-{number}"
             arguments = (self.address, number)
             threading.Thread(target=self.worker, args=arguments, name=name, daemon=True).start()
+        threading.stack_size(before)
         # A launch may hold Python's lock, which a thread needs to come as far as its native loop.
         ready = ctypes.c_int32.from_address(self.address + team.READY)
         while ready.value < size - 1:
