@@ -68,7 +68,7 @@ def report(facts: dict[str, Any]) -> list[str]:
             f"{target['vector_registers']} vector registers",
         ),
         ("runs", f"{', '.join(native)}; can be inspected only: {', '.join(others) or 'none'}"),
-        ("threads", "1: kernels run on the calling thread"),
+        ("threads", f"{facts['threads']} at most; short calls stay on the calling thread"),
         ("object cache", object_cache(kept)),
         ("settings", " ".join(f"{k}={v}" for k, v in facts["settings"].items()) or "no GRAPHC_*"),
         ("trial", facts["trial"]),

@@ -10,6 +10,7 @@ from typing import Any
 
 from graphc import __version__
 from graphc.llvm import cache, engine
+from graphc.runtime import threads
 
 LIBRARIES = ("numpy", "sympy", "networkx", "llvmlite", "click", "rich", "safetensors")
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
@@ -32,6 +33,7 @@ def examine() -> dict[str, Any]:
             "float64_lanes": chosen.vector_bytes // 8,
             "vector_registers": chosen.registers,
         },
+        "threads": threads.resolve(None) if threads.supported() else 1,
         "targets": {name: engine.target(name).native for name in engine.WIDTHS},
         "object_cache": object_cache(),
         "settings": {k: v for k, v in sorted(os.environ.items()) if k.startswith("GRAPHC_")},
@@ -60,7 +62,7 @@ def processor() -> dict[str, Any]:
         "model": model_name(),
         "architecture": platform.machine(),
         "system": f"{platform.system()} {platform.release()}",
-        "usable_cores": usable_cores(),
+        "usable_cores": threads.available(),
         "features": [name for name in USED if features.get(name)],
         "caches": caches(),
     }
@@ -74,13 +76,6 @@ def model_name() -> str:
         lines = []
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return named[0] if named else platform.processor() or "unknown"
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def caches() -> list[dict[str, Any]]:

@@ -276,7 +276,8 @@ class Program:
 
     def share(self, extents: dict[str, int]) -> None:
         """Ask a team to share the calls, where they are long enough to gain by it."""
-        several = self.threads > 1 and self.image.work(extents) >= SHARED
+        long = self.image.work(extents) >= SHARED
+        several = long and self.threads > 1 and self.entry is not None and threads_.supported()
         if several:
             self.team = threads_.team_of(self.threads)
             self.context[1] = self.team.address

@@ -51,6 +51,11 @@ def resolve(threads: int | None) -> int:
     return available() if threads is None else threads
 
 
+def supported() -> bool:
+    """Whether threads can wait for each other here: on Linux."""
+    return team.architecture(engine.target(engine.host_level()).triple) is not None
+
+
 class Team:
     """A block of memory and the threads that wait at it; `size` counts the caller too."""
 
