@@ -305,7 +305,7 @@ def advanced(optimizer: Optimizer, state: State, slopes: Any, moved: Any) -> Sta
 def trainer(workload: Training) -> Trainer:
     """One step a call."""
     step = jax.jit(step_of(workload), donate_argnums=0)
-    return Trainer(step, initial(workload), workload.batches())
+    return Trainer(step, initial(workload), workload.ring)
 
 
 @dataclass
@@ -339,7 +339,7 @@ class Trainer:
 
 def scanner(workload: Training) -> Scanner:
     """Many steps a call: so many that calling costs nothing."""
-    ring = workload.batches()
+    ring = workload.ring
     rounds = 1 if workload.flops > 1e6 else 512
     step = step_of(workload)
 
@@ -387,7 +387,7 @@ def predictor(workload: Inference) -> Predictor:
     def predict(weights: Weights, x: Any) -> Any:
         return forward(workload.net.layers, weights, images_last(x), None)
 
-    return Predictor(jax.jit(predict), weights, workload.batches())
+    return Predictor(jax.jit(predict), weights, workload.ring)
 
 
 @dataclass

@@ -47,10 +47,10 @@ def prepare(workload: Workload, variant: str, threads: int) -> Session:
         case Training(net=net):
             weights = net.weights(workload.seed)
             update = updater(workload.optimizer, weights)
-            return Trainer(workload, {**weights, **net.buffers()}, update, workload.batches())
+            return Trainer(workload, {**weights, **net.buffers()}, update, workload.ring)
         case Inference(net=net):
             weights = net.weights(workload.seed) | net.buffers()
-            return Predictor(net, weights, workload.batches())
+            return Predictor(net, weights, workload.ring)
         case Kernel():
             return Repeated(kernel_of(workload))
     raise NotImplementedError(workload.name)

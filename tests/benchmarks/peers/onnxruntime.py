@@ -35,7 +35,7 @@ def prepare(workload: Workload, variant: str, threads: int) -> Session:
     session = onnxruntime.InferenceSession(
         model_of(workload), options, providers=["CPUExecutionProvider"]
     )
-    return Predictor(session, workload.batches())
+    return Predictor(session, workload.ring)
 
 
 @dataclass

@@ -41,7 +41,7 @@ def prepare(workload: Workload, variant: str, threads: int) -> Session:
         options["CACHE_DIR"] = os.environ[OPENVINO_CACHE]
     core = openvino.Core()
     model = core.read_model(io.BytesIO(model_of(workload)))
-    return Predictor(core.compile_model(model, "CPU", options), workload.batches())
+    return Predictor(core.compile_model(model, "CPU", options), workload.ring)
 
 
 @dataclass

@@ -60,10 +60,10 @@ def prepare(workload: Workload, variant: str, threads: int) -> Session:
             else:
                 optimizer = optimizer_of(workload.optimizer, model)
                 step = torch.compile(torch_eager.step_of(lambda x, y: loss(model(x), y), optimizer))
-            return Trainer(step, workload.batches(), layout)
+            return Trainer(step, workload.ring, layout)
         case Inference():
             inductor.freezing = True
-            return Predictor(torch.compile(model.eval()), workload.batches(), layout)
+            return Predictor(torch.compile(model.eval()), workload.ring, layout)
         case Kernel():
             layout = LAYOUTS["contiguous"]
             return Repeated(torch_eager.kernel_of(workload, layout, torch.compile))

@@ -80,10 +80,10 @@ def prepare(workload: Workload, variant: str, threads: int) -> Session:
             model = model_of(workload.net, workload.seed, layout)
             loss = LOSSES[workload.loss]
             step = step_of(lambda x, y: loss(model(x), y), optimizer_of(workload.optimizer, model))
-            return Trainer(step, workload.batches(), layout)
+            return Trainer(step, workload.ring, layout)
         case Inference():
             model = model_of(workload.net, workload.seed, layout).eval()
-            return Predictor(model, workload.batches(), layout)
+            return Predictor(model, workload.ring, layout)
         case Kernel():
             return Repeated(kernel_of(workload, layout, lambda function: function))
     raise NotImplementedError(workload.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -43,7 +44,8 @@ class Inference:
         """A batch's shape."""
         return (self.batch, *self.net.example)
 
-    def batches(self) -> list[Array]:
+    @cached_property
+    def ring(self) -> list[Array]:
         """The ring of inputs."""
         random = np.random.default_rng(self.seed + 1)
         return [self.net.inputs(self.batch, random) for _ in range(RING)]

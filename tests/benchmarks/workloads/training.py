@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -46,7 +47,8 @@ class Training:
         """A batch's shape."""
         return (self.batch, *self.net.example)
 
-    def batches(self) -> list[tuple[Array, Array]]:
+    @cached_property
+    def ring(self) -> list[tuple[Array, Array]]:
         """The ring: inputs, and classes (int64), zeros and ones, or the inputs again (float32)."""
         random = np.random.default_rng(self.seed + 1)
         outputs = self.net.outputs(self.batch)
@@ -67,7 +69,8 @@ class Training:
 class Xor(Training):
     """A training workload whose every batch is the truth table of exclusive or."""
 
-    def batches(self) -> list[tuple[Array, Array]]:
+    @cached_property
+    def ring(self) -> list[tuple[Array, Array]]:
         """The four cases, RING times."""
         x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
         y = np.array([[0], [1], [1], [0]], np.float32)
