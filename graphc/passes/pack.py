@@ -7,14 +7,18 @@ each of its elements is read often, one transposing copy costs less than reading
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
 from graphc.graph.rewrite import rewrite
 from graphc.machine import Machine
+from graphc.ops import scalar
 from graphc.ops.formula import Formula
-from graphc.ops.index import Affine, Index
-from graphc.passes.arrange import permuted
-from graphc.types import is_float
+from graphc.ops.index import Affine, Index, index, stays
+from graphc.passes import layout
+from graphc.types import Shape, TensorType, is_float
 
 REUSE = 24
 """How often an element must be read for a copy to pay."""
@@ -42,35 +46,55 @@ def turned(node: Node) -> Node | None:
         order = better(op, read, last.plain, operand)
         if order is None:
             continue
-        copy = permuted(operand, order, "packed")
-        reads = (
-            *op.reads[:position],
-            tuple(read[axis] for axis in order),
-            *op.reads[position + 1 :],
-        )
+        reads = (*op.reads[:position], tuple(map(index, order)), *op.reads[position + 1 :])
+        copy = copied(op, read, operand, order)
         inputs = (*node.inputs[:position], copy, *node.inputs[position + 1 :])
         moved = Formula(op.name, op.args, op.expr, reads, op.writes, op.domain, op.how)
         return moved(inputs, node.type)
     return None
 
 
-def better(op: Formula, read: Index, lanes: str, operand: Node) -> tuple[int, ...] | None:
-    """The order of an operand's axes that puts the lanes last; None where that gains nothing."""
-    places = [e.plain if isinstance(e, Affine) else None for e in read]
-    if None in places or len(set(places)) != len(places) or lanes not in places:
+def better(op: Formula, read: Index, lanes: str, operand: Node) -> tuple[str, ...] | None:
+    """The indices of a read in the order of a copy's axes, the lanes last; None where none pays.
+
+    Each index becomes an axis of its own: heads side by side in memory, or rows of a part of a
+    matrix, are copied as they are read. Windows that overlap would be written out; they are not.
+    """
+    places = [e for e in read if isinstance(e, Affine)]
+    if len(places) != len(read) or isinstance(op.extents[lanes], str):
         return None
-    at = places.index(lanes)
-    if at == len(read) - 1 or any(
-        op.extents[str(p)] != n for p, n in zip(places, operand.shape, strict=True)
-    ):
+    if not all(stays(e, n, op.extents) for e, n in zip(places, operand.shape, strict=True)):
         return None
-    if isinstance(operand.shape[at], str) or places[-1] not in op.summed:
+    offset = layout.offset(operand.shape, tuple(places))
+    names = sorted(offset.names, key=lambda name: -abs(offset.coefficient(name)))
+    if offset.coefficient(lanes) in (0, 1) or count(op, names) > count_of(operand.shape):
         return None
-    times = 1
-    for name in op.kept:
-        if name not in places:
-            extent = op.extents[name]
-            times *= extent if isinstance(extent, int) else NOMINAL
-    if times < REUSE or op.extents[str(places[-1])] == 1:
+    unit = [n for n in op.summed if offset.coefficient(n) == 1 and op.extents[n] != 1]
+    if not unit or count(op, [n for n in op.kept if n not in names]) < REUSE:
         return None
-    return (*(axis for axis in range(len(read)) if axis != at), at)
+    return (*(name for name in names if name != lanes), lanes)
+
+
+def count(op: Formula, names: Sequence[str]) -> int:
+    """The points of some indices, a run-time extent guessed."""
+    return count_of(tuple(op.extents[name] for name in names))
+
+
+def count_of(shape: Shape) -> int:
+    """The elements of a shape, a run-time extent guessed."""
+    return math.prod(extent if isinstance(extent, int) else NOMINAL for extent in shape)
+
+
+def copied(op: Formula, read: Index, operand: Node, order: tuple[str, ...]) -> Node:
+    """A copy of what an op reads of an operand, an axis for each index."""
+    symbol = scalar.argument("x")
+    axes = {name: f"b{axis}" for axis, name in enumerate(order)}
+    moved = tuple(
+        e.substitute({name: index(axis) for name, axis in axes.items()})
+        for e in read
+        if isinstance(e, Affine)
+    )
+    domain = tuple((axes[name], op.extents[name]) for name in order)
+    writes = tuple(index(axis) for axis in axes.values())
+    copy = Formula("packed", (symbol,), symbol, (moved,), writes, domain)
+    return copy((operand,), TensorType(operand.dtype, tuple(op.extents[n] for n in order)))
