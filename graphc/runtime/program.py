@@ -51,7 +51,8 @@ class Program:
     read from, and updates written to, the arrays in their cells. Calls from several Python threads
     take turns.
 
-    Inputs by position are in the order of their declaration. Raises InputError for a missing,
+    Inputs by position are in the order of their declaration; a run-time extent that none of them
+    tells is given by name. Raises InputError for a missing,
     unknown or unfitting input, IndexError for a label or index out of bounds; the state is then as
     before the call. Raises CompileError where the target is none that this machine runs.
     """
@@ -146,6 +147,8 @@ class Program:
             for r in image.results
         )
         self.order = [r.number for r in image.results]
+        told = {extent for node in self.inputs for extent in node.type.symbols}
+        self.untold = [name for name in image.extents if name not in told]
         self.blank: list[tuple[int, tuple[int, ...], str]] = []
 
     def cell(self, number: int) -> leaf.Cell:
@@ -156,6 +159,8 @@ class Program:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run once."""
+        if self.untold:
+            return self.sized(args, kwargs)
         if not args:
             return self.by_name(kwargs)
         if self.quick is not None and not kwargs and len(args) == len(self.given):
@@ -186,10 +191,24 @@ class Program:
                 return dict(zip(self.names, values, strict=True)) if self.named else tuple(values)
         return self.slow(list(arrays))
 
-    def slow(self, given: list[Any]) -> Any:
+    def sized(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run once where run-time extents that no input tells are given by name."""
+        extents = {name: kwargs.pop(name) for name in self.untold if name in kwargs}
+        for name in self.untold:
+            size = extents.get(name)
+            if not isinstance(size, int | np.integer) or size < 0:
+                found = "missing" if name not in extents else f"{size!r}"
+                raise InputError(
+                    f"no input tells the extent {name!r}: give it by name, {name}=..., a whole "
+                    f"number; it is {found}"
+                )
+        given = self.collect(args, kwargs)
+        return self.slow(given, {name: int(size) for name, size in extents.items()})
+
+    def slow(self, given: list[Any], extents: dict[str, int] | None = None) -> Any:
         """Run once on any inputs that can be bound."""
         with self.lock:
-            outputs = self.run(given)
+            outputs = self.run(given, dict(extents or {}))
         return dict(zip(self.names, outputs, strict=True)) if self.named else outputs
 
     def collect(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
@@ -212,9 +231,8 @@ class Program:
             raise InputError(f"missing input {', '.join(map(repr, missing))}")
         return [given[n] for n in names]
 
-    def run(self, given: list[Any]) -> tuple[Array, ...]:
+    def run(self, given: list[Any], extents: dict[str, int]) -> tuple[Array, ...]:
         """Bind the inputs, call the native entry, collect the outputs."""
-        extents: dict[str, int] = {}
         arrays = [
             bind(node, value, extents) for node, value in zip(self.inputs, given, strict=True)
         ]

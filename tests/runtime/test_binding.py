@@ -200,3 +200,14 @@ def test_a_refusal_says_where_the_input_was_declared() -> None:
     for value in (numbers(3, 4), numbers(15), np.full((3, 5), "a"), np.full((3, 5), 2**24 + 1)):
         with pytest.raises(InputError, match=r"declared at .*test_binding\.py:\d+"):
             program(value)
+
+
+def test_an_extent_that_no_input_tells_is_given_by_name() -> None:
+    """The gradient of a sum reads nothing of its input but how large it is."""
+    x = graphc.input("x", ("n", 3))
+    program = graphc.compile(graphc.grad(graphc.sum(x * 2.0), [x]))
+    np.testing.assert_array_equal(program(n=2)[0], np.full((2, 3), 2.0))
+    np.testing.assert_array_equal(program(n=np.int64(1))[0], np.full((1, 3), 2.0))
+    for wrong in ({}, {"n": 1.5}, {"n": -1}):
+        with pytest.raises(InputError, match="no input tells the extent 'n': give it by name"):
+            program(**wrong)
