@@ -100,7 +100,7 @@ def emit(
         declarations |= function.b.declarations
     together = any(call.kernel.parallel for call in calls) and team.architecture(target.triple)
     if together:
-        declarations.add(team.DECLARATION)
+        declarations |= set(team.declarations(target.triple))
     steps = Steps(extents, bool(together))
     for number, call in enumerate(calls):
         steps.kernel(number, call, calls[number if call.like is None else call.like].kernel.name)

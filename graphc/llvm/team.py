@@ -12,7 +12,11 @@ SPIN = 2000
 """Looks at a word, with a pause between, before a thread goes to sleep."""
 FUTEX = {"x86_64": 202, "aarch64": 98}
 """The number of Linux's system call."""
-PAUSE = {"x86_64": "pause", "aarch64": "yield"}
+PAUSE = {
+    "x86_64": ("declare void @llvm.x86.sse2.pause()", "call void @llvm.x86.sse2.pause()"),
+    "aarch64": ("declare void @llvm.aarch64.hint(i32)", "call void @llvm.aarch64.hint(i32 1)"),
+}
+"""Intrinsics that give way to the core's other thread: a declaration and a call."""
 JOB, ASLEEP, READY, BUSY, ARRIVED, TURN, WAITING = 0, 4, 8, 64, 128, 192, 196
 """Byte offsets in the block: the job's number, who sleeps for it, who waits for the first, whether
 a launch is under way; who has come to the barrier, its number, who sleeps for it."""
@@ -31,7 +35,7 @@ spin:
   %new = icmp ne i32 %now, %old
   br i1 %new, label %done, label %again
 again:
-  call void asm sideeffect "{pause}", "~{{memory}}"()
+  {pause}
   %k.next = add i32 %k, 1
   %more = icmp ult i32 %k.next, {spin}
   br i1 %more, label %spin, label %sleepy
@@ -155,13 +159,18 @@ done:
 }}
 """
 
-DECLARATION = "declare i64 @syscall(i64, ...)"
-
 
 def architecture(triple: str) -> str | None:
     """The processor's family in a triple of Linux; None where there is no team."""
     family = triple.partition("-")[0]
     return family if "linux" in triple and family in FUTEX else None
+
+
+def declarations(triple: str) -> list[str]:
+    """What a module that has the functions below must declare."""
+    family = architecture(triple)
+    assert family is not None
+    return [PAUSE[family][0], "declare i64 @syscall(i64, ...)"]
 
 
 def functions(triple: str) -> str:
@@ -179,7 +188,7 @@ def filled(text: str, triple: str) -> str:
     family = architecture(triple)
     assert family is not None
     return text.format(
-        pause=PAUSE[family],
+        pause=PAUSE[family][1],
         futex=FUTEX[family],
         spin=SPIN,
         arrived=ARRIVED,

@@ -88,7 +88,9 @@ def load_worker() -> engine.Loaded:
     """The native code of waiting threads, one for the process."""
     if not _loaded:
         target = engine.target(engine.host_level())
-        text = engine.module_text(target, [team.DECLARATION, team.worker(target.triple)])
+        text = engine.module_text(
+            target, [*team.declarations(target.triple), team.worker(target.triple)]
+        )
         _loaded.append(
             engine.load(engine.digest(text, target), lambda: text, (team.WORKER_NAME,), target)
         )

@@ -215,3 +215,12 @@ def test_a_quota_of_the_control_group_is_respected(
     assert threads.available() == 1
     quota.write_text("max 100000")
     assert threads.available() == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize("target", ["avx512", "avx2", "sse2", "neon"])
+def test_shared_kernels_can_be_looked_at_for_every_target(target: str) -> None:
+    a, b = graphc.input("a", (256, 256)), graphc.input("b", (256, 256))
+    program = graphc.compile(ops.tanh(a @ b), target=target)
+    assert any(kernel.parallel for kernel in program.stages.kernels)
+    assert "# parallel" in program.as_text("loops")
+    assert "team.launch" in program.as_text("asm")
