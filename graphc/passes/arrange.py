@@ -182,8 +182,8 @@ def regions(graph: Graph, seeds: Mapping[Node, int]) -> list[Region]:
                 region.torn |= seeds[node] != axis
             region.pinned |= node in pinned or isinstance(node.op, leaf.Variable)
             stack += [(other, moved[axis]) for other, moved in edges[node]]
-        for node in [n for n in region.channels if isinstance(n.op, leaf.Leaf)]:
-            del region.channels[node]
+        for node in [n for n in region.channels if not isinstance(n.op, Formula)]:
+            del region.channels[node]  # it lies as it is declared: its readers copy it
         done |= set(region.channels)
         result.append(region)
     return result
@@ -215,7 +215,8 @@ class Arranger:
             return self.done[node]
         order = self.orders[node]
         back = tuple(order.index(axis) for axis in range(len(order)))
-        return permuted(self.done[node], back, "arranged")
+        with made_for(node.site):
+            return permuted(self.done[node], back, "arranged")
 
     def arranged(self, node: Node) -> Node:
         """The node on arranged operands, its own axes in its order."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from graphc.graph import leaf
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
 from graphc.types import Shape
@@ -46,6 +47,14 @@ class Body:
     thin: tuple[int, ...]
     aside: tuple[int, ...]
     kept: tuple[Node, ...]
+
+    def constants(self) -> list[Node]:
+        """The arrays that the body reads, and those inside it, beside what it is given."""
+        found = [n for n in self.fused.graph.nodes if isinstance(n.op, leaf.Constant)]
+        for inner in self.plan.groups:
+            if inner.body is not None:
+                found += inner.body.constants()
+        return found
 
     def keys(self, group: Group) -> list[tuple[Any, ...]]:
         """What the scan keeps for itself while it runs, each (group, node, ...)."""

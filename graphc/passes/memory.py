@@ -133,6 +133,7 @@ def plan(fused: Fused) -> Plan:
         return place[node]
 
     leaves = {n for n in graph.nodes if isinstance(n.op, leaf.Leaf)} | variables
+    leaves |= {n for g in groups if g.body is not None for n in g.body.constants()}
     for node in sorted(leaves, key=leaf_order(graph.nodes)):
         if isinstance(node.op, leaf.Extent):
             continue
@@ -209,10 +210,15 @@ def reads_here(node: Node, operand: Node) -> bool:
     )
 
 
-def leaf_order(nodes: tuple[Node, ...]) -> Callable[[Node], tuple[int, str]]:
-    """Leaves by their place in the graph; those only written come last."""
+def leaf_order(nodes: tuple[Node, ...]) -> Callable[[Node], tuple[int, str, bytes]]:
+    """Leaves by their place in the graph; those only written, or read by a scan, come last."""
     position = {node: number for number, node in enumerate(nodes)}
-    return lambda node: (position.get(node, len(position)), getattr(node.op, "name", ""))
+
+    def key(node: Node) -> tuple[int, str, bytes]:
+        name, data = getattr(node.op, "name", ""), getattr(node.op, "data", b"")
+        return position.get(node, len(position)), f"{name} {node.type}", data
+
+    return key
 
 
 def leaf_kind(node: Node) -> str:

@@ -75,7 +75,9 @@ def run(
         or not rows.order.flags.c_contiguous
     ):
         raise InputError(f"the order must be int64, C-contiguous, (steps, {rows.batch})")
-    batches = {n.op.name: _batch(data, n.op.name, rows, steps) for n in program.inputs}
+    if rows.batch < 1:
+        raise InputError("a batch needs at least one row")
+    batches = {n.op.name: _batch(data, n.op.name, n.dtype, rows, steps) for n in program.inputs}
     extents: dict[str, int] = {}
     for node in program.inputs:
         bind(node, batches[node.op.name], extents)
@@ -126,12 +128,14 @@ def run(
     return {name: kept[:done] for name, kept in zip(program.names, results, strict=True)}, done
 
 
-def _batch(data: Mapping[str, Array], name: str, rows: Rows, steps: int) -> Array:
+def _batch(data: Mapping[str, Array], name: str, dtype: str, rows: Rows, steps: int) -> Array:
     """The first batch of an input's data, which must be contiguous. Raises InputError."""
     if name not in data:
         raise InputError(f"missing input {name!r}: the data has {', '.join(data) or 'nothing'}")
     array = data[name]
-    if not array.flags.c_contiguous or not array.dtype.isnative:
-        raise InputError(f"the data of {name!r} must be C-contiguous and in native byte order")
+    if array.dtype != dtype:
+        raise InputError(f"the data of {name!r} is of {array.dtype}; the program takes {dtype}")
+    if not array.flags.c_contiguous or not array.flags.aligned:
+        raise InputError(f"the data of {name!r} must be C-contiguous and aligned")
     rows.check(name, len(array), steps)
     return array[: rows.batch]

@@ -11,7 +11,7 @@ import numpy as np
 
 from graphc.autodiff import grad
 from graphc.compiler import compile
-from graphc.errors import DTypeError, IndexError, InputError, ShapeError
+from graphc.errors import DTypeError, IndexError, InputError, ShapeError, near
 from graphc.graph.graph import postorder
 from graphc.graph.node import Node
 from graphc.metrics.metric import Metric, Metrics, metrics_of
@@ -21,6 +21,7 @@ from graphc.nn.parameter import Parameter
 from graphc.nn.trace import declare, float_dtype, tensor_type, traced
 from graphc.ops.random import advance
 from graphc.optim.optimizer import Optimizer
+from graphc.runtime.binding import converted
 from graphc.runtime.program import Program
 from graphc.runtime.steps import Rows, can_run, run
 from graphc.runtime.threads import resolve
@@ -68,13 +69,31 @@ class TrainStep:
         arrays are none that a step takes; IndexError for a label out of bounds, once the steps
         before it are made.
         """
-        arrays = {name: np.asarray(array) for name, array in data.items()}
+        arrays = self._arrays(data)
         rows, count = _rows(arrays, order, batch_size, start, steps)
         found, done = self.advance(arrays, rows, count)
         if done < count:
             taken = slice(rows.start + done * rows.batch, rows.start + (done + 1) * rows.batch)
             chosen = taken if rows.order is None else rows.order[done]
             self(**{name: array[chosen] for name, array in arrays.items()})
+            raise InputError(f"step {done} of {count} was refused, but not when made by itself")
+        return found
+
+    def _arrays(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """The data by the program's inputs, in their dtypes, converted as a call converts them."""
+        inputs = {node.op.name: node for node in self.program.inputs}
+        for name in data:
+            if name not in inputs:
+                takes = ", ".join(inputs) or "none"
+                raise InputError(f"no input {name!r}; the step takes {takes}{near(name, inputs)}")
+        found = {}
+        for name, value in data.items():
+            array = np.asarray(value)
+            if not array.ndim:
+                raise InputError(f"{name!r} needs a first axis of examples; it is a single number")
+            if array.dtype != inputs[name].dtype:
+                array = converted(inputs[name], array)
+            found[name] = np.require(array, None, ["C", "A"])
         return found
 
     def advance(
@@ -121,8 +140,11 @@ def _rows(
         fit = (min(map(len, data.values()), default=0) - start) // batch_size
         return Rows(batch_size, None, start), max(fit, 0) if steps is None else steps
     chosen = np.ascontiguousarray(order)
-    if chosen.ndim != 2 or chosen.dtype.kind not in "iu":
-        raise InputError(f"the order must be of integers, (steps, batch_size), not {chosen.shape}")
+    if chosen.ndim != 2 or chosen.dtype.kind not in "iu" or not chosen.shape[1]:
+        found = f"{chosen.dtype} {chosen.shape}"
+        raise InputError(f"the order must be of integers, (steps, batch_size), not {found}")
+    if chosen.dtype.kind == "u" and chosen.size and int(chosen.max()) >= 2**63:
+        raise InputError(f"the order names row {int(chosen.max())}, which no data has")
     if steps is not None or start:
         raise InputError("an order tells the steps itself: give no start and no steps with it")
     return Rows(chosen.shape[1], chosen.astype(np.int64, copy=False)), len(chosen)

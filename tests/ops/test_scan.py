@@ -264,3 +264,22 @@ def test_first_and_second_derivatives_compile_into_one_program() -> None:
     found, wanted = compile(roots)(**given), evaluate(roots, given)
     for value, other in zip(found, wanted, strict=True):
         np.testing.assert_allclose(value, other, rtol=1e-10, atol=1e-10)
+
+
+def test_a_body_may_read_constant_arrays() -> None:
+    """They stay in the body, and are there at every step; also in a scan inside it."""
+    x = input("x", (4, 3), "float64")
+    weights, more = np.array([1.0, 2.0, 3.0]), np.array([2.0, 1.0, 1.0])
+
+    def inner(c: Any, a: Any) -> Any:
+        return c * 0.5 + a * more, c
+
+    def step(c: Any, a: Any) -> Any:
+        return c + a * weights, scan(inner, c * more, x)[0]
+
+    y = scan(step, x[0], x)[1]
+    outputs = [y, *grad(reduce.sum(tanh(y)), [x])]
+    given = {"x": np.random.default_rng(0).standard_normal((4, 3))}
+    results = compile(outputs)(**given)
+    for found, expected in zip(results, evaluate(outputs, given), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)

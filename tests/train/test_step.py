@@ -281,12 +281,31 @@ def test_rows_that_are_not_there_are_refused() -> None:
         ({"batch_size": 5}, "axis 0 must be 6, not 5"),
         ({}, "give the order of the rows"),
         ({"order": np.zeros(6)}, "the order must be of integers"),
+        ({"order": np.zeros((2, 6))}, r"not float64 \(2, 6\)"),
+        ({"order": np.zeros((2, 0), np.int64)}, "the order must be of integers"),
+        ({"order": np.full((1, 6), 2**64 - 1, np.uint64)}, "row 18446744073709551615"),
     ):
         with pytest.raises(InputError, match=problem):
             step.run({"x": x, "y": y}, **arguments)
     with pytest.raises(InputError, match="missing input 'y'"):
         step.run({"x": x}, batch_size=6)
-    with pytest.raises(InputError, match="C-contiguous"):
-        step.run({"x": x[::2], "y": y}, batch_size=6, steps=1)
+    with pytest.raises(InputError, match="no input 'z'; the step takes x, y"):
+        step.run({"x": x, "y": y, "z": x}, batch_size=6)
+    with pytest.raises(InputError, match="'y' needs a first axis"):
+        step.run({"x": x, "y": 3}, batch_size=6)
+    with pytest.raises(InputError, match="input 'y' is int64"):
+        step.run({"x": x, "y": y + 0.5}, batch_size=6)
     assert step.optimizer.step == 0
     assert len(step.run({"x": x, "y": y}, batch_size=6)["loss"]) == 4
+
+
+@pytest.mark.parametrize("x_dtype", ["float64", "float16", "float32"])
+@pytest.mark.parametrize("y_dtype", ["int32", "uint8", "int64"])
+def test_many_steps_convert_the_data_as_a_call_does(x_dtype: str, y_dtype: str) -> None:
+    random = np.random.default_rng(1)
+    x, y = random.standard_normal((18, 4)).astype(x_dtype), random.integers(0, 3, 18)
+    one = net()[0]
+    expected = [one(x=x[i : i + 6], y=y[i : i + 6])["loss"] for i in (0, 6, 12)]
+    given = {"x": x.tolist() if x_dtype == "float64" else x, "y": y.astype(y_dtype)}
+    found = net()[0].run(given, batch_size=6)
+    np.testing.assert_array_equal(found["loss"], expected)

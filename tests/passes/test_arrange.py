@@ -1,0 +1,70 @@
+"""Arranging: values lie in another order in memory, and are the same values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc import ops
+from graphc.graph.node import Node
+
+Array = np.ndarray[Any, Any]
+
+
+def kernel(filters: int, channels: int, size: int, seed: int) -> Node:
+    values = np.random.default_rng(seed).standard_normal((filters, channels, size, size)) / 4
+    return graphc.parameter(f"kernel{seed}", value=values)
+
+
+K1, K2 = kernel(16, 16, 3, 1), kernel(16, 16, 1, 2)
+
+
+def conv(x: Node, weight: Node = K1) -> Node:
+    return ops.conv2d(x, weight, padding=1 if weight is K1 else 0)
+
+
+NETS: dict[str, Callable[[Node], Node]] = {
+    "two": lambda x: conv(ops.relu(conv(x))),
+    "residual": lambda x: x + ops.tanh(conv(x)),
+    "pooled": lambda x: ops.max_pool2d(conv(x), 2, floor=True),
+    "branches": lambda x: ops.concat([conv(x), conv(x, K2), x], 1),
+    "normalised": lambda x: conv(x) * ops.mean(conv(x, K2), (0, 2, 3), keepdims=True),
+    "flattened": lambda x: ops.reshape(conv(x), (2, -1)),
+    "a running sum beside": lambda x: conv(x) + ops.cumsum(x, 0),
+    "a running sum inside": lambda x: conv(ops.cumsum(ops.tanh(conv(x, K2)), 1)),
+    "a scan of images": lambda x: (
+        ops.scan(lambda c, a: (ops.tanh(c + a), c * a), x[0], x)[1] + conv(x)
+    ),
+    "channels chosen": lambda x: ops.gather(conv(x), graphc.constant([3, 0, 5]), axis=1),
+    "transposed": lambda x: ops.transpose(conv(x), (0, 2, 1, 3)) * 2.0,
+    "largest channel": lambda x: ops.cast(ops.argmax(conv(x), 1), "float64") + conv(x)[:, 0],
+}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_values_and_gradients_are_those_of_the_graph_as_it_is_declared(name: str) -> None:
+    x = graphc.input("x", (2, 16, 5, 5), "float64")
+    y = NETS[name](x)
+    outputs = [y, *graphc.grad(ops.sum(ops.sin(y)), [x, K1])]
+    given = {"x": np.random.default_rng(0).standard_normal((2, 16, 5, 5))}
+    program = graphc.compile(outputs)
+    for found, expected in zip(program(**given), graphc.evaluate(outputs, given), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-11)
+    assert "[n, h, w, f]" in program.as_text("simplified"), "the channels lie last"
+
+
+def test_wide_images_of_few_channels_stay_as_they_are() -> None:
+    x, weight = graphc.input("x", (4, 3, 32, 32)), graphc.parameter("k", (6, 3, 5, 5))
+    program = graphc.compile(ops.conv2d(x, weight), target="avx512")
+    assert "[n, f, h, w] += image*kernel" in program.as_text("simplified")
+
+
+def test_copies_come_from_the_users_line() -> None:
+    x = graphc.input("x", (2, 16, 5, 5), "float64")
+    text = graphc.compile(conv(x)).as_text("simplified")
+    copies = [line for line in text.splitlines() if "arranged(" in line]
+    assert copies and all("test_arrange.py:" in line for line in copies)
