@@ -160,7 +160,7 @@ def make(source: Graph, machine: Target) -> Stages:
         sorted(plan.commits),
         copies,
         bound,
-        bool(source.updates),
+        many,
         extents,
         sorted(skipped()),
     )

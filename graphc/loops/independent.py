@@ -37,7 +37,8 @@ def independent(loop: For, around: Sequence[For], alone: frozenset[str]) -> bool
 
     Buffers that a thread has for itself do not count.
     """
-    own = {s.buffer.name for s in walk(loop.body) if isinstance(s, Alloc)} | alone
+    opened = [s.buffer for s in walk(loop.body) if isinstance(s, Alloc)]
+    own = {buffer.name for buffer in opened if buffer.space != "shared"} | alone
     reads, writes = [], []
     for stmt, loops in enclosed((*around, loop), loop.body):
         match stmt:

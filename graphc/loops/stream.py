@@ -79,7 +79,10 @@ def streamed(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...] | N
         loops = () if whole else (replace(outer, start=0, stop=piece.size),)
         inside = moved(nest.inner, {outer.index: at})
         within = Nest(nest.kept, begin, (*loops, *nest.summed[1:]), inside, store)
-        body = summed(schedule, within, choose(within, schedule.machine))
+        part_plan = choose(within, schedule.machine)
+        if across and part_plan.vector not in {f.index for f in nest.kept}:
+            part_plan = plan  # lanes along the sum would add in another order than at once
+        body = summed(schedule, within, part_plan)
         if piece.single is None:
             body = (For(around, piece.start, piece.stop, piece.size, "serial", body),)
         result += body

@@ -90,7 +90,7 @@ def run(
         array = data[node.op.name]
         if node not in program.place:
             continue
-        row_bytes = array.strides[0] if len(array) else 0
+        row_bytes = array.nbytes // max(len(array), 1)  # not its stride: that of one row may be any
         slot = program.place[node]
         if rows.order is None:
             source = array.ctypes.data + rows.start * row_bytes

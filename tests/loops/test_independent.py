@@ -49,6 +49,9 @@ DEPENDENT: dict[str, For] = {
     "the row before": loop("i", 4, Load("v", at(B, -8, i=8)), store(at(B, i=8))),
     "a row read by all": loop("i", 4, loop("j", 8, Load("v", at(B, j=1)), COPY[1])),
     "a place that is data": loop("i", 4, store(Access(B, affine([]), (("k", 1),)))),
+    "one buffer for all threads": loop(
+        "i", 4, Alloc(Buffer("b", "float32", 8, "shared")), store(at(B, j=1))
+    ),
     "overlapping blocks": loop("i", 4, Transpose(at(B, i=32), at(A, i=64), 8, 8, 8)),
 }
 

@@ -309,3 +309,13 @@ def test_many_steps_convert_the_data_as_a_call_does(x_dtype: str, y_dtype: str) 
     given = {"x": x.tolist() if x_dtype == "float64" else x, "y": y.astype(y_dtype)}
     found = net()[0].run(given, batch_size=6)
     np.testing.assert_array_equal(found["loss"], expected)
+
+
+def test_one_row_takes_its_own_bytes_whatever_its_stride() -> None:
+    """numpy calls a single row contiguous, even where its stride is that of a longer step."""
+    x = (np.arange(400, dtype=np.float32) / 400).reshape(100, 4)[::100]
+    y = np.zeros(100, np.int64)[::100]
+    assert x.flags.c_contiguous and x.strides[0] > x.nbytes
+    expected = net("batch")[0](x=x, y=y)["loss"]
+    assert net("batch")[0].run({"x": x, "y": y}, [[0]])["loss"][0] == expected
+    assert net("batch")[0].run({"x": x, "y": y}, batch_size=1)["loss"][0] == expected
