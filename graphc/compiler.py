@@ -20,6 +20,7 @@ from graphc.llvm.engine import Target
 from graphc.llvm.epoch import EPOCH_NAME
 from graphc.llvm.module import CALL_NAME, ENTRY_NAME, Call, Module, emit
 from graphc.loops import show as loops
+from graphc.loops.hoist import hoist
 from graphc.loops.ir import Kernel
 from graphc.loops.lower import lower
 from graphc.loops.order import order
@@ -60,7 +61,7 @@ GRAPH_PASSES: tuple[Callable[[Graph, Machine], Graph], ...] = (
 ENTRIES = (ENTRY_NAME, CALL_NAME)
 PROGRAM = ("graph", "ops", "passes", "runtime", "compiler.py", "machine.py")
 """The sources that an image depends on beside those of its code."""
-LOOP_PASSES: tuple[Callable[[Kernel, Machine], Kernel], ...] = (order, tile, parallel)
+LOOP_PASSES: tuple[Callable[[Kernel, Machine], Kernel], ...] = (order, tile, hoist, parallel)
 
 
 def compile(

@@ -14,13 +14,14 @@ step's elements lie beside the next one's: rows of the operand that tiles read e
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from graphc.loops.choose import Plan
 from graphc.loops.ir import Access, Alloc, Buffer, For, Load, Stmt, Update
 from graphc.loops.map import mapped
 from graphc.loops.nest import Nest, chain, extent
-from graphc.loops.panel import PANEL_REUSE, SCRATCH
+from graphc.loops.panel import PANEL_REUSE, SCRATCH, scattered
 from graphc.loops.registers import tiled
 from graphc.loops.schedule import Schedule
 from graphc.loops.strip import moved, vectors
@@ -41,9 +42,17 @@ TERMS = 64
 def summed(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...]:
     """A reduction in register tiles, on copied operands where that pays."""
     rows = gatherable(nest, plan)
-    if rows is None:
+    if rows is not None:
+        return gathered(schedule, nest, plan, rows)
+    if schedule.steps == 1 or plan.vector not in {f.index for f in nest.kept}:
         return tiled(schedule, nest, plan)
-    return gathered(schedule, nest, plan, rows)
+
+    def lasting(nest: Nest, loop: For, size: int, load: Load) -> bool:
+        same = load.access.buffer.name not in schedule.changing and alone(nest, load, loop)
+        return same and scattered(nest, loop, size, load, schedule.steps)
+
+    copies, nest = panels(schedule, nest, plan, lasting)  # which no step changes
+    return (*copies, *tiled(schedule, nest, plan))
 
 
 @dataclass(frozen=True)
@@ -94,7 +103,12 @@ def terms(nest: Nest) -> int:
 def gathered(schedule: Schedule, nest: Nest, plan: Plan, rows: Rows) -> tuple[Stmt, ...]:
     """The nest over blocks of a loop, its rows gathered for each, on panels copied before."""
     load, loop, dtype = rows.load, rows.loop, rows.load.access.buffer.dtype
-    result, nest = panels(schedule, nest, plan, loop)
+
+    def strided(nest: Nest, across: For, size: int, load: Load) -> bool:
+        apart = alone(nest, load, across) and stride(nest, load) >= APART
+        return apart and extent(loop) >= PANEL_REUSE
+
+    result, nest = panels(schedule, nest, plan, strided)
     room = max(rows.size, min(ROWS, SCRATCH // (terms(nest) * SIZE[dtype])))
     block = rows_at_a_time(extent(loop), rows.size, room)
     schedule.notes.append(
@@ -129,15 +143,19 @@ def gathered(schedule: Schedule, nest: Nest, plan: Plan, rows: Rows) -> tuple[St
     return tuple(result)
 
 
-def panels(schedule: Schedule, nest: Nest, plan: Plan, rows: For) -> tuple[list[Stmt], Nest]:
-    """Copies of what is read in vectors, panel after panel; and the nest that reads the copies."""
+def panels(
+    schedule: Schedule, nest: Nest, plan: Plan, wanted: Callable[[Nest, For, int, Load], bool]
+) -> tuple[list[Stmt], Nest]:
+    """Copies of what is read in vectors, panel after panel; and the nest that reads the copies.
+
+    `wanted(nest, vector loop, elements of a panel's row, load)`: whether to copy what is loaded.
+    """
     assert plan.vector is not None
     loop, width = nest.loop(plan.vector), plan.lanes * plan.vectors
     result: list[Stmt] = []
     inner: list[Stmt] = []
     for stmt in nest.inner:
-        far = isinstance(stmt, Load) and alone(nest, stmt, loop) and stride(nest, stmt) >= APART
-        if not isinstance(stmt, Load) or not far or extent(rows) < PANEL_REUSE:
+        if not isinstance(stmt, Load) or not wanted(nest, loop, width, stmt):
             inner.append(stmt)
             continue
         schedule.serial += 1

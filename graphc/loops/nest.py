@@ -17,6 +17,7 @@ from graphc.loops.ir import (
     Let,
     Load,
     Stmt,
+    Transpose,
     Update,
     indices,
     used,
@@ -102,6 +103,12 @@ def accesses(stmts: Sequence[Stmt]) -> Iterator[Access]:
             yield stmt.access
         if isinstance(stmt, Update) and stmt.target.buffer.space != "register":
             yield stmt.target
+
+
+def written(stmts: Sequence[Stmt]) -> frozenset[str]:
+    """The buffers that some statements write."""
+    updates = (s.target for s in walk(tuple(stmts)) if isinstance(s, Update | Transpose))
+    return frozenset(target.buffer.name for target in updates)
 
 
 def forms(stmts: Sequence[Stmt]) -> Iterator[Affine]:

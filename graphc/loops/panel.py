@@ -56,17 +56,20 @@ def packed(
     return tuple(copies), replace(nest, inner=tuple(inner))
 
 
-def scattered(nest: Nest, loop: For, size: int, load: Load) -> bool:
+def scattered(nest: Nest, loop: For, size: int, load: Load, steps: int = 1) -> bool:
     """Whether the rows of a panel that is read again and again crowd each other out of the cache.
 
     Rows a power of two apart share few of its sets: of `step` bytes, only every so many begins one.
+    `steps`: how often the whole nest is run on the same panel.
     """
     access, points = load.access, terms(nest)
     width = size * SIZE[access.buffer.dtype]
     again = math.prod(extent(other) for other in nest.kept if other is not loop)
     moves = access.offset.coefficient(loop.index) == 1 and not access.lookups and not load.guards
     alone = not any(f is not loop and access.offset.coefficient(f.index) for f in nest.kept)
-    if not (moves and alone and points) or again < PANEL_REUSE or points * width > SCRATCH:
+    if not (moves and alone and points) or points * width > SCRATCH:
+        return False
+    if again * steps < PANEL_REUSE:
         return False
     step = stride(nest, access)
     if step <= width:

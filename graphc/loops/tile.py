@@ -14,7 +14,7 @@ from graphc.loops.choose import choose
 from graphc.loops.ir import For, Kernel, Stmt
 from graphc.loops.lanes import lanes_only, open_reduction
 from graphc.loops.map import mapped, transposed
-from graphc.loops.nest import parse
+from graphc.loops.nest import extent, parse, written
 from graphc.loops.schedule import Schedule
 from graphc.loops.stream import streamed
 from graphc.machine import Machine
@@ -42,6 +42,18 @@ def nests(schedule: Schedule, stmts: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
             result += lanes_only(schedule, nest)
         elif nest is not None:
             result += transposed(schedule, nest) or mapped(schedule, nest)
+        elif stmt.kind == "ordered":
+            result.append(steps(schedule, stmt))
         else:
             result.append(replace(stmt, body=nests(schedule, stmt.body)))
     return tuple(result)
+
+
+def steps(schedule: Schedule, loop: For) -> For:
+    """A loop in order with its body scheduled."""
+    outside = schedule.steps, schedule.changing
+    schedule.steps *= max(1, extent(loop))
+    schedule.changing |= written(loop.body)
+    body = nests(schedule, loop.body)
+    schedule.steps, schedule.changing = outside
+    return replace(loop, body=body)
