@@ -35,6 +35,7 @@ from graphc.passes.arrange import arrange
 from graphc.passes.bodies import prepare, unify
 from graphc.passes.border import border
 from graphc.passes.fold import fold
+from graphc.passes.freeze import lasting, settled
 from graphc.passes.fuse import fuse, separate
 from graphc.passes.group import Fused
 from graphc.passes.invert import invert
@@ -71,6 +72,7 @@ def compile(
     inputs: Mapping[str, Any] | None = None,
     target: str | None = None,
     threads: int | None = None,
+    freeze: bool = False,
 ) -> Program:
     """Graph in, callable out. Each stage is kept for inspection.
 
@@ -78,16 +80,29 @@ def compile(
     `inputs` (name -> shape). `updates`: variable -> its value after the call. `target`: avx512,
     avx2, sse2 or neon instead of the host's best; code for more than the host can be looked at, not
     called. `threads`: how many to use at most, all that this process may use for None; no bit
-    depends on it. By position the program takes its inputs in the order of their declaration (for a
+    depends on it. `freeze`: take the variables that a call only reads as they are now; what depends
+    on them alone is computed at once, and no later change of them is seen: for inference, where
+    weights then lie as the kernels read them. By position the program takes its inputs in the order of their declaration (for a
     model that of `inputs`), those that nothing reads left out; by name in any.
     """
     if hasattr(outputs, "trace"):
         outputs = outputs.trace(inputs)
     graph = make_graph(outputs, updates)
+    if freeze:
+        graph = frozen(graph, engine.target(target))
     image, loaded, stages = build(graph, engine.target(target))
     return Program(
         graph, image, loaded, stages, named=isinstance(outputs, Mapping), threads=threads
     )
+
+
+def frozen(source: Graph, target: Target) -> Graph:
+    """The graph with the values that no call changes computed, and kept in variables of its own."""
+    verify(source)
+    graph = run_passes(source, Log(), target.model)
+    once = lasting(graph)
+    values = compile(once, threads=1)() if once else ()
+    return settled(graph, dict(zip(once, values, strict=True)))
 
 
 def build(
