@@ -41,6 +41,7 @@ from graphc.passes.group import Fused
 from graphc.passes.invert import invert
 from graphc.passes.memory import Plan
 from graphc.passes.memory import plan as plan_memory
+from graphc.passes.narrow import narrow
 from graphc.passes.pack import pack
 from graphc.passes.simplify import simplify
 from graphc.passes.verify import verify as verify_groups
@@ -55,6 +56,7 @@ GRAPH_PASSES: tuple[Callable[[Graph, Machine], Graph], ...] = (
     fold,
     simplify,
     invert,
+    narrow,
     arrange,
     border,
     pack,
@@ -80,10 +82,12 @@ def compile(
     `inputs` (name -> shape). `updates`: variable -> its value after the call. `target`: avx512,
     avx2, sse2 or neon instead of the host's best; code for more than the host can be looked at, not
     called. `threads`: how many to use at most, all that this process may use for None; no bit
-    depends on it. `freeze`: take the variables that a call only reads as they are now; what depends
-    on them alone is computed at once, and no later change of them is seen: for inference, where
-    weights then lie as the kernels read them. By position the program takes its inputs in the order of their declaration (for a
-    model that of `inputs`), those that nothing reads left out; by name in any.
+    depends on it. `freeze`: take the variables that a call only reads as they are now, and compute
+    at once what depends on them alone; no later change of theirs is seen. It is for inference,
+    whose weights then lie as its kernels read them.
+
+    By position the program takes its inputs in the order of their declaration (for a model that of
+    `inputs`), those that nothing reads left out; by name in any.
     """
     if hasattr(outputs, "trace"):
         outputs = outputs.trace(inputs)

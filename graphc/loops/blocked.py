@@ -44,15 +44,35 @@ def summed(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...]:
     rows = gatherable(nest, plan)
     if rows is not None:
         return gathered(schedule, nest, plan, rows)
-    if schedule.steps == 1 or plan.vector not in {f.index for f in nest.kept}:
+    if plan.vector not in {f.index for f in nest.kept}:
         return tiled(schedule, nest, plan)
 
-    def lasting(nest: Nest, loop: For, size: int, load: Load) -> bool:
-        same = load.access.buffer.name not in schedule.changing and alone(nest, load, loop)
-        return same and scattered(nest, loop, size, load, schedule.steps)
+    def wanted(nest: Nest, loop: For, size: int, load: Load) -> bool:
+        return ahead(schedule, nest, plan, load) and scattered(
+            nest, loop, size, load, schedule.steps
+        )
 
-    copies, nest = panels(schedule, nest, plan, lasting)  # which no step changes
+    copies, nest = panels(schedule, nest, plan, wanted)
     return (*copies, *tiled(schedule, nest, plan))
+
+
+def ahead(schedule: Schedule, nest: Nest, plan: Plan, load: Load) -> bool:
+    """Whether all panels of an operand are copied at once, before the loops.
+
+    That is where no step of a loop in order changes them; and where loops stand around the tiles,
+    the second cache holds all panels, and what a step of these loops reads is read for one panel
+    after the other while it is near.
+    """
+    assert plan.vector is not None
+    loop, buffer = nest.loop(plan.vector), load.access.buffer
+    if not alone(nest, load, loop):
+        return False
+    if schedule.steps > 1:
+        return buffer.name not in schedule.changing
+    tiles = {name for name, _ in plan.tiles}
+    around = [f for f in nest.kept if f is not loop and f.index not in tiles and extent(f) > 1]
+    size = terms(nest) * extent(loop) * SIZE[buffer.dtype]
+    return bool(around) and size <= schedule.machine.level2 // 2
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from graphc.loops.ir import (
     used,
     walk,
 )
-from graphc.ops.index import Affine, Runtime
+from graphc.ops.index import Affine, Runtime, index
 
 NOMINAL = 128
 """What a run-time extent is taken for when schedules are compared."""
@@ -133,6 +133,15 @@ def extent(loop: For) -> int:
     stop = loop.stop
     assert isinstance(stop, Runtime)
     return NOMINAL * stop.scale
+
+
+def row_major(kept: tuple[For, ...]) -> Affine:
+    """Each point of some loops in turn."""
+    place, factor = Affine(), 1
+    for loop in reversed(kept):
+        place = place + index(loop.index) * factor
+        factor *= loop.extent or 1
+    return place
 
 
 def depending(stmts: Sequence[Stmt], index: str) -> set[str]:

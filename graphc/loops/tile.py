@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from graphc.loops.apart import apart
 from graphc.loops.blocked import summed
 from graphc.loops.choose import choose
 from graphc.loops.ir import For, Kernel, Stmt
@@ -37,7 +38,8 @@ def nests(schedule: Schedule, stmts: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
         nest = parse(stmt)
         if nest is not None and nest.reduces:
             plan = choose(nest, schedule.machine)
-            result += streamed(schedule, nest, plan) or summed(schedule, nest, plan)
+            done = streamed(schedule, nest, plan) or apart(schedule, nest, plan)
+            result += done or summed(schedule, nest, plan)
         elif nest is not None and open_reduction(nest):
             result += lanes_only(schedule, nest)
         elif nest is not None:

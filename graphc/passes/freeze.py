@@ -61,9 +61,11 @@ def settled(graph: Graph, values: Mapping[Node, leaf.Array]) -> Graph:
     """The graph with some values, and all variables that it only reads, in cells of its own."""
     found = {node: stored(node, value) for node, value in values.items()}
     left = graph.replaced(lambda root: substitute(root, found))
-    own = {v: stored(v, v.op.cell.value) for v in variables(left) if isinstance(v.op, leaf.Variable)}
-    for node in found.values():
-        own.pop(node, None)
+    own = {
+        variable: stored(variable, variable.op.cell.value)
+        for variable in variables(left)
+        if isinstance(variable.op, leaf.Variable) and variable not in found.values()
+    }
     return left.replaced(lambda root: substitute(root, own))
 
 
