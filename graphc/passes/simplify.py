@@ -8,14 +8,57 @@ from graphc.graph.rewrite import rewrite
 from graphc.machine import Machine
 from graphc.ops import scalar
 from graphc.ops.formula import Formula
-from graphc.ops.index import Affine, Index, Lookup, stays
+from graphc.ops.index import Affine, Index, Lookup, index, stays
 from graphc.ops.make import fill
 from graphc.passes.fold import computed, counted, inlined, without
+from graphc.types import is_float
 
 
 def simplify(graph: Graph, machine: Machine) -> Graph:
     """Apply the rules everywhere, constants folded again where a rule made new ones."""
-    return rewrite(graph, [identity, nothing, unused, through, inlined, counted, computed])
+    return rewrite(graph, [placed, single, identity, nothing, unused, through, inlined, counted, computed])
+
+
+def placed(node: Node) -> Node | None:
+    """[i, 0] += f(x[i, s])   ->   [i, u] += f(x[i, s])  where u is 0 only."""
+    op = node.op
+    if not isinstance(op, Formula):
+        return None
+    fixed = [
+        axis
+        for axis, (e, size) in enumerate(zip(op.writes, node.shape, strict=True))
+        if size == 1 and e == Affine()
+    ]
+    if not fixed:
+        return None
+    units = {axis: f"u{axis}" for axis in fixed}
+    while set(units.values()) & set(op.extents):
+        units = {axis: name + "'" for axis, name in units.items()}
+    writes = tuple(index(units[a]) if a in units else e for a, e in enumerate(op.writes))
+    domain = (*op.domain, *((name, 1) for name in units.values()))
+    moved = Formula(op.name, op.args, op.expr, op.reads, writes, domain, op.how)
+    return moved.canonical()(node.inputs, node.type)
+
+
+def single(node: Node) -> Node | None:
+    """[i] += f(x[i, s])  where s is 0 only   ->   [i] += f(x[i, 0])."""
+    op = node.op
+    if not isinstance(op, Formula) or not op.plain or not is_float(node.dtype):
+        return None
+    if op.how in ("argmax", "argmin") or any(s.name in op.summed for s in op.used):
+        return None
+    units = {name for name in op.summed if op.extents[name] == 1}
+    if not units:
+        return None
+
+    def left(read: Index) -> Index:
+        return tuple(e.without(units) if isinstance(e, Affine) else e for e in read)
+
+    domain = tuple((name, extent) for name, extent in op.domain if name not in units)
+    reads = tuple(map(left, op.reads))
+    return Formula(op.name, op.args, op.expr, reads, op.writes, domain, op.how)(
+        node.inputs, node.type
+    )
 
 
 def identity(node: Node) -> Node | None:
