@@ -67,6 +67,11 @@ def report(facts: dict[str, Any]) -> list[str]:
             f"{target['float32_lanes']} float32 or {target['float64_lanes']} float64 lanes, "
             f"{target['vector_registers']} vector registers",
         ),
+        (
+            "schedules",
+            f"for {target['level1_bytes'] >> 10} KiB of first and "
+            f"{target['level2_bytes'] >> 10} KiB of second cache for data a core",
+        ),
         ("runs", f"{', '.join(native)}; can be inspected only: {', '.join(others) or 'none'}"),
         ("threads", f"{facts['threads']} at most; short calls stay on the calling thread"),
         ("object cache", object_cache(kept)),

@@ -47,13 +47,13 @@ def tiled(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...]:
             pieces.append((loop, balanced(loop, tiles[loop.index])))
         else:
             pieces.append((loop, []))
-    ordered = outer_order(pieces, plan, nest)
+    ordered = outer_order(schedule, pieces, plan, nest)
     vector = plan.vector if kept_vector else None
     return nested(schedule, nest, plan, ordered, vector, {}, {})
 
 
 def outer_order(
-    pieces: list[tuple[For, list[Range]]], plan: Plan, nest: Nest
+    schedule: Schedule, pieces: list[tuple[For, list[Range]]], plan: Plan, nest: Nest
 ) -> list[tuple[For, list[Range]]]:
     """Loops that are not tiled outermost, then the vector index, then the other tiles.
 
@@ -64,7 +64,7 @@ def outer_order(
     rest = [p for p in pieces if p[1] and p[0].index != plan.vector]
     loads = [s for s in nest.inner if isinstance(s, Load)]
     size = plan.lanes * plan.vectors
-    if any(scattered(nest, loop, size, load) for loop, _ in panel for load in loads):
+    if any(scattered(schedule, nest, loop, size, load) for loop, _ in panel for load in loads):
         return [*panel, *plain, *rest]
     return [*plain, *panel, *rest]
 
