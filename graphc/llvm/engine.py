@@ -215,11 +215,16 @@ def load(key: str, make: Callable[[], str], names: tuple[str, ...], target: Targ
     kept = fetch(key, names, target)
     if kept is not None:
         return kept
-    module = parse(make())
-    module.verify()
-    data = bytes(machine(target, jit=True).emit_object(module))
+    data = generate(make(), target)
     cache.write(key, data)
     return link(data, names, False)
+
+
+def generate(text: str, target: Target) -> bytes:
+    """The object code of a module's text."""
+    module = parse(text)
+    module.verify()
+    return bytes(machine(target, jit=True).emit_object(module))
 
 
 def fetch(key: str, names: tuple[str, ...], target: Target) -> Loaded | None:

@@ -41,7 +41,7 @@ TERMS = 64
 def summed(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...]:
     """A reduction in register tiles, on copied operands where that pays."""
     rows = gatherable(nest, plan)
-    if rows is None:
+    if rows is None or schedule.choice.gather is False:
         return tiled(schedule, nest, plan)
     return gathered(schedule, nest, plan, rows)
 

@@ -66,7 +66,11 @@ def scattered(schedule: Schedule, nest: Nest, loop: For, size: int, load: Load) 
     again = math.prod(extent(other) for other in nest.kept if other is not loop)
     moves = access.offset.coefficient(loop.index) == 1 and not access.lookups and not load.guards
     alone = not any(f is not loop and access.offset.coefficient(f.index) for f in nest.kept)
-    if not (moves and alone and points) or again < PANEL_REUSE or points * width > SCRATCH:
+    if not (moves and alone and points) or points * width > SCRATCH:
+        return False
+    if schedule.choice.pack is not None:
+        return schedule.choice.pack
+    if again < PANEL_REUSE:
         return False
     step = stride(nest, access)
     if step <= width:

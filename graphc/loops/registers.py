@@ -174,7 +174,10 @@ def register_tile(
     else:
         accumulators = total // lanes if vector else total
         room = schedule.machine.registers - accumulators - plan.vectors - 1
-        if small(loops[-1], accumulators) and shared_loads(nest, loops[-1], sizes, vector) <= room:
+        wanted = shared_loads(nest, loops[-1], sizes, vector) <= room
+        if schedule.choice.unroll is not None:
+            wanted = schedule.choice.unroll
+        if small(loops[-1], accumulators) and wanted:
             loops[-1] = replace(loops[-1], kind="unrolled")
         summed = chain(loops, sunk(inner))
     after = sunk((*needed(shared, nest.after), *nest.after))

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from graphc.loops.choice import MODEL, Choice, Choices
 from graphc.machine import Machine
 
 
 @dataclass
 class Schedule:
-    """One kernel being scheduled. `notes` say what was chosen and why."""
+    """One kernel being scheduled. `notes` say what was chosen and why.
+
+    `choices` are decided before, one for each nest that sums; `choice` is that of the nest at hand.
+    """
 
     machine: Machine
+    choices: Choices = ()
     notes: list[str] = field(default_factory=list)
     serial: int = 0
+    nests: int = 0
+    choice: Choice = MODEL
+
+    def begin(self) -> Choice:
+        """Go on to the next nest that sums; what is decided for it."""
+        self.choice = self.choices[self.nests] if self.nests < len(self.choices) else MODEL
+        self.nests += 1
+        return self.choice

@@ -49,6 +49,8 @@ def streamed(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...] | N
         return None
     across = plan.vector in {f.index for f in nest.kept}
     part, why = steps(nest, outer, plan, schedule.machine.level2 if across else LEVEL2)
+    if across and schedule.choice.part is not None:
+        part, why = tuned(schedule.choice.part, outer), f"summed over {outer.index} in parts"
     if part is None:
         return None
     target = destination(nest, ends[0])
@@ -86,6 +88,8 @@ def streamed(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...] | N
         part_plan = choose(within, schedule.machine)
         if across and part_plan.vector not in {f.index for f in nest.kept}:
             part_plan = plan  # lanes along the sum would add in another order than at once
+        if schedule.choice.tile is not None:
+            part_plan = plan
         body = summed(schedule, within, part_plan)
         if piece.single is None:
             body = (For(around, piece.start, piece.stop, piece.size, "serial", body),)
@@ -120,6 +124,13 @@ def steps(nest: Nest, outer: For, plan: Plan, level2: int) -> tuple[int | None, 
         return None, ""
     part = -(-outer.extent // -(-outer.extent // most))
     return part, f"summed over {outer.index} in parts of {part * each}: {terms(nest)} terms in all"
+
+
+def tuned(part: int, outer: For) -> int | None:
+    """Steps at a time that were found by measuring: one where their number is known at run time."""
+    if outer.extent is None:
+        return 1 if part else None
+    return min(part, outer.extent) or None
 
 
 def ranges(outer: For, part: int) -> list[Range]:
