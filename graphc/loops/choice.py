@@ -35,7 +35,8 @@ class Choice:
             sizes = "".join(f"{size} of {name} by " for name, size in tiles)
             said.append(f"tile {sizes}{vectors} vector{'s' * (vectors > 1)} along {vector}")
         if self.part is not None:
-            said.append(f"{self.part} steps of the sum at a time" if self.part else "sum at once")
+            steps = f"{self.part} step{'s' * (self.part > 1)} of the sum at a time"
+            said.append(steps if self.part else "sum at once")
         for name, word in (("gather", "gathered"), ("pack", "packed"), ("unroll", "unrolled")):
             value = getattr(self, name)
             if value is not None:

@@ -89,7 +89,7 @@ def test_version() -> None:
     assert printed("--version") == f"graphc, version {graphc.__version__}\n"
 
 
-@pytest.mark.parametrize("verb", ["inspect", "summary", "doctor"])
+@pytest.mark.parametrize("verb", ["inspect", "summary", "tune", "doctor"])
 def test_help_has_an_example(verb: str) -> None:
     """Each verb shows how it is called."""
     assert f"  graphc {verb} " in printed(verb, "--help")
