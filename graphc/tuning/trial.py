@@ -25,6 +25,8 @@ Array = np.ndarray[Any, Any]
 SPAN = 0.5e-3
 """Seconds that the clock is left to run at least between two readings."""
 MOST = 2000
+PAGE, STAGGER = 4096, 13 * 64
+"""Bytes of a page, and how far beyond whole pages one buffer begins after another."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Trial:
         self.several = threads > 1 and threads_.supported()
         random = np.random.default_rng(0)
         most = indices_below(kernel, extents)
-        self.arrays = [aligned(drawn(b, extents, most, random)) for b in kernel.buffers]
+        self.arrays = apart([drawn(b, extents, most, random) for b in kernel.buffers])
         self.table = (ctypes.c_void_p * max(len(self.arrays), 1))()
         for number, array in enumerate(self.arrays):
             self.table[number] = array.ctypes.data
@@ -113,6 +115,21 @@ class Trial:
         for _ in range(count):
             run(*pointers)
         return (self.clock() - start) * 1e-9 / count
+
+
+def apart(arrays: Sequence[Array]) -> list[Array]:
+    """The arrays in one block, one after the other, no two at the same place in a page.
+
+    Those that begin at the same place in their pages crowd each other out of the nearest cache.
+    """
+    block = aligned(np.empty(sum(a.nbytes + PAGE + STAGGER for a in arrays), np.uint8))
+    found, at = [], 0
+    for array in arrays:
+        place = block[at : at + array.nbytes].view(array.dtype)
+        place[...] = array
+        found.append(place)
+        at += -(-array.nbytes // PAGE) * PAGE + STAGGER
+    return found
 
 
 def amount(bound: Bound, extents: Mapping[str, int]) -> int:
