@@ -20,6 +20,7 @@ from graphc.llvm.engine import Target
 from graphc.llvm.epoch import EPOCH_NAME
 from graphc.llvm.module import CALL_NAME, ENTRY_NAME, Call, Module, emit
 from graphc.loops import show as loops
+from graphc.loops.hoist import hoist
 from graphc.loops.ir import Kernel
 from graphc.loops.lower import lower
 from graphc.loops.order import order
@@ -34,11 +35,13 @@ from graphc.passes.arrange import arrange
 from graphc.passes.bodies import prepare, unify
 from graphc.passes.border import border
 from graphc.passes.fold import fold
+from graphc.passes.freeze import lasting, settled
 from graphc.passes.fuse import fuse, separate
 from graphc.passes.group import Fused
 from graphc.passes.invert import invert
 from graphc.passes.memory import Plan
 from graphc.passes.memory import plan as plan_memory
+from graphc.passes.narrow import narrow
 from graphc.passes.pack import pack
 from graphc.passes.simplify import simplify
 from graphc.passes.verify import verify as verify_groups
@@ -53,6 +56,7 @@ GRAPH_PASSES: tuple[Callable[[Graph, Machine], Graph], ...] = (
     fold,
     simplify,
     invert,
+    narrow,
     arrange,
     border,
     pack,
@@ -62,7 +66,7 @@ PROGRAM = ("graph", "ops", "passes", "runtime", "compiler.py", "machine.py")
 """The sources that an image depends on beside those of its code."""
 TUNED = "tuned"
 """In GRAPHC_SKIP: what measuring has found is left out."""
-LOOP_PASSES: tuple[Callable[[Kernel, Machine], Kernel], ...] = (order, tile, parallel)
+LOOP_PASSES: tuple[Callable[[Kernel, Machine], Kernel], ...] = (order, tile, hoist, parallel)
 
 
 def compile(
@@ -72,6 +76,7 @@ def compile(
     inputs: Mapping[str, Any] | None = None,
     target: str | None = None,
     threads: int | None = None,
+    freeze: bool = False,
 ) -> Program:
     """Graph in, callable out. Each stage is kept for inspection.
 
@@ -79,16 +84,31 @@ def compile(
     `inputs` (name -> shape). `updates`: variable -> its value after the call. `target`: avx512,
     avx2, sse2 or neon instead of the host's best; code for more than the host can be looked at, not
     called. `threads`: how many to use at most, all that this process may use for None; no bit
-    depends on it. By position the program takes its inputs in the order of their declaration (for a
-    model that of `inputs`), those that nothing reads left out; by name in any.
+    depends on it. `freeze`: take the variables that a call only reads as they are now, and compute
+    at once what depends on them alone; no later change of theirs is seen. It is for inference,
+    whose weights then lie as its kernels read them.
+
+    By position the program takes its inputs in the order of their declaration (for a model that of
+    `inputs`), those that nothing reads left out; by name in any.
     """
     if hasattr(outputs, "trace"):
         outputs = outputs.trace(inputs)
     graph = make_graph(outputs, updates)
+    if freeze:
+        graph = frozen(graph, engine.target(target))
     image, loaded, stages = build(graph, engine.target(target))
     return Program(
         graph, image, loaded, stages, named=isinstance(outputs, Mapping), threads=threads
     )
+
+
+def frozen(source: Graph, target: Target) -> Graph:
+    """The graph with the values that no call changes computed, and kept in variables of its own."""
+    verify(source)
+    graph = run_passes(source, Log(), target.model)
+    once = lasting(graph)
+    values = compile(once, threads=1)() if once else ()
+    return settled(graph, dict(zip(once, values, strict=True)))
 
 
 def build(

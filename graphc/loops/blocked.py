@@ -14,13 +14,14 @@ step's elements lie beside the next one's: rows of the operand that tiles read e
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from graphc.loops.choose import Plan
 from graphc.loops.ir import Access, Alloc, Buffer, For, Load, Stmt, Update
 from graphc.loops.map import mapped
 from graphc.loops.nest import Nest, chain, extent
-from graphc.loops.panel import PANEL_REUSE, SCRATCH
+from graphc.loops.panel import PANEL_REUSE, SCRATCH, scattered
 from graphc.loops.registers import tiled
 from graphc.loops.schedule import Schedule
 from graphc.loops.strip import moved, vectors
@@ -41,9 +42,36 @@ TERMS = 64
 def summed(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...]:
     """A reduction in register tiles, on copied operands where that pays."""
     rows = gatherable(nest, plan)
-    if rows is None or schedule.choice.gather is False:
+    if rows is not None and schedule.choice.gather is not False:
+        return gathered(schedule, nest, plan, rows)
+    if plan.vector not in {f.index for f in nest.kept}:
         return tiled(schedule, nest, plan)
-    return gathered(schedule, nest, plan, rows)
+
+    def wanted(nest: Nest, loop: For, size: int, load: Load) -> bool:
+        far = scattered(schedule, nest, loop, size, load, schedule.steps)
+        return far and ahead(schedule, nest, plan, load)
+
+    copies, nest = panels(schedule, nest, plan, wanted)
+    return (*copies, *tiled(schedule, nest, plan))
+
+
+def ahead(schedule: Schedule, nest: Nest, plan: Plan, load: Load) -> bool:
+    """Whether all panels of an operand are copied at once, before the loops.
+
+    That is where no step of a loop in order changes them; and where loops stand around the tiles,
+    the second cache holds all panels, and what a step of these loops reads is read for one panel
+    after the other while it is near.
+    """
+    assert plan.vector is not None
+    loop, buffer = nest.loop(plan.vector), load.access.buffer
+    if not alone(nest, load, loop):
+        return False
+    if schedule.steps > 1:
+        return buffer.name not in schedule.changing
+    tiles = {name for name, _ in plan.tiles}
+    around = [f for f in nest.kept if f is not loop and f.index not in tiles and extent(f) > 1]
+    size = terms(nest) * extent(loop) * SIZE[buffer.dtype]
+    return bool(around) and size <= schedule.machine.level2 // 2
 
 
 @dataclass(frozen=True)
@@ -94,7 +122,12 @@ def terms(nest: Nest) -> int:
 def gathered(schedule: Schedule, nest: Nest, plan: Plan, rows: Rows) -> tuple[Stmt, ...]:
     """The nest over blocks of a loop, its rows gathered for each, on panels copied before."""
     load, loop, dtype = rows.load, rows.loop, rows.load.access.buffer.dtype
-    result, nest = panels(schedule, nest, plan, loop)
+
+    def strided(nest: Nest, across: For, size: int, load: Load) -> bool:
+        apart = alone(nest, load, across) and stride(nest, load) >= APART
+        return apart and extent(loop) >= PANEL_REUSE
+
+    result, nest = panels(schedule, nest, plan, strided)
     room = max(rows.size, min(ROWS, SCRATCH // (terms(nest) * SIZE[dtype])))
     block = rows_at_a_time(extent(loop), rows.size, room)
     schedule.notes.append(
@@ -129,15 +162,19 @@ def gathered(schedule: Schedule, nest: Nest, plan: Plan, rows: Rows) -> tuple[St
     return tuple(result)
 
 
-def panels(schedule: Schedule, nest: Nest, plan: Plan, rows: For) -> tuple[list[Stmt], Nest]:
-    """Copies of what is read in vectors, panel after panel; and the nest that reads the copies."""
+def panels(
+    schedule: Schedule, nest: Nest, plan: Plan, wanted: Callable[[Nest, For, int, Load], bool]
+) -> tuple[list[Stmt], Nest]:
+    """Copies of what is read in vectors, panel after panel; and the nest that reads the copies.
+
+    `wanted(nest, vector loop, elements of a panel's row, load)`: whether to copy what is loaded.
+    """
     assert plan.vector is not None
     loop, width = nest.loop(plan.vector), plan.lanes * plan.vectors
     result: list[Stmt] = []
     inner: list[Stmt] = []
     for stmt in nest.inner:
-        far = isinstance(stmt, Load) and alone(nest, stmt, loop) and stride(nest, stmt) >= APART
-        if not isinstance(stmt, Load) or not far or extent(rows) < PANEL_REUSE:
+        if not isinstance(stmt, Load) or not wanted(nest, loop, width, stmt):
             inner.append(stmt)
             continue
         schedule.serial += 1

@@ -16,7 +16,8 @@ from graphc.loops.nest import Nest, accesses, depending, extent, forms
 from graphc.machine import Machine
 from graphc.types import SIZE
 
-LATENCY = 4.0
+LATENCY = 5.0
+"""Cycles between two additions to one register: four, and one so that no load is waited for."""
 PANEL = 32 << 10
 """Bytes of the vectors' operand beyond which they come from the second cache level,"""
 LINE = 2.7

@@ -98,7 +98,7 @@ def distinct(write: Spot, loop: For) -> bool:
 
 
 def apart(write: Spot, other: Spot, loop: For) -> bool:
-    """Whether two places meet only within one step of the loop."""
+    """Whether two places meet only within one step of the loop, or nowhere."""
     if write.offset == other.offset and write.block == other.block:
         return True
     factor = write.offset.coefficient(loop.index)
@@ -106,9 +106,12 @@ def apart(write: Spot, other: Spot, loop: For) -> bool:
         return False
     depth = next(number for number, outer in enumerate(write.loops) if outer is loop)
     common = {outer.index for outer in write.loops[:depth]}
-    ends = [reach(side, loop, common) for side in (write, other)]
     if any(write.offset.coefficient(n) != other.offset.coefficient(n) for n in common):
         return False
+    whole = [reach(side, None, common) for side in (write, other)]
+    if whole[0] and whole[1] and (whole[0][1] < whole[1][0] or whole[1][1] < whole[0][0]):
+        return True
+    ends = [reach(side, loop, common) for side in (write, other)]
     if None in ends:
         return False
     low = min(end[0] for end in ends if end is not None)
@@ -116,8 +119,8 @@ def apart(write: Spot, other: Spot, loop: For) -> bool:
     return high - low < abs(factor) * loop.step
 
 
-def reach(side: Spot, loop: For, fixed: set[str]) -> tuple[int, int] | None:
-    """The lowest and highest offset within one step of a loop; None where that is unknown."""
+def reach(side: Spot, loop: For | None, fixed: set[str]) -> tuple[int, int] | None:
+    """The lowest and highest offset within one step of a loop, or all; None where unknown."""
     low = high = side.offset.constant
     for inner in side.loops:
         factor = side.offset.coefficient(inner.index)

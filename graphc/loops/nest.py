@@ -17,12 +17,13 @@ from graphc.loops.ir import (
     Let,
     Load,
     Stmt,
+    Transpose,
     Update,
     indices,
     used,
     walk,
 )
-from graphc.ops.index import Affine, Runtime
+from graphc.ops.index import Affine, Runtime, index
 
 NOMINAL = 128
 """What a run-time extent is taken for when schedules are compared."""
@@ -104,6 +105,12 @@ def accesses(stmts: Sequence[Stmt]) -> Iterator[Access]:
             yield stmt.target
 
 
+def written(stmts: Sequence[Stmt]) -> frozenset[str]:
+    """The buffers that some statements write."""
+    updates = (s.target for s in walk(tuple(stmts)) if isinstance(s, Update | Transpose))
+    return frozenset(target.buffer.name for target in updates)
+
+
 def forms(stmts: Sequence[Stmt]) -> Iterator[Affine]:
     """Every index expression of some statements that is no plain memory offset."""
     for stmt in walk(tuple(stmts)):
@@ -126,6 +133,15 @@ def extent(loop: For) -> int:
     stop = loop.stop
     assert isinstance(stop, Runtime)
     return NOMINAL * stop.scale
+
+
+def row_major(kept: tuple[For, ...]) -> Affine:
+    """Each point of some loops in turn."""
+    place, factor = Affine(), 1
+    for loop in reversed(kept):
+        place = place + index(loop.index) * factor
+        factor *= loop.extent or 1
+    return place
 
 
 def depending(stmts: Sequence[Stmt], index: str) -> set[str]:

@@ -56,10 +56,13 @@ def packed(
     return tuple(copies), replace(nest, inner=tuple(inner))
 
 
-def scattered(schedule: Schedule, nest: Nest, loop: For, size: int, load: Load) -> bool:
+def scattered(
+    schedule: Schedule, nest: Nest, loop: For, size: int, load: Load, steps: int = 1
+) -> bool:
     """Whether the rows of a panel that is read again and again crowd each other out of the cache.
 
     Rows a power of two apart share few of its sets: of `step` bytes, only every so many begins one.
+    `steps`: how often the whole nest is run on the same panel.
     """
     access, points = load.access, terms(nest)
     width = size * SIZE[access.buffer.dtype]
@@ -70,7 +73,7 @@ def scattered(schedule: Schedule, nest: Nest, loop: For, size: int, load: Load) 
         return False
     if schedule.choice.pack is not None:
         return schedule.choice.pack
-    if again < PANEL_REUSE:
+    if again * steps < PANEL_REUSE:
         return False
     step = stride(nest, access)
     if step <= width:

@@ -57,13 +57,17 @@ def outer_order(
 ) -> list[tuple[For, list[Range]]]:
     """Loops that are not tiled outermost, then the vector index, then the other tiles.
 
-    The vector index is outermost where its panels are packed: once for all that reads them.
+    The vector index is outermost where its panels are packed: once for all that reads them. The
+    loops keep their order where no tile reads again what another one has read.
     """
     plain = [p for p in pieces if not p[1]]
     panel = [p for p in pieces if p[1] and p[0].index == plan.vector]
     rest = [p for p in pieces if p[1] and p[0].index != plan.vector]
     loads = [s for s in nest.inner if isinstance(s, Load)]
     size = plan.lanes * plan.vectors
+    tiles = [loop.index for loop, _ in rest]
+    if all(any(load.access.offset.coefficient(n) for n in tiles) for load in loads) and rest:
+        return pieces  # nothing is read again along a panel
     if any(scattered(schedule, nest, loop, size, load) for loop, _ in panel for load in loads):
         return [*panel, *plain, *rest]
     return [*plain, *panel, *rest]

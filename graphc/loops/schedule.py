@@ -13,6 +13,8 @@ class Schedule:
     """One kernel being scheduled. `notes` say what was chosen and why.
 
     `choices` are decided before, one for each nest that sums; `choice` is that of the nest at hand.
+    `steps`: how often the loops in order around what is being scheduled run it; `changing`: the
+    buffers that these steps write.
     """
 
     machine: Machine
@@ -21,6 +23,8 @@ class Schedule:
     serial: int = 0
     nests: int = 0
     choice: Choice = MODEL
+    steps: int = 1
+    changing: frozenset[str] = frozenset()
 
     def begin(self) -> Choice:
         """Go on to the next nest that sums; what is decided for it."""

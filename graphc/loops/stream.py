@@ -17,7 +17,7 @@ from graphc.loops.blocked import gatherable, summed, terms
 from graphc.loops.choose import Plan, choose
 from graphc.loops.ir import Access, Alloc, Buffer, Check, For, Let, Load, Stmt, Update
 from graphc.loops.map import mapped
-from graphc.loops.nest import Nest, accesses, extent, needed
+from graphc.loops.nest import Nest, accesses, extent, needed, row_major
 from graphc.loops.panel import SCRATCH
 from graphc.loops.schedule import Schedule
 from graphc.loops.strip import Range, moved
@@ -158,15 +158,6 @@ def destination(nest: Nest, end: Load) -> Access | None:
     read = {a.buffer.name for a in accesses(nest.inner)}
     moves = all(target.offset.coefficient(f.index) for f in nest.kept if f.extent != 1)
     return target if moves and target.buffer.name not in read else None
-
-
-def row_major(kept: tuple[For, ...]) -> Affine:
-    """Each point of some loops in turn."""
-    place, factor = Affine(), 1
-    for loop in reversed(kept):
-        place = place + index(loop.index) * factor
-        factor *= loop.extent or 1
-    return place
 
 
 def footprint(access: Access, extents: dict[str, int]) -> int:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from graphc.loops.apart import apart
 from graphc.loops.blocked import summed
 from graphc.loops.choice import MODEL
 from graphc.loops.choose import Plan, choose, like
 from graphc.loops.ir import For, Kernel, Stmt
 from graphc.loops.lanes import lanes_only, open_reduction
 from graphc.loops.map import mapped, transposed
-from graphc.loops.nest import Nest, parse
+from graphc.loops.nest import Nest, extent, parse, written
 from graphc.loops.schedule import Schedule
 from graphc.loops.stream import streamed
 from graphc.machine import Machine
@@ -38,11 +39,14 @@ def nests(schedule: Schedule, stmts: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
         nest = parse(stmt)
         if nest is not None and nest.reduces:
             plan = decided(schedule, nest)
-            result += streamed(schedule, nest, plan) or summed(schedule, nest, plan)
+            done = streamed(schedule, nest, plan) or apart(schedule, nest, plan)
+            result += done or summed(schedule, nest, plan)
         elif nest is not None and open_reduction(nest):
             result += lanes_only(schedule, nest)
         elif nest is not None:
             result += transposed(schedule, nest) or mapped(schedule, nest)
+        elif stmt.kind == "ordered":
+            result.append(steps(schedule, stmt))
         else:
             result.append(replace(stmt, body=nests(schedule, stmt.body)))
     return tuple(result)
@@ -72,3 +76,13 @@ def reductions(stmts: tuple[Stmt, ...]) -> list[Nest]:
         elif nest.reduces:
             found.append(nest)
     return found
+
+
+def steps(schedule: Schedule, loop: For) -> For:
+    """A loop in order with its body scheduled."""
+    outside = schedule.steps, schedule.changing
+    schedule.steps *= max(1, extent(loop))
+    schedule.changing |= written(loop.body)
+    body = nests(schedule, loop.body)
+    schedule.steps, schedule.changing = outside
+    return replace(loop, body=body)

@@ -8,6 +8,7 @@ writes is the identity of `how`: 0 for a sum, -inf for a maximum.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -180,9 +181,8 @@ class Formula:
         if self.how in ("max", "min"):
             if not self.summed and self.plain:
                 return derivative, {}
-            where = fresh(WHERE, self.args)
-            here = sympy.Eq(self.flat, where)
-            first = self.positions(node)
+            where, first = fresh(WHERE, self.args), self.positions(node)
+            here = sympy.Eq(scalar.cast(self.flat, sympy.Symbol(first.dtype)), where)
             return sympy.Piecewise((derivative, here), (0, True)), {where: (first, self.writes)}
         if self.how == "prod" and self.summed:
             others = fresh(RESULT, self.args)
@@ -223,7 +223,9 @@ class Formula:
             self.domain,
             "arg" + self.how,
         )
-        return finder(node.inputs, TensorType("int64", node.shape))
+        extents = [self.extents[name] for name in self.summed]
+        few = all(isinstance(e, int) for e in extents) and math.prod(map(int, extents)) < 2**31
+        return finder(node.inputs, TensorType("int32" if few else "int64", node.shape))
 
     def product_of_others(self, node: Node) -> tuple[Node, Index]:
         """For a product: at each point the product over all other points of its reduction."""

@@ -10,35 +10,36 @@ from graphc.passes.memory import Plan, operands, sizes
 
 
 def least(plan: Plan, fused: Fused, extents: Mapping[str, int]) -> int:
-    """Bytes that some moment needs whatever the order: no arena for these kernels is smaller.
+    """Bytes that some moment needs whatever the order of these kernels: no arena is smaller.
 
     While a kernel runs there lie in memory what it reads and makes, and all that a kernel before it
     must have made and a kernel after it has still to read. A kernel comes before another one that
-    reads what it makes, or that overwrites a variable which it reads.
+    reads what it makes, or that overwrites in place what it reads.
     """
     size = sizes(plan.slots, extents)
     uses = [used(plan, fused, group) for group in plan.groups]
-    makers: dict[int, int] = {}
-    readers: dict[int, list[int]] = {}
+    maker: dict[int, int] = {}  # of the value that a slot holds, as the kernels go by
+    readers: dict[tuple[int, int], list[int]] = {}  # of each value, by its slot and its maker
     before = [0] * len(plan.groups)  # the kernels that must come before each, one bit a kernel
     for step, group in enumerate(plan.groups):
-        for root in group.roots:  # a variable's slot has been read by those that come before
-            for other in readers.get(plan.place[fused.home(root)], ()):
+        roots = {plan.place[fused.home(root)] for root in group.roots}
+        for number in roots:  # a variable is overwritten after what reads it
+            for other in readers.get((number, maker.get(number, -1)), ()):
                 before[step] |= before[other] | 1 << other
         for operand in operands(group, fused):
             number = plan.place.get(operand, -1)
-            readers.setdefault(number, []).append(step)
-            if number in makers:
-                before[step] |= before[makers[number]] | 1 << makers[number]
-        for root in group.roots:
-            makers[plan.place[fused.home(root)]] = step
+            readers.setdefault((number, maker.get(number, -1)), []).append(step)
+            if number in maker:
+                before[step] |= before[maker[number]] | 1 << maker[number]
+        maker |= dict.fromkeys(roots, step)
     most = 0
     for step, own in enumerate(uses):
         passing = (
             number
-            for number, maker in makers.items()
-            if before[step] >> maker & 1
-            and any(before[reader] >> step & 1 for reader in readers.get(number, ()))
+            for (number, made), later in readers.items()
+            if made >= 0
+            and before[step] >> made & 1
+            and any(before[reader] >> step & 1 for reader in later)
         )
         most = max(most, sum(size.get(number, 0) for number in {*own, *passing}))
     return most

@@ -37,6 +37,9 @@ INDEPENDENT: dict[str, For] = {
     "sums of one's own": loop("i", 4, loop("s", 9, store(at(B, i=1), "sum"))),
     "a buffer of one's own": loop("i", 4, Alloc(Buffer("t", "float32", 8, "stack")), COPY[1]),
     "blocks": loop("i", 4, Transpose(at(B, i=64), at(A, i=64), 8, 8, 8)),
+    "another part of the buffer": loop(
+        "i", 4, loop("j", 8, Load("v", at(B, i=8, j=1)), store(at(B, 32, i=8, j=1)))
+    ),
 }
 DEPENDENT: dict[str, For] = {
     "one place for all": loop("i", 4, store(at(B), "sum")),
@@ -47,6 +50,9 @@ DEPENDENT: dict[str, For] = {
         "i", 4, loop("v", 8, store(at(B, i=5, v=1)), step=8, kind="vector")
     ),
     "the row before": loop("i", 4, Load("v", at(B, -8, i=8)), store(at(B, i=8))),
+    "a part that overlaps": loop(
+        "i", 4, loop("j", 8, Load("v", at(B, i=8, j=1)), store(at(B, 31, i=8, j=1)))
+    ),
     "a row read by all": loop("i", 4, loop("j", 8, Load("v", at(B, j=1)), COPY[1])),
     "a place that is data": loop("i", 4, store(Access(B, affine([]), (("k", 1),)))),
     "one buffer for all threads": loop(

@@ -269,7 +269,8 @@ def predictor(workload: Inference) -> Predictor:
     """The compiled forward pass, at the workload's weights."""
     ring = workload.ring
     model = model_of(workload.net, workload.seed)
-    program = compiler.compile(model, inputs={"x": (ring[0].shape, ring[0].dtype.name)})
+    x = ring[0].shape, ring[0].dtype.name
+    program = compiler.compile(model, inputs={"x": x}, freeze=True)
     return Predictor(program, ring)
 
 
