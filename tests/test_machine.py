@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,10 +75,11 @@ def test_the_caches_are_part_of_the_key_of_code() -> None:
     assert len(keys) == 4
 
 
-def products() -> list[tuple[list[Node], list[tuple[int, ...]]]]:
+def products() -> list[tuple[Sequence[Node], list[tuple[Any, ...]]]]:
     """Sums long enough to leave caches: gradients of convolutions, products of every form."""
     image, kernel = graphc.input("image", (48, 16, 20, 20)), graphc.input("kernel", (32, 16, 3, 3))
     loss = ops.sum(ops.square(ops.conv2d(image, kernel, padding=1)))
+    found: list[tuple[Sequence[Node], list[tuple[Any, ...]]]]
     found = [(graphc.grad(loss, [image, kernel]), [image.shape, kernel.shape])]
     for form, left, right in (
         ("b k m, b k n -> m n", (40, 64, 96), (40, 64, 128)),
@@ -87,7 +89,7 @@ def products() -> list[tuple[list[Node], list[tuple[int, ...]]]]:
     ):
         a, b = graphc.input("a", left), graphc.input("b", right)
         found.append(([ops.einsum(form, a, b)], [left, right]))
-    return found  # type: ignore[return-value]  # shapes are of numbers here
+    return found
 
 
 def test_no_bit_depends_on_the_caches(monkeypatch: pytest.MonkeyPatch) -> None:

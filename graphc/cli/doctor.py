@@ -92,5 +92,6 @@ def object_cache(kept: dict[str, Any]) -> str:
     if kept["folder"] is None:
         return 'off (GRAPHC_CACHE_DIR is "off")'
     size = f"{kept['objects']} objects, {kept['bytes'] / 1e6:.1f} MB"
+    size += f", {kept['tuned']} tuned kernels"
     trust = "" if kept["trusted"] else "; NOT used: others may write there, or it is not yours"
     return f"{kept['folder']}: {size}{trust}"

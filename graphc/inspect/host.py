@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from graphc import __version__, machine
-from graphc.llvm import cache, engine
+from graphc.llvm import cache, engine, tuned
 from graphc.runtime import threads
 
 LIBRARIES = ("numpy", "sympy", "networkx", "llvmlite", "click", "rich", "safetensors")
@@ -91,7 +91,7 @@ def object_cache() -> dict[str, Any]:
     """Where compiled objects are kept, how many, how large, and whether the folder is trusted."""
     folder = cache.folder()
     if folder is None:
-        return {"folder": None, "objects": 0, "bytes": 0, "trusted": False}
+        return {"folder": None, "objects": 0, "bytes": 0, "tuned": 0, "trusted": False}
     sizes = []
     for path in folder.glob("*.o"):
         try:
@@ -102,5 +102,6 @@ def object_cache() -> dict[str, Any]:
         "folder": str(folder),
         "objects": len(sizes),
         "bytes": sum(sizes),
+        "tuned": len(tuned.entries()),
         "trusted": cache.trusted(folder) or not folder.exists(),
     }

@@ -5,7 +5,7 @@ None of them changes the order of a sum: a tuned kernel gives the bits of the un
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -115,9 +115,3 @@ def pair(found: Any) -> tuple[str, int]:
 def counts(value: Any, least: int) -> bool:
     """Whether a value is a whole number of some size."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def same(one: Sequence[Choice], other: Sequence[Choice]) -> bool:
-    """Whether two kernels' choices are alike, those that are missing being the model's."""
-    most = max(len(one), len(other))
-    return [*one, *[MODEL] * (most - len(one))] == [*other, *[MODEL] * (most - len(other))]

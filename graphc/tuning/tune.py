@@ -11,7 +11,7 @@ from graphc.errors import CompileError, InputError
 from graphc.graph.show import aligned
 from graphc.llvm import cache, tuned
 from graphc.loops.alternatives import nests
-from graphc.loops.choice import Choices, described, written
+from graphc.loops.choice import described, written
 from graphc.loops.nest import NOMINAL
 from graphc.loops.show import exact
 from graphc.runtime.cost import cost, shortened
@@ -252,8 +252,3 @@ def reset(subject: Program | Any, kernels: Iterable[str] | None = None) -> int:
     chosen = numbers if kernels is None else [program.kernels[name].number for name in kernels]
     texts = dict.fromkeys(exact(stages.lowered[number]) for number in chosen)
     return sum(tuned.forget(text, stages.target) for text in texts)
-
-
-def choices_of(program: Program) -> dict[str, Choices]:
-    """The kernels of a program that were compiled with choices of tuning."""
-    return {k.name: k.choices for k in program.stages.lowered if k.choices}

@@ -40,6 +40,11 @@ def operands(rows: int = 48) -> list[np.ndarray[Any, Any]]:
     return [random.standard_normal(s).astype(np.float32) for s in ((rows, 128), (128, 64))]
 
 
+def choices_of(program: Program) -> dict[str, Choices]:
+    """The kernels that were compiled with choices of tuning."""
+    return {k.name: k.choices for k in program.stages.lowered if k.choices}
+
+
 def kernel_of(program: Program) -> int:
     """The number of the kernel with the product."""
     return next(n for n, k in enumerate(program.stages.lowered) if "sum" in exact(k))
@@ -90,9 +95,9 @@ def test_a_later_program_takes_what_is_kept_and_computes_the_same_bits(
 def test_reset_forgets() -> None:
     program = made()
     keep(program, other_choices(program))
-    assert tuning.choices_of(made())
+    assert choices_of(made())
     assert tuning.reset(made()) == 1 and tuning.reset(made()) == 0
-    assert not tuning.choices_of(made())
+    assert not choices_of(made())
     assert made().image.key == program.image.key
 
 
@@ -130,7 +135,7 @@ def test_a_bad_entry_is_ignored(contents: bytes) -> None:
     text = exact(program.stages.lowered[kernel_of(program)])
     cache.write(tuned.key(text, program.stages.target), contents, tuned.ROOM)
     again = made()
-    assert not tuning.choices_of(again)
+    assert not choices_of(again)
     np.testing.assert_array_equal(again(*operands())[0], program(*operands())[0])
 
 
@@ -145,10 +150,10 @@ def test_a_folder_that_others_may_write_to_is_not_used(folder: Path) -> None:
     program = made()
     keep(program, other_choices(program))
     (folder / "tuned").chmod(0o777)
-    assert tuned.entries() == frozenset() and not tuning.choices_of(made())
+    assert tuned.entries() == frozenset() and not choices_of(made())
     keep(program, other_choices(program))
     (folder / "tuned").chmod(0o700)
-    assert tuning.choices_of(made())
+    assert choices_of(made())
 
 
 @pytest.fixture
@@ -173,7 +178,7 @@ def test_tune_keeps_winners_that_later_programs_take(extent: int | str) -> None:
     assert row.finding.tried >= 2 and row.finding.refused == 0
     assert moments[0].tried == 0 and moments[-1].row == row
     again = made(extent)
-    assert tuning.choices_of(again) == {row.kernel: row.finding.choices}
+    assert choices_of(again) == {row.kernel: row.finding.choices}
     np.testing.assert_array_equal(again(*operands())[0], program(*operands())[0])
     text = str(outcome)
     assert row.kernel in text and "1 of 1 kernels have a faster schedule" in text and "kept" in text
@@ -193,7 +198,7 @@ def test_without_a_winner_an_earlier_one_is_forgotten(monkeypatch: pytest.Monkey
     keep(program, other_choices(program))
     monkeypatch.setattr(searching, "clear", lambda before, after: False)
     outcome = graphc.tune(made())
-    assert not outcome.winners and not tuning.choices_of(made())
+    assert not outcome.winners and not choices_of(made())
     assert "the model's" in str(outcome)
 
 
