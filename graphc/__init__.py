@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from graphc.runtime.program import Program
     from graphc.train.step import compile_train_step
     from graphc.train.trainer import Trainer
+    from graphc.tuning.tune import tune
     from graphc.types import TensorType
 
 __version__ = "0.1.0"
@@ -64,6 +65,7 @@ _HOMES = {
     "graphc.ops.scan": ("scan",),
     "graphc.train.step": ("compile_train_step",),
     "graphc.train.trainer": ("Trainer",),
+    "graphc.tuning.tune": ("tune",),
     "graphc.types": ("TensorType",),
 }
 _PACKAGES = ("data", "errors", "metrics", "nn", "ops", "optim", "train")

@@ -15,7 +15,7 @@ from graphc.graph.graph import Graph, make_graph
 from graphc.graph.node import Node
 from graphc.graph.show import show
 from graphc.graph.verify import verify
-from graphc.llvm import engine
+from graphc.llvm import engine, tuned
 from graphc.llvm.engine import Target
 from graphc.llvm.epoch import EPOCH_NAME
 from graphc.llvm.module import CALL_NAME, ENTRY_NAME, Call, Module, emit
@@ -64,6 +64,8 @@ GRAPH_PASSES: tuple[Callable[[Graph, Machine], Graph], ...] = (
 ENTRIES = (ENTRY_NAME, CALL_NAME)
 PROGRAM = ("graph", "ops", "passes", "runtime", "compiler.py", "machine.py")
 """The sources that an image depends on beside those of its code."""
+TUNED = "tuned"
+"""In GRAPHC_SKIP: what measuring has found is left out."""
 LOOP_PASSES: tuple[Callable[[Kernel, Machine], Kernel], ...] = (order, tile, hoist, parallel)
 
 
@@ -113,7 +115,8 @@ def build(
     source: Graph, target: Target
 ) -> tuple[Image, engine.Loaded | None, Callable[[], Stages]]:
     """A program's image, its code, and its stages: where it is kept on disk no stage is made."""
-    key = engine.digest("\n".join([exact(source, written), *sorted(skipped())]), target, PROGRAM)
+    parts = [exact(source, written), *sorted(skipped()), tuned.state()]
+    key = engine.digest("\n".join(parts), target, PROGRAM)
     native = target.native and not debug.reference()
     names = (*ENTRIES, EPOCH_NAME) if source.updates else ENTRIES
     if native and not debug.level() and not debug.dumps():
@@ -147,7 +150,7 @@ def make(source: Graph, machine: Target) -> Stages:
             (lower_scan if group.body else lower)(group, fused, f"k{number:02d}", tags)
             for number, group in enumerate(plan.groups)
         ]
-    kernels = tuple(low.kernel for low in lowered)
+    kernels = tuned_kernels([low.kernel for low in lowered], machine)
     extents = tuple(dict.fromkeys(s for n in graph.nodes for s in n.type.symbols))
     slots = tuple(tuple(plan.place[key] for key in low.nodes) for low in lowered)
     copies = [(a, b, size_of(plan.slots[b].node)) for a, b in plan.copies]
@@ -176,6 +179,7 @@ def make(source: Graph, machine: Target) -> Stages:
         return calls, module
 
     parts = (
+        [kernel.choices for kernel in kernels if kernel.choices],
         slots,
         sorted(plan.commits),
         copies,
@@ -205,6 +209,18 @@ def scheduled_once(
         notes = result[like].notes[len(kernels[like].notes) :]
         result.append(replace(kernel, body=result[like].body, notes=(*kernel.notes, *notes)))
     return result
+
+
+def tuned_kernels(kernels: Sequence[Kernel], target: Target) -> tuple[Kernel, ...]:
+    """The kernels with the choices that measuring has found for them."""
+    known = tuned.entries() if TUNED not in skipped() else frozenset()
+    if not known:
+        return tuple(kernels)
+    entries = [tuned.find(loops.exact(kernel), target, known) for kernel in kernels]
+    return tuple(
+        replace(kernel, choices=entry.choices) if entry is not None else kernel
+        for kernel, entry in zip(kernels, entries, strict=True)
+    )
 
 
 def run_passes(graph: Graph, log: Log, machine: Machine) -> Graph:
@@ -237,7 +253,7 @@ def schedule(kernel: Kernel, machine: Machine) -> Kernel:
 def skipped() -> frozenset[str]:
     """The passes that GRAPHC_SKIP leaves out."""
     return debug.skipped(
-        [p.__name__ for p in GRAPH_PASSES] + ["fuse"] + [p.__name__ for p in LOOP_PASSES]
+        [p.__name__ for p in GRAPH_PASSES] + ["fuse"] + [p.__name__ for p in LOOP_PASSES] + [TUNED]
     )
 
 

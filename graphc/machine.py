@@ -3,21 +3,87 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache as cache_forever
+from pathlib import Path
+
+CORES = Path("/sys/devices/system/cpu")
+UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+LEVEL1, LEVEL2 = 32 << 10, 1 << 20
+"""Bytes of a core's caches where the system does not tell, or another machine is meant."""
+LEAST, MOST = 4 << 10, 1 << 30
+"""A size beyond these is no cache's."""
 
 
 @dataclass(frozen=True)
 class Machine:
     """What a core offers. Bytes; `registers` counts vector registers.
 
-    `threads` says whether several threads may share a kernel's work.
+    `level1` and `level2` are its caches for data. They decide what is copied and which part of a
+    sum is made at a time, never in which order it is added up: no bit depends on them. `threads`
+    says whether several threads may share a kernel's work.
     """
 
     vector_bytes: int
     registers: int
     masked: bool
-    level2: int = 2 << 20
+    level1: int = LEVEL1
+    level2: int = LEVEL2
     threads: bool = True
 
     def lanes(self, element: int) -> int:
         """Elements of `element` bytes in a vector."""
         return max(1, self.vector_bytes // max(element, 4))
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A cache of a core: its level, kind (data, instruction, unified), bytes, and its folder."""
+
+    level: int
+    kind: str
+    size: int
+    folder: str
+
+
+def caches(core: Path = CORES / "cpu0") -> list[Cache]:
+    """The caches of a core by the system's folder of it; empty where it does not tell."""
+    found = []
+    for folder in sorted((core / "cache").glob("index*")):
+        try:
+            level, kind = ((folder / name).read_text().strip() for name in ("level", "type"))
+            found.append(Cache(int(level), kind.lower(), size(folder), folder.name))
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def size(folder: Path) -> int:
+    """The bytes of the cache in a folder. Raises OSError or ValueError where it holds none."""
+    text = (folder / "size").read_text().strip()
+    unit = UNITS.get(text[-1:].upper())
+    return int(text[:-1]) * unit if unit else int(text)
+
+
+@cache_forever
+def levels(cores: Path = CORES) -> tuple[int, int]:
+    """The bytes of a core's first and second cache for data, where cores differ the least.
+
+    A thread may run on any of them, and the key of kept code must not depend on where it began.
+    """
+    folders = sorted(cores.glob("cpu[0-9]*"))
+    known = next(filter(None, map(caches, folders)), [])
+    result = []
+    for level, otherwise in ((1, LEVEL1), (2, LEVEL2)):
+        named = [c.folder for c in known if c.level == level and c.kind in ("data", "unified")]
+        sizes = [found for core in folders for name in named if (found := told(core, name))]
+        result.append(min(sizes, default=otherwise))
+    return result[0], result[1]
+
+
+def told(core: Path, name: str) -> int | None:
+    """The bytes of a core's cache; None where that is not told, or cannot be."""
+    try:
+        found = size(core / "cache" / name)
+    except (OSError, ValueError):
+        return None
+    return found if LEAST <= found <= MOST else None

@@ -67,6 +67,11 @@ def report(facts: dict[str, Any]) -> list[str]:
             f"{target['float32_lanes']} float32 or {target['float64_lanes']} float64 lanes, "
             f"{target['vector_registers']} vector registers",
         ),
+        (
+            "schedules",
+            f"for {target['level1_bytes'] >> 10} KiB of first and "
+            f"{target['level2_bytes'] >> 10} KiB of second cache for data a core",
+        ),
         ("runs", f"{', '.join(native)}; can be inspected only: {', '.join(others) or 'none'}"),
         ("threads", f"{facts['threads']} at most; short calls stay on the calling thread"),
         ("object cache", object_cache(kept)),
@@ -87,5 +92,6 @@ def object_cache(kept: dict[str, Any]) -> str:
     if kept["folder"] is None:
         return 'off (GRAPHC_CACHE_DIR is "off")'
     size = f"{kept['objects']} objects, {kept['bytes'] / 1e6:.1f} MB"
+    size += f", {kept['tuned']} tuned kernels"
     trust = "" if kept["trusted"] else "; NOT used: others may write there, or it is not yours"
     return f"{kept['folder']}: {size}{trust}"

@@ -10,7 +10,7 @@ import click
 from graphc import __version__
 from graphc.errors import GraphcError
 
-VERBS = ("inspect", "summary", "doctor")
+VERBS = ("inspect", "summary", "tune", "doctor")
 
 
 class Refusal(click.ClickException):
@@ -44,4 +44,4 @@ class Group(click.Group):
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="graphc")
 def main() -> None:
-    """Look inside networks compiled by graphc, and at the machine they run on."""
+    """Look inside networks compiled by graphc, tune them, and look at the machine they run on."""

@@ -8,12 +8,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from graphc import __version__
-from graphc.llvm import cache, engine
+from graphc import __version__, machine
+from graphc.llvm import cache, engine, tuned
 from graphc.runtime import threads
 
 LIBRARIES = ("numpy", "sympy", "networkx", "llvmlite", "click", "rich", "safetensors")
-CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 USED = ("sse2", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl", "neon")
 """The features that decide what code is generated."""
 
@@ -32,6 +31,8 @@ def examine() -> dict[str, Any]:
             "float32_lanes": chosen.vector_bytes // 4,
             "float64_lanes": chosen.vector_bytes // 8,
             "vector_registers": chosen.registers,
+            "level1_bytes": chosen.level1,
+            "level2_bytes": chosen.level2,
         },
         "threads": threads.resolve(None) if threads.supported() else 1,
         "targets": {name: engine.target(name).native for name in engine.WIDTHS},
@@ -80,23 +81,17 @@ def model_name() -> str:
 
 def caches() -> list[dict[str, Any]]:
     """The caches of the first core: level, kind, size; empty where the system does not tell."""
-    found = []
-    for folder in sorted(CACHES.glob("index*")):
-        try:
-            level, kind, size = (
-                (folder / f).read_text().strip() for f in ("level", "type", "size")
-            )
-        except OSError:
-            continue
-        found.append({"level": int(level), "kind": kind.lower(), "size": size})
-    return found
+    return [
+        {"level": cache.level, "kind": cache.kind, "size": f"{cache.size >> 10}K"}
+        for cache in machine.caches()
+    ]
 
 
 def object_cache() -> dict[str, Any]:
     """Where compiled objects are kept, how many, how large, and whether the folder is trusted."""
     folder = cache.folder()
     if folder is None:
-        return {"folder": None, "objects": 0, "bytes": 0, "trusted": False}
+        return {"folder": None, "objects": 0, "bytes": 0, "tuned": 0, "trusted": False}
     sizes = []
     for path in folder.glob("*.o"):
         try:
@@ -107,5 +102,6 @@ def object_cache() -> dict[str, Any]:
         "folder": str(folder),
         "objects": len(sizes),
         "bytes": sum(sizes),
+        "tuned": len(tuned.entries()),
         "trusted": cache.trusted(folder) or not folder.exists(),
     }

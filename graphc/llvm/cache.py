@@ -1,4 +1,7 @@
-"""The cache of object code on disk: owner-only, written atomically, checked before use."""
+"""The cache on disk: owner-only, written atomically, checked before use.
+
+Object code and images lie in its folder, what belongs together apart from them in rooms below it.
+"""
 
 from __future__ import annotations
 
@@ -32,12 +35,21 @@ def trusted(path: Path) -> bool:
     )
 
 
-def read(key: str) -> bytes | None:
-    """The object kept under a key; None where there is none, or where it is damaged."""
+def place(room: str = "") -> Path | None:
+    """The folder of a room, where it and the cache are ours alone; else None."""
     root = folder()
     if root is None or not trusted(root):
         return None
-    path = root / f"{key}.o"
+    inside = root / room
+    return inside if not room or trusted(inside) else None
+
+
+def read(key: str, room: str = "") -> bytes | None:
+    """The object kept under a key; None where there is none, or where it is damaged."""
+    inside = place(room)
+    if inside is None:
+        return None
+    path = inside / f"{key}.o"
     try:
         raw = path.read_bytes()
     except OSError:
@@ -52,27 +64,30 @@ def read(key: str) -> bytes | None:
     return data
 
 
-def forget(key: str) -> None:
+def forget(key: str, room: str = "") -> None:
     """Delete the object kept under a key."""
-    root = folder()
-    if root is not None and trusted(root):
-        (root / f"{key}.o").unlink(missing_ok=True)
+    inside = place(room)
+    if inside is not None:
+        (inside / f"{key}.o").unlink(missing_ok=True)
 
 
-def write(key: str, data: bytes) -> None:
+def write(key: str, data: bytes, room: str = "") -> None:
     """Keep an object; a folder that cannot be written is passed over."""
     root = folder()
     if root is None:
         return
     try:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not trusted(root):
+        if room and trusted(root):
+            (root / room).mkdir(exist_ok=True, mode=0o700)
+        inside = place(room)
+        if inside is None:
             return
-        handle, name = tempfile.mkstemp(dir=root, prefix=".new-")
+        handle, name = tempfile.mkstemp(dir=inside, prefix=".new-")
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(MAGIC + hashlib.sha256(key.encode() + data).digest() + data)
-            os.replace(name, root / f"{key}.o")
+            os.replace(name, inside / f"{key}.o")
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise

@@ -19,7 +19,7 @@ import sympy
 from graphc import debug
 from graphc.errors import CompileError
 from graphc.llvm import cache, team
-from graphc.machine import Machine
+from graphc.machine import LEVEL1, LEVEL2, Machine, levels
 
 LEVELS: dict[str, tuple[str, ...]] = {
     "sse2": (),
@@ -57,7 +57,7 @@ WIDTHS = {"avx512": 64, "avx2": 32, "sse2": 16, "neon": 16}
 
 @dataclass(frozen=True)
 class Target:
-    """What code is generated for: a level, its vector bytes, and LLVM's names of it."""
+    """What code is generated for: a level, its vector bytes, LLVM's names of it, its caches."""
 
     name: str
     vector_bytes: int
@@ -66,6 +66,8 @@ class Target:
     cpu: str
     features: str
     native: bool
+    level1: int = LEVEL1
+    level2: int = LEVEL2
 
     @property
     def model(self) -> Machine:
@@ -74,6 +76,8 @@ class Target:
             self.vector_bytes,
             self.registers,
             masked=self.name == "avx512",
+            level1=self.level1,
+            level2=self.level2,
             threads=team.architecture(self.triple) is not None,
         )
 
@@ -136,13 +140,15 @@ def level(name: str) -> Target:
             llvm.get_host_cpu_name(),
             features,
             True,
+            *levels(),
         )
     if name == "neon":
         return Target(name, 16, registers, TRIPLES[name], "generic", "+neon", False)
     triple = llvm.get_process_triple() if best != "neon" else "x86_64-unknown-linux-gnu"
     wanted = ",".join(f"+{f}" for f in LEVELS[name])
     native = best != "neon" and order.index(name) <= order.index(best)
-    return Target(name, WIDTHS[name], registers, triple, "x86-64", wanted, native)
+    near = levels() if native else (LEVEL1, LEVEL2)
+    return Target(name, WIDTHS[name], registers, triple, "x86-64", wanted, native, *near)
 
 
 def machine(target: Target, *, jit: bool) -> Any:
@@ -209,11 +215,16 @@ def load(key: str, make: Callable[[], str], names: tuple[str, ...], target: Targ
     kept = fetch(key, names, target)
     if kept is not None:
         return kept
-    module = parse(make())
-    module.verify()
-    data = bytes(machine(target, jit=True).emit_object(module))
+    data = generate(make(), target)
     cache.write(key, data)
     return link(data, names, False)
+
+
+def generate(text: str, target: Target) -> bytes:
+    """The object code of a module's text."""
+    module = parse(text)
+    module.verify()
+    return bytes(machine(target, jit=True).emit_object(module))
 
 
 def fetch(key: str, names: tuple[str, ...], target: Target) -> Loaded | None:
@@ -273,6 +284,7 @@ def digest(text: str, target: Target, rooms: tuple[str, ...] = ()) -> str:
         target.cpu,
         target.features,
         target.name,
+        repr(target.model),
         text,
     )
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()

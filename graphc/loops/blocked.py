@@ -42,15 +42,14 @@ TERMS = 64
 def summed(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...]:
     """A reduction in register tiles, on copied operands where that pays."""
     rows = gatherable(nest, plan)
-    if rows is not None:
+    if rows is not None and schedule.choice.gather is not False:
         return gathered(schedule, nest, plan, rows)
     if plan.vector not in {f.index for f in nest.kept}:
         return tiled(schedule, nest, plan)
 
     def wanted(nest: Nest, loop: For, size: int, load: Load) -> bool:
-        return ahead(schedule, nest, plan, load) and scattered(
-            nest, loop, size, load, schedule.steps
-        )
+        far = scattered(schedule, nest, loop, size, load, schedule.steps)
+        return far and ahead(schedule, nest, plan, load)
 
     copies, nest = panels(schedule, nest, plan, wanted)
     return (*copies, *tiled(schedule, nest, plan))

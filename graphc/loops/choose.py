@@ -39,6 +39,11 @@ class Plan:
     tiles: tuple[tuple[str, int], ...]
     why: str
 
+    @property
+    def tile(self) -> tuple[str | None, int, tuple[tuple[str, int], ...]]:
+        """What tells it from others for its nest."""
+        return self.vector, self.vectors, self.tiles
+
 
 def width(nest: Nest, machine: Machine) -> int:
     """Lanes for a nest: by the widest float it stores, four bytes at least."""
@@ -59,6 +64,22 @@ def choose(nest: Nest, machine: Machine) -> Plan:
             if best is None or cost < best[0] * 0.999:
                 best = cost, plan
     return best[1] if best else Plan(None, 1, 1, (), "no index can be the lanes of a vector")
+
+
+def like(nest: Nest, model: Plan, machine: Machine) -> list[Plan]:
+    """The plans that add up in the order of another one, the cheapest by the estimate first.
+
+    Where lanes lie along a sum its order depends on them: only the tiles around may differ.
+    """
+    kept = {loop.index for loop in nest.kept}
+    lanes = width(nest, machine)
+    found = [
+        costed
+        for loop in candidates(nest)
+        if (loop.index in kept if model.vector in kept else loop.index == model.vector)
+        for costed in plans(nest, loop, lanes, machine)
+    ]
+    return [plan for _, plan in sorted(found, key=lambda costed: costed[0])]
 
 
 def candidates(nest: Nest) -> list[For]:

@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from graphc.graph.site import Site
+from graphc.loops.choice import Choices
 from graphc.ops.index import Affine, Bound, Runtime
 from graphc.ops.scalar import Expr, Symbol
 
@@ -159,7 +160,10 @@ Stmt = For | Load | Let | Update | Check | Alloc | Transpose | Barrier
 
 @dataclass(frozen=True)
 class Kernel:
-    """One function: its buffers in argument order, its statements, and where it comes from."""
+    """One function: its buffers in argument order, its statements, and where it comes from.
+
+    `choices` are what measuring has decided about its schedule.
+    """
 
     name: str
     buffers: tuple[Buffer, ...]
@@ -167,6 +171,7 @@ class Kernel:
     sites: tuple[Site, ...] = ()
     written: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
+    choices: Choices = ()
 
     @property
     def parallel(self) -> bool:

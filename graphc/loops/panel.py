@@ -15,8 +15,8 @@ from graphc.types import SIZE
 
 PANEL_REUSE = 24
 """How often a panel must be read for packing it to pay,"""
-LINE, PERIOD, WAYS = 64, 4096, 8
-"""A cache line; the bytes after which the nearest cache takes the same set again; its ways."""
+LINE, PERIOD = 64, 4096
+"""A cache line; the bytes after which the nearest cache takes the same set again."""
 FULL = 0.75
 """The part of its sets that a panel may fill."""
 SCRATCH = 1 << 18
@@ -35,7 +35,7 @@ def packed(
     copies: list[Stmt] = []
     inner: list[Stmt] = []
     for stmt in nest.inner:
-        if not isinstance(stmt, Load) or not scattered(nest, loop, size, stmt):
+        if not isinstance(stmt, Load) or not scattered(schedule, nest, loop, size, stmt):
             inner.append(stmt)
             continue
         access, points = stmt.access, terms(nest)
@@ -56,7 +56,9 @@ def packed(
     return tuple(copies), replace(nest, inner=tuple(inner))
 
 
-def scattered(nest: Nest, loop: For, size: int, load: Load, steps: int = 1) -> bool:
+def scattered(
+    schedule: Schedule, nest: Nest, loop: For, size: int, load: Load, steps: int = 1
+) -> bool:
     """Whether the rows of a panel that is read again and again crowd each other out of the cache.
 
     Rows a power of two apart share few of its sets: of `step` bytes, only every so many begins one.
@@ -69,13 +71,16 @@ def scattered(nest: Nest, loop: For, size: int, load: Load, steps: int = 1) -> b
     alone = not any(f is not loop and access.offset.coefficient(f.index) for f in nest.kept)
     if not (moves and alone and points) or points * width > SCRATCH:
         return False
+    if schedule.choice.pack is not None:
+        return schedule.choice.pack
     if again * steps < PANEL_REUSE:
         return False
     step = stride(nest, access)
     if step <= width:
         return False
     sets = min(PERIOD // LINE, PERIOD // math.gcd(step, PERIOD) * -(-width // LINE))
-    return points * -(-width // LINE) > FULL * WAYS * sets
+    ways = schedule.machine.level1 / PERIOD
+    return points * -(-width // LINE) > FULL * ways * sets
 
 
 def stride(nest: Nest, access: Access) -> int:

@@ -47,13 +47,13 @@ def tiled(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...]:
             pieces.append((loop, balanced(loop, tiles[loop.index])))
         else:
             pieces.append((loop, []))
-    ordered = outer_order(pieces, plan, nest)
+    ordered = outer_order(schedule, pieces, plan, nest)
     vector = plan.vector if kept_vector else None
     return nested(schedule, nest, plan, ordered, vector, {}, {})
 
 
 def outer_order(
-    pieces: list[tuple[For, list[Range]]], plan: Plan, nest: Nest
+    schedule: Schedule, pieces: list[tuple[For, list[Range]]], plan: Plan, nest: Nest
 ) -> list[tuple[For, list[Range]]]:
     """Loops that are not tiled outermost, then the vector index, then the other tiles.
 
@@ -68,7 +68,7 @@ def outer_order(
     tiles = [loop.index for loop, _ in rest]
     if all(any(load.access.offset.coefficient(n) for n in tiles) for load in loads) and rest:
         return pieces  # nothing is read again along a panel
-    if any(scattered(nest, loop, size, load) for loop, _ in panel for load in loads):
+    if any(scattered(schedule, nest, loop, size, load) for loop, _ in panel for load in loads):
         return [*panel, *plain, *rest]
     return [*plain, *panel, *rest]
 
@@ -178,7 +178,10 @@ def register_tile(
     else:
         accumulators = total // lanes if vector else total
         room = schedule.machine.registers - accumulators - plan.vectors - 1
-        if small(loops[-1], accumulators) and shared_loads(nest, loops[-1], sizes, vector) <= room:
+        wanted = shared_loads(nest, loops[-1], sizes, vector) <= room
+        if schedule.choice.unroll is not None:
+            wanted = schedule.choice.unroll
+        if small(loops[-1], accumulators) and wanted:
             loops[-1] = replace(loops[-1], kind="unrolled")
         summed = chain(loops, sunk(inner))
     after = sunk((*needed(shared, nest.after), *nest.after))

@@ -25,6 +25,10 @@ from graphc.ops import scalar
 from graphc.ops.index import Affine, index
 from graphc.types import SIZE
 
+STEP, ALL = 0.625, 2.25
+"""The parts of the second cache level: what one step may fill, and what all must exceed."""
+LEVEL2 = 512 << 10
+"""Its bytes where the order of a sum depends on it."""
 FEW, MANY = 256, 512
 """Terms of a long sum that are added at a time, at least and at most,"""
 PANELS = 1 << 20
@@ -43,12 +47,14 @@ def streamed(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...] | N
     updates = [s for s in nest.inner if isinstance(s, Update)]
     if len(ends) != 1 or len(updates) != 1:
         return None
-    part, why = steps(schedule, nest, outer, plan)
+    across = plan.vector in {f.index for f in nest.kept}
+    part, why = steps(nest, outer, plan, schedule.machine.level2 if across else LEVEL2)
+    if across and schedule.choice.part is not None:
+        part, why = tuned(schedule.choice.part, outer), f"summed over {outer.index} in parts"
     if part is None:
         return None
     target = destination(nest, ends[0])
     total = math.prod(extent(loop) for loop in nest.kept)
-    across = plan.vector in {f.index for f in nest.kept}
     if (target is None or not across) and total * SIZE[register.dtype] > SCRATCH:
         return None
     opened: tuple[Stmt, ...] = ()
@@ -82,6 +88,8 @@ def streamed(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...] | N
         part_plan = choose(within, schedule.machine)
         if across and part_plan.vector not in {f.index for f in nest.kept}:
             part_plan = plan  # lanes along the sum would add in another order than at once
+        if schedule.choice.tile is not None:
+            part_plan = plan
         body = summed(schedule, within, part_plan)
         if piece.single is None:
             body = (For(around, piece.start, piece.stop, piece.size, "serial", body),)
@@ -92,13 +100,18 @@ def streamed(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...] | N
     return tuple(result)
 
 
-def steps(schedule: Schedule, nest: Nest, outer: For, plan: Plan) -> tuple[int | None, str]:
-    """How many steps of the outermost sum to take at a time, and why; None for all at once."""
+def steps(nest: Nest, outer: For, plan: Plan, level2: int) -> tuple[int | None, str]:
+    """How many steps of the outermost sum to take at a time, and why; None for all at once.
+
+    `level2`: the bytes of the cache that one step must fit in, and all must leave. Where lanes lie
+    along the sum parts change its order, so that it must then be the same on any machine.
+    """
     inside = {f.index: extent(f) for f in (*nest.kept, *nest.summed[1:])}
     near = sum(footprint(a, inside) for a in accesses(nest.inner))
-    far, level2 = near * extent(outer), schedule.machine.level2
+    far = near * extent(outer)
     each = max(1, terms(nest) // max(1, extent(outer)))
-    if len(nest.summed) > 1 and far >= level2 // 2 and near <= level2 // 4 and extent(outer) >= 4:
+    leaves, fits = far >= ALL * level2, near <= STEP * level2
+    if len(nest.summed) > 1 and leaves and fits and extent(outer) >= 4:
         size = f"{far >> 10} KiB in all, {near >> 10} KiB a step"
         together = max(1, FEW // each) if outer.extent is not None else 1
         return together, f"summed over {outer.index} in parts: {size}"
@@ -111,6 +124,13 @@ def steps(schedule: Schedule, nest: Nest, outer: For, plan: Plan) -> tuple[int |
         return None, ""
     part = -(-outer.extent // -(-outer.extent // most))
     return part, f"summed over {outer.index} in parts of {part * each}: {terms(nest)} terms in all"
+
+
+def tuned(part: int, outer: For) -> int | None:
+    """Steps at a time that were found by measuring: one where their number is known at run time."""
+    if outer.extent is None:
+        return 1 if part else None
+    return min(part, outer.extent) or None
 
 
 def ranges(outer: For, part: int) -> list[Range]:

@@ -11,11 +11,12 @@ from dataclasses import replace
 
 from graphc.loops.apart import apart
 from graphc.loops.blocked import summed
-from graphc.loops.choose import choose
+from graphc.loops.choice import MODEL
+from graphc.loops.choose import Plan, choose, like
 from graphc.loops.ir import For, Kernel, Stmt
 from graphc.loops.lanes import lanes_only, open_reduction
 from graphc.loops.map import mapped, transposed
-from graphc.loops.nest import extent, parse, written
+from graphc.loops.nest import Nest, extent, parse, written
 from graphc.loops.schedule import Schedule
 from graphc.loops.stream import streamed
 from graphc.machine import Machine
@@ -23,7 +24,7 @@ from graphc.machine import Machine
 
 def tile(kernel: Kernel, machine: Machine) -> Kernel:
     """Schedule every nest of a kernel."""
-    schedule = Schedule(machine)
+    schedule = Schedule(machine, kernel.choices)
     body = nests(schedule, kernel.body)
     return replace(kernel, body=body, notes=(*kernel.notes, *schedule.notes))
 
@@ -37,7 +38,7 @@ def nests(schedule: Schedule, stmts: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
             continue
         nest = parse(stmt)
         if nest is not None and nest.reduces:
-            plan = choose(nest, schedule.machine)
+            plan = decided(schedule, nest)
             done = streamed(schedule, nest, plan) or apart(schedule, nest, plan)
             result += done or summed(schedule, nest, plan)
         elif nest is not None and open_reduction(nest):
@@ -49,6 +50,32 @@ def nests(schedule: Schedule, stmts: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
         else:
             result.append(replace(stmt, body=nests(schedule, stmt.body)))
     return tuple(result)
+
+
+def decided(schedule: Schedule, nest: Nest) -> Plan:
+    """The plan that measuring chose, where it is one for this nest, else the cost model's."""
+    choice = schedule.begin()
+    model = choose(nest, schedule.machine)
+    if choice == MODEL:
+        return model
+    schedule.notes.append(f"tuned: {choice}")
+    if choice.tile is None:
+        return model
+    return next((p for p in like(nest, model, schedule.machine) if p.tile == choice.tile), model)
+
+
+def reductions(stmts: tuple[Stmt, ...]) -> list[Nest]:
+    """The nests of a kernel that sum, in the order in which they are scheduled."""
+    found: list[Nest] = []
+    for stmt in stmts:
+        if not isinstance(stmt, For):
+            continue
+        nest = parse(stmt)
+        if nest is None:
+            found += reductions(stmt.body)
+        elif nest.reduces:
+            found.append(nest)
+    return found
 
 
 def steps(schedule: Schedule, loop: For) -> For:

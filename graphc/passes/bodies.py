@@ -93,7 +93,13 @@ class Bodies:
             self.done[family] = replace(family, body=prepare(body, self.passes, self.machine))
         scan, inputs = hoisted(self.done[family], node.inputs)
         self.made.add(scan)
-        return make(replace(scan, output=op.output), inputs, node.type)
+        return make(replace(scan, output=once(scan, op.output)), inputs, node.type)
+
+
+def once(scan: Scan, output: int) -> int:
+    """Results i and j of the same value at each step   ->   the first alone."""
+    outputs, count = scan.body.outputs, len(scan.carries)
+    return outputs.index(outputs[output], count) if output >= count else output
 
 
 def hoisted(scan: Scan, inputs: tuple[Node, ...]) -> tuple[Scan, tuple[Node, ...]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Protocol
 
 from graphc.graph import leaf
@@ -11,9 +13,12 @@ from graphc.graph.node import Node
 from graphc.ops.formula import Formula
 from graphc.passes import layout
 from graphc.passes.group import Fused, Group, Key
+from graphc.passes.sequence import Traffic, sequence
 from graphc.types import SIZE, TensorType
 
 ALIGNMENT = 64
+USUAL = 128
+"""What a run-time extent is taken for when orders of kernels are compared."""
 
 
 @dataclass(frozen=True)
@@ -71,32 +76,73 @@ class Plan:
         return arena(self.slots, extents)
 
 
+Weigh = Callable[[int, int], tuple[int, ...]]
+ORDERS: tuple[Weigh, ...] = (
+    lambda size, steps: (size,),
+    lambda size, steps: (size * steps,),
+    lambda size, steps: (steps, size),
+    lambda size, steps: (size.bit_length(), steps, size),
+)
+"""What slots are placed by, the greatest first: by their bytes and the steps they are alive."""
+HARDLY = 1.02
+
+
 def arena(slots: Sequence[Placed], extents: Mapping[str, int]) -> tuple[dict[int, int], int]:
     """Offsets of the arena's slots in bytes, and the arena's size, for given extents.
 
-    First fit, largest first: slots that are never alive together may share memory.
+    First fit in the first order that needs hardly more than the greatest live set, else in the
+    best: slots that are never alive together may share memory.
     """
-    wanted = [
-        (number, slot, padded(layout.elements(slot.type, extents) * SIZE[slot.type.dtype]))
+    size = sizes(slots, extents)
+    enough = greatest(slots, size) * HARDLY
+    best: tuple[dict[int, int], int] = {}, 0
+    for weigh in ORDERS:
+        found = first_fit(slots, size, weigh)
+        if weigh is ORDERS[0] or found[1] < best[1]:
+            best = found
+        if best[1] <= enough:
+            break
+    return best
+
+
+def first_fit(
+    slots: Sequence[Placed], sizes: Mapping[int, int], weigh: Weigh
+) -> tuple[dict[int, int], int]:
+    """Offsets, each the lowest that is free while its slot is alive, and the end of the last."""
+    placed: list[tuple[int, int, int, int]] = []
+    offsets: dict[int, int] = {}
+    steps = {number: slots[number].last - slots[number].first + 1 for number in sizes}
+    order = sorted(sizes, key=lambda n: (*(-w for w in weigh(sizes[n], steps[n])), n))
+    for number in order:
+        size, first, last = sizes[number], slots[number].first, slots[number].last
+        at = 0
+        for start, end, begin, finish in placed:  # by their starts
+            if begin <= last and first <= finish:
+                if at + size <= start:
+                    break
+                at = max(at, end)
+        offsets[number] = at
+        insort(placed, (at, at + size, first, last))
+    return offsets, max((end for _, end, _, _ in placed), default=0)
+
+
+def greatest(slots: Sequence[Placed], sizes: Mapping[int, int]) -> int:
+    """Bytes of the greatest live set: of what is alive while some kernel runs."""
+    change: dict[int, int] = {}
+    for number, size in sizes.items():
+        slot = slots[number]
+        change[slot.first] = change.get(slot.first, 0) + size
+        change[slot.last + 1] = change.get(slot.last + 1, 0) - size
+    return max(accumulate(change[step] for step in sorted(change)), default=0)
+
+
+def sizes(slots: Sequence[Placed], extents: Mapping[str, int]) -> dict[int, int]:
+    """The bytes of the arena's slots, by their numbers."""
+    return {
+        number: padded(layout.elements(slot.type, extents) * SIZE[slot.type.dtype])
         for number, slot in enumerate(slots)
         if slot.kind == "arena"
-    ]
-    placed: list[tuple[int, int, Placed]] = []
-    offsets: dict[int, int] = {}
-    for number, slot, size in sorted(wanted, key=lambda w: (-w[2], w[0])):
-        busy = sorted(
-            (start, end)
-            for start, end, other in placed
-            if other.first <= slot.last and slot.first <= other.last
-        )
-        at = 0
-        for start, end in busy:
-            if at + size <= start:
-                break
-            at = max(at, end)
-        offsets[number] = at
-        placed.append((at, at + size, slot))
-    return offsets, max((end for _, end, _ in placed), default=0)
+    }
 
 
 def padded(size: int) -> int:
@@ -272,18 +318,34 @@ def order(
             continue
         before = [g for g in readers.get(variable, []) if g is not writer]
         before += [g for g in checking if g is not writer]
-        if writer in checking or any(reaches(needs, b, writer) for b in before):
+        if writer in checking or reach(needs, before, writer):
             continue
         if variable in operands(writer, fused) and not aligned(writer, variable, home, fused):
             continue
         needs[writer] += before
         inplace.append(variable)
-    return sort(needs), inplace
+    return sequence(needs, traffic(fused, variables, inplace)), inplace
 
 
-def reaches(needs: Mapping[Group, list[Group]], start: Group, goal: Group) -> bool:
-    """Whether start needs goal, directly or not."""
-    stack, seen = [start], set()
+def traffic(fused: Fused, variables: set[Node], inplace: Sequence[Node]) -> Traffic:
+    """What each kernel makes and reads in the arena, run-time extents taken for a usual number."""
+    graph = fused.graph
+    stays = {fused.home(o) for o in graph.outputs} | variables
+    stays |= {fused.home(value) for variable, value in graph.updates if variable in inplace}
+    makes = {
+        g: tuple(n for n in dict.fromkeys(map(fused.home, g.roots)) if n not in stays)
+        for g in fused.groups
+    }
+    made = {node for nodes in makes.values() for node in nodes}
+    reads = {g: tuple(n for n in operands(g, fused) if n in made) for g in fused.groups}
+    extents = {name: USUAL for node in made for name in node.type.symbols}
+    sizes = {n: padded(layout.elements(n.type, extents) * SIZE[n.dtype]) for n in made}
+    return Traffic(makes, reads, sizes)
+
+
+def reach(needs: Mapping[Group, list[Group]], starts: list[Group], goal: Group) -> bool:
+    """Whether one of some groups needs the goal, directly or not."""
+    stack, seen = list(starts), set()
     while stack:
         group = stack.pop()
         if group is goal:
@@ -292,23 +354,6 @@ def reaches(needs: Mapping[Group, list[Group]], start: Group, goal: Group) -> bo
             seen.add(group)
             stack.extend(needs[group])
     return False
-
-
-def sort(needs: Mapping[Group, list[Group]]) -> list[Group]:
-    """Depth first in the given order: what is needed comes first, and just before its use."""
-    done: dict[Group, None] = {}
-    for root in needs:
-        stack = [(root, False)]
-        while stack:
-            group, expanded = stack.pop()
-            if group in done:
-                continue
-            if expanded:
-                done[group] = None
-                continue
-            stack.append((group, True))
-            stack.extend((g, False) for g in reversed(needs[group]))
-    return list(done)
 
 
 def aligned(group: Group, variable: Node, home: Node, fused: Fused) -> bool:

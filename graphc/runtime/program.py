@@ -32,6 +32,7 @@ from graphc.runtime.explain import explain
 from graphc.runtime.fastcall import FastCall, supported
 from graphc.runtime.image import Image, Result, constant, leaves
 from graphc.runtime.kernels import Kernels, KernelView
+from graphc.runtime.memory import Memory, memory
 from graphc.runtime.profile import Profile, profile
 from graphc.runtime.stages import Stages as Stages
 from graphc.types import TensorType, resolve
@@ -362,6 +363,13 @@ class Program:
     def cost(self, **extents: int) -> Cost:
         """FLOPs and bytes of every kernel for run-time extents given by name; others are 1."""
         return cost(self.stages, extents)
+
+    def memory(self, **extents: int) -> Memory:
+        """Bytes of the arena, of what it must hold, and of all else, for run-time extents by name.
+
+        Those not given are 1.
+        """
+        return memory(self.stages, extents)
 
     def explain(self, subject: str | Node | KernelView) -> str:
         """Which kernel computes a node or layer ("relu_1", "%7", "encoder.0"), with what, and why.

@@ -47,6 +47,7 @@ class Entry:
     cached_s: float | None = None
     compile_bytes: int | None = None
     memory_bytes: int = 0
+    planned: dict[str, int] | None = None
 
     @property
     def label(self) -> str:
@@ -121,6 +122,7 @@ def run(
                 entry.times.append(taken / entry.steps)
         for entry, process in pairs:
             entry.memory_bytes = process.ask("memory")
+            entry.planned = process.ask("planned")
         entries = [entry for entry, _ in pairs]
         limits = gauge.ask("found")
         return Measured(entries, difference, left_out=left_out, failed=failed, **limits)

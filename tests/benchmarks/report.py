@@ -13,7 +13,7 @@ from tests.benchmarks.workloads import Workload
 OURS = "graphc"
 HEAD = (
     *("peer", "time a step", "spread", "speed", "GFLOP/s", "of peak", "of memory"),
-    *("compile", "from cache", "memory", "while compiling"),
+    *("compile", "from cache", "memory", "while compiling", "arena"),
 )
 SUMMARY = ("workload", "graphc", "fastest peer", "its time", "speed", "call a step", "of peak")
 TITLES = {"train": "Training", "infer": "Inference", "kernel": "Kernels"}
@@ -29,7 +29,8 @@ of the bytes which the step must move in the traffic of a streaming triad out of
 where caches hold the data). *compile* is the time until the first step is done with an empty
 cache, *from cache* with a full one, both without the start of the program and the import of
 libraries; *memory* is the most that the timed process held, *while compiling* the one that
-compiled."""
+compiled. *arena* is the memory that a compiler planned for all temporary values of a step, and by
+how much it exceeds what the backward pass must keep or any order of the kernels holds at once."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,12 @@ def _mebibytes(size: int | None) -> str:
     return f"{size / 2**20:.0f} MiB" if size else ""
 
 
+def _arena(planned: Mapping[str, int] | None) -> str:
+    if not planned or not planned["must"]:
+        return ""
+    return f"{planned['arena'] / 2**20:.3g} MiB, +{planned['arena'] / planned['must'] - 1:.1%}"
+
+
 def _grid(rows: Sequence[Sequence[str]]) -> str:
     head, *body = rows
     lines = [head, ["---" if i == 0 else "---:" for i in range(len(head))], *body]
@@ -157,6 +164,7 @@ def _row(result: Result, entry: Entry) -> list[str]:
         duration(entry.cached_s),
         _mebibytes(entry.memory_bytes),
         _mebibytes(entry.compile_bytes),
+        _arena(entry.planned),
     ]
 
 

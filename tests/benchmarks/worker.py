@@ -73,6 +73,11 @@ class Worker:
         gc.enable()
         return seconds
 
+    def planned(self) -> dict[str, int] | None:
+        """Bytes of the session's `arena`, and what it `must` hold, where its library plans one."""
+        planned = getattr(self.session, "planned", None)
+        return planned() if planned is not None else None
+
     def memory(self) -> int:
         """The most bytes of memory that this process has held."""
         for line in Path("/proc/self/status").read_text("utf-8").splitlines():

@@ -89,7 +89,7 @@ def test_version() -> None:
     assert printed("--version") == f"graphc, version {graphc.__version__}\n"
 
 
-@pytest.mark.parametrize("verb", ["inspect", "summary", "doctor"])
+@pytest.mark.parametrize("verb", ["inspect", "summary", "tune", "doctor"])
 def test_help_has_an_example(verb: str) -> None:
     """Each verb shows how it is called."""
     assert f"  graphc {verb} " in printed(verb, "--help")
@@ -156,11 +156,12 @@ def test_summary(net: str) -> None:
 def test_doctor() -> None:
     """Facts for people, and the same for programs."""
     text = printed("doctor")
-    for word in ("versions", "target", "vector registers", "object cache", "trial"):
+    for word in ("versions", "target", "vector registers", "schedules", "object cache", "trial"):
         assert word in text
     facts = json.loads(printed("doctor", "--json"))
     assert facts["trial"] == "passed" and facts["versions"]["graphc"] == graphc.__version__
     assert facts["targets"][facts["target"]["name"]] is True
+    assert facts["target"]["level1_bytes"] < facts["target"]["level2_bytes"]
 
 
 def test_doctor_says_that_the_target_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:

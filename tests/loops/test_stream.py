@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import graphc
 from graphc import ops
 from graphc.graph.node import Node
+from graphc.llvm import engine
 from graphc.runtime.program import Program
 
 Array = np.ndarray[Any, Any]
@@ -19,6 +21,13 @@ Compared = Callable[[list[Node], dict[str, Array]], Program]
 
 def random(shape: tuple[int, ...], seed: int) -> Array:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def small_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sums below leave caches of this size, whatever those of the machine are."""
+    here = replace(engine.target(), level1=32 << 10, level2=512 << 10)
+    monkeypatch.setattr(engine, "target", lambda name=None: here)
 
 
 @pytest.fixture

@@ -27,7 +27,10 @@ class RefusedError(Exception):
 
 
 class Session(Protocol):
-    """A workload that is ready to run, at its initial weights."""
+    """A workload that is ready to run, at its initial weights.
+
+    It may have a method `planned`: bytes of the `arena` of a step, and what that `must` hold.
+    """
 
     grain: int
     """How many steps one call takes; `run` is asked for multiples of it."""

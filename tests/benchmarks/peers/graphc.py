@@ -198,7 +198,7 @@ def compiled(workload: Training, threads: int) -> Any:
 class Trainer:
     """A compiled step and the place in its ring of batches."""
 
-    step: Callable[..., Any]
+    step: Any
     ring: list[tuple[Array, Array]]
     done: int = 0
     grain: int = 1
@@ -211,6 +211,10 @@ class Trainer:
         """So many steps."""
         for _ in range(steps):
             self._next()
+
+    def planned(self) -> dict[str, int]:
+        """The arena of a step."""
+        return planned(self.step)
 
     def _next(self) -> float:
         x, y = self.ring[self.done % len(self.ring)]
@@ -249,6 +253,16 @@ class Resident:
         """So many steps, in calls of `grain`."""
         for _ in range(steps // self.grain):
             self.step.run(self.data, self.order)
+
+    def planned(self) -> dict[str, int]:
+        """The arena of a step."""
+        return planned(self.step)
+
+
+def planned(step: Any) -> dict[str, int]:
+    """Bytes of a step's arena, and what it must hold."""
+    found = step.program.memory()
+    return {"arena": found.arena, "must": found.must}
 
 
 def predictor(workload: Inference) -> Predictor:

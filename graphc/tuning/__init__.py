@@ -1,0 +1,1 @@
+"""Measuring schedules: alternatives to the cost model's, timed on this machine, winners kept."""

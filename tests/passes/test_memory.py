@@ -1,0 +1,147 @@
+"""The arena: nothing alive is overwritten, no order is broken, and little more than must be."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from dataclasses import dataclass
+
+import pytest
+
+import graphc
+from graphc import compiler, nn, optim
+from graphc.llvm import engine
+from graphc.passes import memory, sequence
+from graphc.passes.group import Group
+from graphc.passes.liveness import kept, least
+from graphc.types import TensorType
+from tests.benchmarks.peers import graphc as peer
+from tests.benchmarks.workloads import named
+
+NETS = ("mlp", "seednet", "convnet", "lstm", "transformer", "autoencoder", "resnet", "gru")
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A slot of the arena."""
+
+    first: int
+    last: int
+    elements: int
+    kind: str = "arena"
+
+    @property
+    def type(self) -> TensorType:
+        """So many bytes."""
+        return TensorType("bool", (self.elements,))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_slots_that_are_alive_together_do_not_overlap(seed: int) -> None:
+    drawn = random.Random(seed)
+    slots = []
+    for _ in range(60):
+        first = drawn.randrange(40)
+        slots.append(Slot(first, first + drawn.randrange(12), drawn.choice([0, 3, 64, 1000, 5000])))
+    offsets, size = memory.arena(slots, {})
+    sizes = memory.sizes(slots, {})
+    assert set(offsets) == set(range(len(slots)))
+    assert memory.greatest(slots, sizes) <= size <= sum(sizes.values())
+    for (a, one), (b, other) in itertools.combinations(enumerate(slots), 2):
+        if one.first <= other.last and other.first <= one.last:
+            apart = offsets[a] + sizes[a] <= offsets[b] or offsets[b] + sizes[b] <= offsets[a]
+            assert apart, f"{one} and {other}"
+    assert max(offsets[n] + sizes[n] for n in offsets) == size
+
+
+def test_an_empty_arena() -> None:
+    assert memory.arena([], {}) == ({}, 0)
+    assert memory.arena([Slot(0, 1, 8, "output")], {}) == ({}, 0)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_an_order_keeps_to_what_kernels_need(seed: int) -> None:
+    """For random needs both orders are orders, and the one that is taken has the smaller peak."""
+    drawn = random.Random(seed)
+    groups = [Group((), (), ()) for _ in range(30)]
+    values = [graphc.input(f"v{number}", (1,)) for number in range(30)]
+    reads = {
+        group: tuple(drawn.sample(values[:number], min(number, drawn.randrange(4))))
+        for number, group in enumerate(groups)
+    }
+    maker = dict(zip(values, groups, strict=True))
+    needs = {group: [maker[value] for value in reads[group]] for group in groups}
+    traffic = sequence.Traffic(
+        {group: (value,) for group, value in zip(groups, values, strict=True)},
+        reads,
+        {value: drawn.choice([64, 640, 6400]) for value in values},
+    )
+    plain = sequence.depth_first(needs)
+    early = sequence.eager(needs, traffic, plain)
+    for order in (plain, early):
+        step = {group: number for number, group in enumerate(order)}
+        assert len(step) == len(groups)
+        assert all(step[other] < step[group] for group in groups for other in needs[group])
+    taken = sequence.peak(sequence.sequence(needs, traffic), traffic)
+    assert taken == min(sequence.peak(order, traffic) for order in (plain, early))
+
+
+def test_an_activation_goes_once_its_weights_gradient_is_made() -> None:
+    """The gradients come layer by layer, not all after the last cotangent."""
+    layers = [layer for _ in range(6) for layer in (nn.Linear(64, 64), nn.Tanh())]
+    step = graphc.compile_train_step(
+        nn.Sequential(*layers, nn.Linear(64, 4)),
+        "cross_entropy",
+        optim.SGD(0.1),
+        inputs={"x": (4096, 64)},
+        targets={"y": (4096,)},
+    )
+    found = step.program.memory()
+    one = 4096 * 64 * 4
+    assert found.kept < 7 * one < found.arena < 8.2 * one
+    assert found.values > 12 * one
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_the_arena_is_within_a_tenth_of_what_must_be_kept(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the benchmarks' nets, as planned for this host and for wider or narrower vectors."""
+    foreign = next(n for n in engine.WIDTHS if not engine.target(n).native)
+    monkeypatch.setenv("GRAPHC_TARGET", foreign)  # no code is made: only plans are looked at
+    program = peer.compiled(named(f"train-{name}"), 1).program
+    for stages in (
+        program.stages,
+        compiler.make(program.source, engine.target(engine.host_level())),
+    ):
+        plan, fused = stages.plan, stages.fused
+        size, bound = plan.arena({})[1], least(plan, fused, {})
+        must = max(kept(plan, fused, {}), bound)
+        assert bound <= memory.greatest(plan.slots, memory.sizes(plan.slots, {})) <= size
+        assert 0 < must <= size <= 1.1 * must, f"{size:,} bytes, {must:,} must be kept"
+
+
+def test_memory_states_its_sums() -> None:
+    """The numbers of `program.memory` and of its text are those of the plan."""
+    x = graphc.input("x", ("batch", 64))
+    w = graphc.parameter("w", (64, 64))
+    hidden = graphc.ops.tanh(x @ w)
+    loss = graphc.ops.sum(graphc.ops.square(graphc.ops.tanh(hidden @ w)))
+    (slope,) = graphc.grad(loss, [w])
+    program = graphc.compile({"loss": loss}, updates={w: w - 0.1 * slope})
+    found = program.memory(batch=256)
+    assert (found.inputs, found.states, found.outputs) == (256 * 256, 64 * 256, 4)
+    assert found.kept >= 256 * 64 * 4 and found.least <= found.arena <= found.values
+    assert found.must == max(found.kept, found.least)
+    assert found.excess == found.arena / found.must - 1
+    text = program.as_text("memory", batch=256)
+    for number in (found.arena, found.values, found.least, found.kept, found.inputs):
+        assert f"{number:,} bytes" in text
+    assert program.memory().arena < found.arena
+    with pytest.raises(graphc.InputError, match="no run-time extent 'bathc'"):
+        program.memory(bathc=3)
+
+
+def test_an_inference_keeps_nothing() -> None:
+    found = graphc.compile(graphc.ops.tanh(graphc.input("x", (8, 8)))).memory()
+    assert (found.kept, found.least, found.arena, found.excess) == (0, 0, 0, 0.0)
