@@ -42,6 +42,7 @@ from graphc.passes.memory import plan as plan_memory
 from graphc.passes.pack import pack
 from graphc.passes.simplify import simplify
 from graphc.passes.verify import verify as verify_groups
+from graphc.passes.winograd import winograd
 from graphc.runtime import image as images
 from graphc.runtime.image import Image, image_of
 from graphc.runtime.program import Program
@@ -54,6 +55,7 @@ GRAPH_PASSES: tuple[Callable[[Graph, Machine], Graph], ...] = (
     simplify,
     invert,
     arrange,
+    winograd,
     border,
     pack,
 )
@@ -70,6 +72,7 @@ def compile(
     inputs: Mapping[str, Any] | None = None,
     target: str | None = None,
     threads: int | None = None,
+    math: str = "exact",
 ) -> Program:
     """Graph in, callable out. Each stage is kept for inspection.
 
@@ -83,25 +86,25 @@ def compile(
     if hasattr(outputs, "trace"):
         outputs = outputs.trace(inputs)
     graph = make_graph(outputs, updates)
-    image, loaded, stages = build(graph, engine.target(target))
+    image, loaded, stages = build(graph, engine.target(target), math)
     return Program(
         graph, image, loaded, stages, named=isinstance(outputs, Mapping), threads=threads
     )
 
 
 def build(
-    source: Graph, target: Target
+    source: Graph, target: Target, math: str = "exact"
 ) -> tuple[Image, engine.Loaded | None, Callable[[], Stages]]:
     """A program's image, its code, and its stages: where it is kept on disk no stage is made."""
-    key = engine.digest("\n".join([exact(source, written), *sorted(skipped())]), target, PROGRAM)
+    key = engine.digest("\n".join([exact(source, written), math, *sorted(skipped())]), target, PROGRAM)
     native = target.native and not debug.reference()
     names = (*ENTRIES, EPOCH_NAME) if source.updates else ENTRIES
     if native and not debug.level() and not debug.dumps():
         kept = images.kept(key)
         loaded = engine.fetch(kept.key, names, target) if kept is not None else None
         if kept is not None and loaded is not None:
-            return kept, loaded, cache_forever(partial(make, source, target))
-    stages = make(source, target)
+            return kept, loaded, cache_forever(partial(make, source, target, math))
+    stages = make(source, target, math)
     image = image_of(stages, stages.key)
     loaded = None
     if native:
@@ -111,11 +114,12 @@ def build(
     return image, loaded, lambda: stages
 
 
-def make(source: Graph, machine: Target) -> Stages:
+def make(source: Graph, machine: Target, math: str = "exact") -> Stages:
     """Every stage in order. Each is verified, timed, and dumped where that is asked for."""
     log = Log()
+    model = replace(machine.model, math=math)
     verify(source)
-    graph = run_passes(source, log, machine.model)  # nodes  -> nodes
+    graph = run_passes(source, log, model)  # nodes  -> nodes
     with log.timed("fuse"):
         fused = cut(graph)  # nodes  -> groups
     with log.timed("memory"):
@@ -143,7 +147,7 @@ def make(source: Graph, machine: Target) -> Stages:
 
     def finish() -> tuple[tuple[Call, ...], Module]:
         with log.timed("schedule"):  # loop nests -> loop nests
-            scheduled = scheduled_once(kernels, [first[t] for t in texts], machine.model)
+            scheduled = scheduled_once(kernels, [first[t] for t in texts], model)
         log.dump("loops", 2, lambda: "\n\n".join(map(loops.show, scheduled)))
         calls = tuple(
             Call(kernel, slots[number], number in plan.commits, first[texts[number]])

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class Machine:
     """What a core offers. Bytes; `registers` counts vector registers.
 
-    `threads` says whether several threads may share a kernel's work.
+    `threads` says whether several threads may share a kernel's work; `math` whether results are
+    exact to rounding, or "fast": by rewrites that cost digits.
     """
 
     vector_bytes: int
@@ -17,6 +18,7 @@ class Machine:
     masked: bool
     level2: int = 2 << 20
     threads: bool = True
+    math: str = "exact"
 
     def lanes(self, element: int) -> int:
         """Elements of `element` bytes in a vector."""

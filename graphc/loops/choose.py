@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graphc.loops.ir import Access, Alloc, For, Let, Load, Update
-from graphc.loops.nest import Nest, accesses, depending, extent, forms
+from graphc.loops.nest import Nest, accesses, depending, extent, flat, forms
 from graphc.machine import Machine
 from graphc.types import SIZE
 
@@ -75,8 +75,8 @@ def candidates(nest: Nest) -> list[For]:
 
 def allowed(nest: Nest, loop: For) -> bool:
     """Whether lanes along a kept loop write to different places."""
-    stmts = (*nest.inner, *nest.after)
-    moving = depending((*nest.before, *nest.inner), loop.index)
+    stmts = flat((*nest.inner, *nest.after))
+    moving = depending(flat((*nest.before, *nest.inner)), loop.index)
     for stmt in stmts:
         if isinstance(stmt, Update) and stmt.target.buffer.space != "register":
             if not stmt.target.offset.coefficient(loop.index):
@@ -103,7 +103,7 @@ def load_cost(access: Access, index: str, lanes: int, moving: set[str]) -> float
 
 def plans(nest: Nest, loop: For, lanes: int, machine: Machine) -> list[tuple[float, Plan]]:
     """Every plan with this vector index, with its cycles for each point of the nest."""
-    moving = depending((*nest.before, *nest.inner), loop.index)
+    moving = depending(flat((*nest.before, *nest.inner)), loop.index)
     summed = loop in nest.summed
     count = extent(loop)
     use = fill(count, lanes)
@@ -111,10 +111,10 @@ def plans(nest: Nest, loop: For, lanes: int, machine: Machine) -> list[tuple[flo
         cost = sum(load_cost(a, loop.index, lanes, moving) for a in accesses(nest.inner))
         cost += sum(
             load_cost(s.target, loop.index, lanes, moving)
-            for s in nest.inner
+            for s in flat(nest.inner)
             if isinstance(s, Update)
         )
-        cost += 0.5 * sum(isinstance(s, Let) for s in nest.inner)
+        cost += 0.5 * sum(isinstance(s, Let) for s in flat(nest.inner))
         depth = len(nest.kept) - nest.kept.index(loop)
         why = f"lanes along {loop.index}: {use:.0%} of them used"
         return [((cost + 0.1 * depth) / lanes / use, Plan(loop.index, lanes, 1, (), why))]

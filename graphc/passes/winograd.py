@@ -1,0 +1,425 @@
+"""Winograd: a window that slides over an image, by fewer multiplications, where that is asked for.
+
+    [n, h, w, f] += x[n, h + r, w + s, c]*k[f, c, r, s]
+    -->
+    v[a, b] = B^T x B over tiles of the image;  u[a, b] = G k G^T
+    m[a, b, tile, f] += v[a, b, tile, c]*u[a, b, c, f];  tiles of the result = A^T m A
+
+(Winograd 1980; Lavin and Gray 2016, arXiv:1509.09308). A tile of 4x4 results of a 3x3 window takes
+36 products in the place of 144. The result differs in its last digits: relatively by about 1e-5 in
+float32, 1e-14 in float64. Each line is a node of its own; tiles are taken block by block, so that
+what is made of a block is still in the cache when it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from graphc.graph.graph import Graph
+from graphc.graph.node import Node
+from graphc.graph.rewrite import rewrite
+from graphc.machine import Machine
+from graphc.ops import scalar
+from graphc.ops.formula import Formula
+from graphc.ops.index import Affine, Index, index, stays
+from graphc.ops.toom_cook import Matrix, transforms
+from graphc.passes.sliding import Slide, Sliding, at, sliding, source
+from graphc.types import SIZE, Extent, TensorType
+
+PRODUCTS = 6
+"""Products that a tile takes along one axis, whatever the window."""
+ROWS = 24
+"""Tiles that a block should have, so that products reuse what they load."""
+
+Axes = dict[str, Extent]
+
+
+def winograd(graph: Graph, machine: Machine) -> Graph:
+    """Apply `in_tiles` everywhere, where the machine may trade the last digits for speed."""
+    if machine.math != "fast":
+        return graph
+    return rewrite(graph, [Tiler(machine).in_tiles])
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """How an image is cut: `height` rows of `width` tiles, each of `down` x `across` results.
+
+    A block is `together` images, or `rows` rows of tiles of one.
+    """
+
+    height: int
+    width: int
+    down: int
+    across: int
+    together: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Tiler:
+    """Rewrites contractions for a machine."""
+
+    machine: Machine
+
+    def in_tiles(self, node: Node) -> Node | None:
+        """x[h + r, w + s]*k[r, s] over r and s   ->   A^T ((G k G^T) * (B^T x B)) A."""
+        found = sliding(node)
+        if found is None:
+            return None
+        op = node.op
+        assert isinstance(op, Formula)
+        tiles = cut(op, found)
+        lanes = self.machine.lanes(SIZE[node.dtype])
+        if not pays(op, found, tiles, lanes):
+            return None
+        return Writer(node, op, found, tiles, lanes).result()
+
+
+def cut(op: Formula, found: Sliding) -> Tiles:
+    """The tiles of an image, and how many make a block."""
+    down, across = (PRODUCTS + 1 - slide.taps for slide in found.slides)
+    height, width = (
+        -(-slide.outputs // size)
+        for slide, size in zip(found.slides, (down, across), strict=True)
+    )
+    images = op.extents[found.batch]
+    together, rows = 1, height
+    if height * width < ROWS and isinstance(images, int):
+        enough = [k for k in range(1, images + 1) if images % k == 0 and k * height * width >= ROWS]
+        together = enough[0] if enough else images
+    elif height * width > ROWS:
+        enough = [k for k in range(1, height + 1) if height % k == 0 and k * width >= ROWS]
+        rows = enough[0] if enough else height
+    return Tiles(height, width, down, across, together, rows)
+
+
+def pays(op: Formula, found: Sliding, tiles: Tiles, lanes: int) -> bool:
+    """Whether the products that are saved cost more than the transforms."""
+    channels, filters = op.extents[found.channel], op.extents[found.filters]
+    if not isinstance(channels, int) or not isinstance(filters, int):
+        return False
+    return channels >= 2 * lanes and filters >= 2 * lanes
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Writes the nodes of one contraction."""
+
+    node: Node
+    op: Formula
+    found: Sliding
+    tiles: Tiles
+    lanes: int
+
+    def result(self) -> Node:
+        """The contraction's result, by way of products in tiles."""
+        product = self.product(self.data(), self.filter())
+        return self.untiled(self.back(product))
+
+    # --- axes: the names of indices with their extents ---------------------------------------
+
+    @property
+    def blocks(self) -> Axes:
+        """The axes along which blocks follow each other."""
+        images = self.op.extents[self.found.batch]
+        if isinstance(images, int):
+            images //= self.tiles.together
+        return several({"n": images, "u": self.tiles.height // self.tiles.rows})
+
+    @property
+    def within(self) -> Axes:
+        """The axes of the tiles of a block."""
+        return several({"k": self.tiles.together, "v": self.tiles.rows, "w": self.tiles.width})
+
+    @property
+    def channels(self) -> int:
+        """How many the sum runs over."""
+        extent = self.op.extents[self.found.channel]
+        assert isinstance(extent, int)
+        return extent
+
+    @property
+    def panels(self) -> Axes:
+        """The axes of the filters: panels that are read as one piece of memory."""
+        extent = self.op.extents[self.found.filters]
+        assert isinstance(extent, int)
+        wide = 2 * self.lanes
+        if extent % wide or extent == wide:
+            return {"f": extent}
+        return {"q": extent // wide, "f": wide}
+
+    def image_row(self) -> Affine:
+        """Which image of the batch a block's image is."""
+        return mixed([("n", self.tiles.together), ("k", 1)], {**self.blocks, **self.within})
+
+    # --- the image --------------------------------------------------------------------------
+
+    def data(self) -> Node:
+        """v[blocks, 6*a + b, tile, c] = B^T x B."""
+        one, two = self.found.slides
+        image, places = self.image()
+        first, second = transforms(self.tiles.down, one.taps), transforms(self.tiles.across, two.taps)
+        axes = several({**self.blocks, "k": self.tiles.together})
+        wide = self.tiles.width * self.tiles.across + two.taps - 1
+        half_axes: Axes = {**axes, "a": PRODUCTS, "v": self.tiles.rows, "x": wide, "c": self.channels}
+        rows = [
+            tuple(
+                e.substitute({"y": index("v") * self.tiles.down + tap, "x": index("x")})
+                for e in places
+            )
+            for tap in range(PRODUCTS)
+        ]
+        half = combined(self.op.name + ".rows", first.data, "a", image, rows, half_axes)
+        reads = [
+            tuple(
+                index("w") * self.tiles.across + tap if name == "x" else index(name)
+                for name in half_axes
+            )
+            for tap in range(PRODUCTS)
+        ]
+        everything: Axes = {**self.blocks, **self.within, "a": PRODUCTS, "b": PRODUCTS, "c": self.channels}
+        reads = [fixed(read, everything) for read in reads]
+        writes = (
+            *map(index, self.blocks),
+            index("a") * PRODUCTS + index("b"),
+            self.tile(everything),
+            index("c"),
+        )
+        shape = (*self.blocks.values(), PRODUCTS**2, total(self.within), self.channels)
+        return combined(
+            self.op.name + ".tiles", second.data, "b", half, reads, everything, writes, shape
+        )
+
+    def tile(self, axes: Axes) -> Affine:
+        """The number of a tile in its block."""
+        rows, width = self.tiles.rows, self.tiles.width
+        return mixed([("k", rows * width), ("v", width), ("w", 1)], axes)
+
+    def image(self) -> tuple[Node, tuple[Affine, ...]]:
+        """The image, channels last, with room around it; and where row y, column x of a block is.
+
+        Places are read at the blocks' indices, k, y, x and c.
+        """
+        one, two = self.found.slides
+        read = self.op.reads[self.found.image]
+        tall = self.tiles.rows * self.tiles.down + one.taps - 1
+        wide = self.tiles.width * self.tiles.across + two.taps - 1
+        axes: Axes = several({**self.blocks, "k": self.tiles.together})
+        axes |= {"y": tall, "x": wide, "c": self.channels}
+        row = index("y")
+        if "u" in axes:
+            row = row + index("u") * (self.tiles.rows * self.tiles.down)
+        values: dict[str, Affine] = {self.found.batch: self.image_row(), self.found.channel: index("c")}
+        places: list[Affine] = []
+        for axis, e in enumerate(read):
+            assert isinstance(e, Affine)
+            slide = next((s for s in self.found.slides if s.place == axis), None)
+            if slide is None:
+                places.append(e.substitute(values))
+                continue
+            base = row if slide is one else index("x")
+            places.append(base + slide.shift)
+        image, places = source(self.node.inputs[self.found.image], tuple(places))
+        (last,) = (axis for axis, e in enumerate(places) if "c" in e.names)
+        if last != len(places) - 1:
+            step = (*(axis for axis in range(len(places)) if axis != last), last)
+            image = copied("arranged", image, step)
+            places = tuple(places[axis] for axis in step)
+        inside = all(stays(e, size, axes) for e, size in zip(places, image.shape, strict=True))
+        if inside:
+            return image, places
+        symbol = scalar.argument("x")
+        writes = tuple(map(index, axes))
+        op = Formula("bordered", (symbol,), symbol, (places,), writes, tuple(axes.items()))
+        return op((image,), TensorType(image.dtype, tuple(axes.values()))), writes
+
+    # --- the filter -------------------------------------------------------------------------
+
+    def filter(self) -> Node:
+        """u[6*a + b, c, f] = G k G^T, in panels of filters."""
+        one, two = self.found.slides
+        first, second = transforms(self.tiles.down, one.taps), transforms(self.tiles.across, two.taps)
+        operand, read = self.node.inputs[self.found.filter], self.op.reads[self.found.filter]
+        names = [n for e in read if isinstance(e, Affine) for n in e.names]
+        names = [*(n for n in names if n != self.found.filters), self.found.filters]
+        axes: Axes = {name: self.op.extents[name] for name in names}
+        symbol = scalar.argument("x")
+        copy = Formula(
+            "packed", (symbol,), symbol, (read,), tuple(map(index, names)), tuple(axes.items())
+        )((operand,), TensorType(operand.dtype, tuple(axes.values())))
+        values = {
+            self.found.channel: index("c"),
+            self.found.filters: mixed([("q", 2 * self.lanes), ("f", 1)], self.panels),
+        }
+        half_axes: Axes = {"a": PRODUCTS, "s": two.taps, **self.panels, "c": self.channels}
+        half_axes = {"a": PRODUCTS, "s": two.taps, "c": self.channels, **self.panels}
+        reads = []
+        for tap in range(one.taps):
+            place = {**values, one.summed: one.tap(tap), two.summed: index("s")}
+            reads.append(at(tuple(map(index, names)), place))
+        half = combined(self.op.name + ".rows", first.filter, "a", copy, reads, half_axes)
+        axes = {"a": PRODUCTS, "b": PRODUCTS, "c": self.channels, **self.panels}
+        reads = [
+            tuple(two.tap(tap) if n == "s" else index(n) for n in half_axes)
+            for tap in range(two.taps)
+        ]
+        panels = [n for n in self.panels if n != "f"]
+        writes = (
+            index("a") * PRODUCTS + index("b"),
+            *map(index, panels),
+            index("c"),
+            index("f"),
+        )
+        shape = (PRODUCTS**2, *(axes[n] for n in panels), self.channels, axes["f"])
+        return combined(
+            self.op.name + ".filter", second.filter, "b", half, reads, axes, writes, shape
+        )
+
+    # --- the products, and back --------------------------------------------------------------
+
+    def product(self, data: Node, filter: Node) -> Node:
+        """m[blocks, p, tile, f] += v[blocks, p, tile, c]*u[p, c, f]."""
+        x, k = self.op.args[self.found.image], self.op.args[self.found.filter]
+        axes: Axes = {**self.blocks, "p": PRODUCTS**2, **self.panels, "t": total(self.within)}
+        panels = [n for n in self.panels if n != "f"]
+        kept = [*self.blocks, "p", *panels, "t", "f"]
+        reads = (
+            tuple(map(index, [*self.blocks, "p", "t", "c"])),
+            tuple(map(index, ["p", *panels, "c", "f"])),
+        )
+        writes = tuple(map(index, kept))
+        domain = (*((n, axes[n]) for n in kept), ("c", self.channels))
+        op = Formula(self.op.name, (x, k), x * k, reads, writes, domain)
+        return op((data, filter), TensorType(self.node.dtype, tuple(axes[n] for n in kept)))
+
+    def back(self, product: Node) -> Node:
+        """y[blocks, k, v, i, w, j, f] = A^T m A."""
+        one, two = self.found.slides
+        first, second = transforms(self.tiles.down, one.taps), transforms(self.tiles.across, two.taps)
+        axes: Axes = {**self.blocks, **self.within, "i": self.tiles.down, "b": PRODUCTS, **self.panels}
+        panels = [n for n in self.panels if n != "f"]
+        tile = self.tile(axes)
+        reads: list[Index] = [
+            (
+                *map(index, self.blocks),
+                index("b") + tap * PRODUCTS,
+                *map(index, panels),
+                tile,
+                index("f"),
+            )
+            for tap in range(PRODUCTS)
+        ]
+        half = combined(self.op.name + ".rows", first.result, "i", product, reads, axes)
+        whole = self.whole
+        reads = [
+            tuple(Affine((), tap) if n == "b" else index(n) for n in axes)
+            for tap in range(PRODUCTS)
+        ]
+        return combined(self.op.name, second.result, "j", half, reads, whole)
+
+    @property
+    def whole(self) -> Axes:
+        """The axes of the result in tiles, as they follow each other in the image."""
+        order = several({**self.blocks, "k": self.tiles.together, "v": self.tiles.rows})
+        order |= {"i": self.tiles.down}
+        order |= several({"w": self.tiles.width})
+        return {**order, "j": self.tiles.across, **self.panels}
+
+    def untiled(self, tiled: Node) -> Node:
+        """The result's tiles seen as an image, cut and turned as the contraction's result lies."""
+        one, two = self.found.slides
+        axes, tiles = self.whole, self.tiles
+        filters = self.op.extents[self.found.filters]
+        writes = (
+            self.image_row(),
+            mixed([("u", tiles.rows * tiles.down), ("v", tiles.down), ("i", 1)], axes),
+            mixed([("w", tiles.across), ("j", 1)], axes),
+            mixed([("q", 2 * self.lanes), ("f", 1)], axes),
+        )
+        size = (tiles.height * tiles.down, tiles.width * tiles.across)
+        shape = (self.op.extents[self.found.batch], *size, filters)
+        symbol = scalar.argument("x")
+        seen = Formula(
+            "tiles", (symbol,), symbol, (tuple(map(index, axes)),), writes, tuple(axes.items())
+        )((tiled,), TensorType(tiled.dtype, shape))
+        order = [self.found.batch, one.kept, two.kept, self.found.filters]
+        now = [str(e.plain) for e in self.op.writes if isinstance(e, Affine)]
+        step = tuple(order.index(name) for name in now)
+        if now == order and seen.type == self.node.type:
+            return seen
+        return copied("arranged", seen, step, self.node.type)
+
+
+def several(axes: Axes) -> Axes:
+    """The axes but for those of extent 1."""
+    return {name: extent for name, extent in axes.items() if extent != 1}
+
+
+def total(axes: Axes) -> int:
+    """The points of some axes."""
+    count = 1
+    for extent in axes.values():
+        assert isinstance(extent, int)
+        count *= extent
+    return count
+
+
+def mixed(terms: Sequence[tuple[str, int]], axes: Axes) -> Affine:
+    """The sum of factor*index over those of the indices that there are."""
+    found = Affine()
+    for name, factor in terms:
+        if name in axes:
+            found = found + index(name) * factor
+    return found
+
+
+def fixed(read: Index, axes: Axes) -> Index:
+    """A read where indices that are no axes are 0."""
+    return tuple(
+        e.without({n for n in e.names if n not in axes}) if isinstance(e, Affine) else e
+        for e in read
+    )
+
+
+def combined(
+    name: str,
+    matrix: Matrix,
+    case: str,
+    operand: Node,
+    reads: Sequence[Index],
+    axes: Axes,
+    writes: Index | None = None,
+    shape: Sequence[Extent] | None = None,
+) -> Node:
+    """[.., case, ..] = sum over l of matrix[case, l]*x[reads[l]], zeros left out."""
+    names = [scalar.argument(f"x{tap}") for tap in range(len(reads))]
+    reads = [fixed(read, axes) for read in reads]
+    expr = scalar.cases(case, [weighted(row, names) for row in matrix])
+    writes = writes or tuple(map(index, axes))
+    op = Formula(name, tuple(names), expr, tuple(reads), writes, tuple(axes.items()))
+    type = TensorType(operand.dtype, tuple(shape or axes.values()))
+    return op((operand,) * len(names), type)
+
+
+def weighted(row: Sequence[Fraction], names: Sequence[scalar.Symbol]) -> scalar.Expr:
+    """The sum of the row's numbers times the symbols."""
+    found = scalar.ZERO
+    for factor, name in zip(row, names, strict=True):
+        found = found + scalar.ratio(factor) * name
+    return found
+
+
+def copied(
+    name: str, node: Node, order: Sequence[int], type: TensorType | None = None
+) -> Node:
+    """A copy of a node with its axes in another order, cut to a shape."""
+    symbol = scalar.argument("x")
+    shape = type.shape if type is not None else tuple(node.shape[axis] for axis in order)
+    names = [f"b{axis}" for axis in range(len(order))]
+    read = tuple(index(names[list(order).index(axis)]) for axis in range(len(order)))
+    domain = tuple(zip(names, shape, strict=True))
+    op = Formula(name, (symbol,), symbol, (read,), tuple(map(index, names)), domain)
+    return op((node,), TensorType(node.dtype, tuple(shape)))
