@@ -205,6 +205,11 @@ class Read:
         """How many different places a tile reads."""
         return math.prod(size for name, size in tiles if self.everywhere or name in self.moves)
 
+    def shared(self, tiles: Sequence[tuple[str, int]]) -> int:
+        """How many values stay live, each used again, as a tile of two sides is walked."""
+        sides = [size for name, size in tiles if name in self.moves]
+        return sides[0] if len(tiles) == 2 and len(sides) == 1 else 1
+
 
 @dataclass(frozen=True)
 class Step:
@@ -224,11 +229,12 @@ class Step:
     def cost(self, vectors: int, tiles: tuple[tuple[str, int], ...]) -> tuple[float, int]:
         """Cycles over the whole tile, and the vector registers it holds."""
         accumulators = vectors * math.prod(size for _, size in tiles)
-        loads, held, lines = 0.0, 0, 0.0
+        loads, held, spread, lines = 0.0, 0, 1, 0.0
         for read in self.reads:
             times = read.times(tiles) * (vectors if read.wide else 1)
             loads += times * (read.cost + read.guards)
             if not read.wide:
+                spread = max(spread, read.shared(tiles))
                 continue
             held = max(held, times if self.summed else min(times, vectors))
             if not self.summed and self.points * times * self.lanes * read.bytes > PANEL:
@@ -236,7 +242,7 @@ class Step:
         computed = self.lets * accumulators * 2
         cycles = max(accumulators * self.updates / 2, loads, LATENCY, lines) + computed
         cycles *= 1 + FAR * self.pages(tiles)
-        return cycles + 0.06 * loads, accumulators * self.updates + held + 1
+        return cycles + 0.06 * loads, accumulators * self.updates + held + spread
 
     def pages(self, tiles: tuple[tuple[str, int], ...]) -> float:
         """Pages that one step of a tile touches beyond one for each operand."""

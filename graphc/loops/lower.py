@@ -110,6 +110,8 @@ def placed(lowering: Lowering) -> list[Node]:
 def windowed(lowering: Lowering) -> set[Node]:
     """Maps that a formula with cases reads at several places, and that have none themselves."""
     found: set[Node] = set()
+    if not lowering.switches:
+        return found
     for node in lowering.group.nodes:
         several = {i for i in node.inputs if node.inputs.count(i) > 1}
         if formula(node).switch is not None:
@@ -184,16 +186,19 @@ def cases(lowering: Lowering, node: Node) -> tuple[str, ...]:
 
     Innermost and unrolled, they let what all cases read be read once.
     """
-    op = formula(node)
-    found = [op.switch] if op.switch in own_indices(lowering, op) else []
+    if not lowering.switches:
+        return ()
+    op, found = formula(node), dict[str, None]()
     for operand, read in zip(node.inputs, op.reads, strict=True):
-        if operand not in lowering.members or not formula(operand).pointwise:
+        if operand not in lowering.members or operand in placed(lowering):
             continue
-        inner = formula(operand)
-        for e, write in zip(read, inner.writes, strict=True):
-            if isinstance(e, Affine) and write == index(inner.switch or "") and e.plain:
-                found.insert(0, e.plain)
-    return tuple(dict.fromkeys(found))
+        inner = cases(lowering, operand)
+        for e, write in zip(read, formula(operand).writes, strict=True):
+            if isinstance(e, Affine) and isinstance(write, Affine) and write.plain in inner:
+                found |= dict.fromkeys(e.names)
+    if op.switch is not None:
+        found[op.switch] = None
+    return tuple(name for name in found if name in op.kept)
 
 
 def own_loops(lowering: Lowering, node: Node) -> tuple[str, ...]:

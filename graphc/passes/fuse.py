@@ -103,7 +103,7 @@ class Fuser:
         """The first of the operands' groups that a node may join; its outer axes are adapted."""
         own = kind(node)
         if own == "product":
-            candidates = [d for d in candidates if d.kind == "block"]
+            candidates = [d for d in candidates if d.kind == "block" and d.outer]
         if own in ("alone", "block"):
             return None
         for draft in candidates:
@@ -128,7 +128,7 @@ class Fuser:
         if other is draft or other.kind != "map":
             return
         length = len(draft.outer) if draft.kind in ("rows", "block") else len(other.outer)
-        if not length or other.outer[:length] != draft.outer:
+        if not length and draft.kind != "block" or other.outer[:length] != draft.outer:
             return
         if draft.kind == "alone" or len(draft.nodes) + len(other.nodes) > MEMBERS:
             return
@@ -161,7 +161,7 @@ class Fuser:
             for other in sorted(draft.needs, key=lambda d: self.order[d.nodes[0]]):
                 users = {u for n in other.nodes for u in self.users[n]}
                 inside = users <= {*draft.nodes, *other.nodes}
-                if inside and not self.wanted & set(other.nodes):
+                if inside and not self.wanted & set(other.nodes) and not any(map(turns, other.nodes)):
                     self.absorb(draft, other)
             if len(draft.nodes) == size:
                 return
@@ -292,24 +292,24 @@ def kind(node: Node) -> str:
     if not isinstance(op, Formula) or not covered(op, node):
         return "alone"
     if not op.plain:
-        return "block" if lead(op) else "alone"
+        return "block" if op.switch is not None and not op.summed else "alone"
     if op.pointwise:
         return "map"
     return "product" if op.reuses else "rows"
 
 
 def lead(op: Formula) -> int:
-    """The axes before the first one along which a formula has cases: those of blocks."""
+    """How many plain axes lie before the first one along which a formula has cases: of blocks."""
     for axis, e in enumerate(op.writes):
-        if not isinstance(e, Affine) or op.switch is None or e.plain is None:
-            return axis if isinstance(e, Affine) and op.switch in e.names else 0
+        if not isinstance(e, Affine) or e.plain is None or e.plain == op.switch:
+            return axis
     return 0
 
 
 def outer(node: Node) -> Shape:
     """The axes of a node's result that can be loops around its kernel."""
     op = node.op
-    if isinstance(op, Formula) and kind(node) == "block":
+    if isinstance(op, Formula) and op.switch is not None and covered(op, node):
         return node.shape[: lead(op)]
     return node.shape if isinstance(op, Formula) and op.plain and covered(op, node) else ()
 
@@ -365,19 +365,32 @@ def fits(nodes: list[Node], shared: Shape, views: dict[Node, Node]) -> bool:
                 return False
             if op.is_lookup(user.inputs.index(operand)):
                 return False
-            if not passes(operand, len(shared), room):
+            if not passes(operand, user, len(shared), room):
                 return False
     return True
 
 
-def passes(operand: Node, skip: int, room: int) -> bool:
-    """Whether the rest of a row, past the outer axes, can be handed over on the stack."""
-    made = operand.op
-    assert isinstance(made, Formula)
+def turns(node: Node) -> bool:
+    """Whether a node reads an operand along another axis than its own last one: best by itself."""
+    op = node.op
+    if not isinstance(op, Formula) or not op.writes:
+        return False
+    ends = [read[-1] for read in op.reads if len(read) > 1]
+    return any(isinstance(e, Affine) and e.terms and e != op.writes[-1] for e in ends)
+
+
+def passes(operand: Node, user: Node, skip: int, room: int) -> bool:
+    """Whether the rest of a row, past the outer axes, can be handed over, on the stack if need be.
+
+    A map is computed where it is read, but not again and again for a formula with cases.
+    """
+    made, reader = operand.op, user.op
+    assert isinstance(made, Formula) and isinstance(reader, Formula)
     rest = layout.size(operand.shape[skip:])
     if not isinstance(rest, int):
         return False
-    return made.pointwise or rest <= room
+    again = reader.switch is not None and user.inputs.count(operand) > 1 and made.switch is None
+    return made.pointwise and not again or rest <= room
 
 
 def reason(node: Node, own: str, draft: Draft) -> str:

@@ -14,24 +14,36 @@ what is made of a block is still in the cache when it is read.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 
-from graphc.graph.graph import Graph
+from graphc.graph.graph import Graph, Note
 from graphc.graph.node import Node
 from graphc.graph.rewrite import rewrite
 from graphc.machine import Machine
 from graphc.ops import scalar
 from graphc.ops.formula import Formula
-from graphc.ops.index import Affine, Index, index, stays
+from graphc.ops.index import Affine, Index, Lookup, index, stays
 from graphc.ops.toom_cook import Matrix, transforms
 from graphc.passes.sliding import Slide, Sliding, at, sliding, source
-from graphc.types import SIZE, Extent, TensorType
+from graphc.types import SIZE, Extent, TensorType, is_float
 
 PRODUCTS = 6
 """Products that a tile takes along one axis, whatever the window."""
-ROWS = 24
+ROWS = 16
 """Tiles that a block should have, so that products reuse what they load."""
+LEAST = 1.2
+"""The estimated gain from which on tiles are worth their digits."""
+MULTIPLIED = 1.5
+"""Products of a lane in a cycle;"""
+STREAM = 8
+"""bytes of a filter that a block reads in a cycle;"""
+DATA, BACK, FILTER = 200, 250, 700
+"""cycles of the transforms: of a tile for each vector of channels, into the products and back; of
+a channel of a filter for each vector of filters."""
+NOMINAL = 32
+"""Images that a run-time batch is taken for."""
 
 Axes = dict[str, Extent]
 
@@ -40,7 +52,9 @@ def winograd(graph: Graph, machine: Machine) -> Graph:
     """Apply `in_tiles` everywhere, where the machine may trade the last digits for speed."""
     if machine.math != "fast":
         return graph
-    return rewrite(graph, [Tiler(machine).in_tiles])
+    tiler = Tiler(machine)
+    result = rewrite(graph, [tiler.in_tiles, tiler.followed])
+    return replace(result, notes=(*graph.notes, *tiler.notes))
 
 
 @dataclass(frozen=True)
@@ -58,24 +72,85 @@ class Tiles:
     rows: int
 
 
-@dataclass(frozen=True)
+@dataclass
 class Tiler:
-    """Rewrites contractions for a machine."""
+    """Rewrites contractions for a machine. `views` are results seen as images, with their tiles."""
 
     machine: Machine
+    views: dict[Node, Node] = field(default_factory=dict)
+    notes: list[Note] = field(default_factory=list)
+    mine: set[Node] = field(default_factory=set)
 
     def in_tiles(self, node: Node) -> Node | None:
         """x[h + r, w + s]*k[r, s] over r and s   ->   A^T ((G k G^T) * (B^T x B)) A."""
+        op = node.op
+        if not isinstance(op, Formula) or node in self.mine or not slides(op, node):
+            return None
         found = sliding(node)
         if found is None:
-            return None
-        op = node.op
-        assert isinstance(op, Formula)
+            return self.kept(node, "no window of 2 to 5 by 2 to 5 that moves by 1 over all channels")
         tiles = cut(op, found)
         lanes = self.machine.lanes(SIZE[node.dtype])
-        if not pays(op, found, tiles, lanes):
+        gain = estimate(op, found, tiles, lanes, SIZE[node.dtype])
+        about = f"{tiles.down}x{tiles.across} results"
+        if gain < LEAST:
+            return self.kept(
+                node, f"tiles of {about} would be {gain:.1f} times as fast by estimate"
+            )
+        writer = Writer(node, op, found, tiles, lanes)
+        view, result = writer.result()
+        self.mine.add(writer.products)
+        if view is result:
+            self.views[view] = view.inputs[0]
+        exact = tiles.down * tiles.across * found.slides[0].taps * found.slides[1].taps
+        self.notes.append(
+            Note(
+                op.name,
+                node.site,
+                f"in tiles of {about}, {PRODUCTS**2} products for {exact}: {gain:.1f} times as "
+                f"fast by estimate, at the cost of digits",
+            )
+        )
+        return result
+
+    def kept(self, node: Node, why: str) -> None:
+        """Note why a node stays as it is."""
+        self.mine.add(node)
+        self.notes.append(Note(node.op.name, node.site, f"as it is: {why}"))
+
+    def followed(self, node: Node) -> Node | None:
+        """[h, w] = f(y[h, w], b)  where y is seen in tiles   ->   the same in tiles, seen so."""
+        op = node.op
+        if not isinstance(op, Formula) or not op.pointwise or not op.fills(node.shape) or op.used:
             return None
-        return Writer(node, op, found, tiles, lanes).result()
+        pairs = list(zip(node.inputs, op.reads, strict=True))
+        if any(isinstance(e, Lookup) for _, read in pairs for e in read):
+            return None
+        own = [i for i, read in pairs if i in self.views and read == op.writes]
+        if not own or own[0].shape != node.shape:
+            return None
+        view = own[0].op
+        assert isinstance(view, Formula)
+        names = [str(e.plain) for e in op.writes if isinstance(e, Affine)]
+        values = {n: e for n, e in zip(names, view.writes, strict=True) if isinstance(e, Affine)}
+        inputs, reads = [], []
+        for operand, read in pairs:
+            same = read == op.writes and operand in self.views and operand.op == view
+            inputs.append(self.views[operand] if same else operand)
+            reads.append(view.reads[0] if same else at(read, values))
+        (tiled,) = own[0].inputs
+        moved = Formula(op.name, op.args, op.expr, tuple(reads), view.reads[0], view.domain, op.how)
+        inner = moved(tuple(inputs), TensorType(node.dtype, tiled.shape))
+        seen = view((inner,), node.type)
+        self.views[seen] = inner
+        return seen
+
+
+def slides(op: Formula, node: Node) -> bool:
+    """Whether a contraction of floats reads an operand at sums of indices."""
+    if op.how != "sum" or not op.reuses or not is_float(node.dtype):
+        return False
+    return any(len(e.names) > 1 for read in op.reads for e in read if isinstance(e, Affine))
 
 
 def cut(op: Formula, found: Sliding) -> Tiles:
@@ -96,12 +171,23 @@ def cut(op: Formula, found: Sliding) -> Tiles:
     return Tiles(height, width, down, across, together, rows)
 
 
-def pays(op: Formula, found: Sliding, tiles: Tiles, lanes: int) -> bool:
-    """Whether the products that are saved cost more than the transforms."""
+def estimate(op: Formula, found: Sliding, tiles: Tiles, lanes: int, size: int) -> float:
+    """How many times as fast tiles are: cycles of the products, and of what is made for them."""
     channels, filters = op.extents[found.channel], op.extents[found.filters]
+    images = op.extents[found.batch]
     if not isinstance(channels, int) or not isinstance(filters, int):
-        return False
-    return channels >= 2 * lanes and filters >= 2 * lanes
+        return 0.0
+    count = tiles.height * tiles.width
+    rate = MULTIPLIED * lanes
+    one, two = found.slides
+    plain = one.outputs * two.outputs * one.taps * two.taps * channels * filters / rate
+    points = PRODUCTS**2 * channels * filters
+    block = tiles.together * tiles.rows * tiles.width
+    products = count * points * max(1 / rate, size / (block * STREAM))
+    vectors, panels = -(-channels // lanes), -(-filters // lanes)
+    around = count * (DATA * vectors + BACK * panels)
+    shared = FILTER * channels * panels / (images if isinstance(images, int) else NOMINAL)
+    return plain / (products + around + shared)
 
 
 @dataclass(frozen=True)
@@ -114,10 +200,14 @@ class Writer:
     tiles: Tiles
     lanes: int
 
-    def result(self) -> Node:
-        """The contraction's result, by way of products in tiles."""
-        product = self.product(self.data(), self.filter())
-        return self.untiled(self.back(product))
+    def result(self) -> tuple[Node, Node]:
+        """The result's tiles seen as an image, and the contraction's result made of it."""
+        return self.untiled(self.back(self.products))
+
+    @cached_property
+    def products(self) -> Node:
+        """The contraction at each of the points."""
+        return self.product(self.data(), self.filter())
 
     # --- axes: the names of indices with their extents ---------------------------------------
 
@@ -328,7 +418,7 @@ class Writer:
         order |= several({"w": self.tiles.width})
         return {**order, "j": self.tiles.across, **self.panels}
 
-    def untiled(self, tiled: Node) -> Node:
+    def untiled(self, tiled: Node) -> tuple[Node, Node]:
         """The result's tiles seen as an image, cut and turned as the contraction's result lies."""
         one, two = self.found.slides
         axes, tiles = self.whole, self.tiles
@@ -349,8 +439,8 @@ class Writer:
         now = [str(e.plain) for e in self.op.writes if isinstance(e, Affine)]
         step = tuple(order.index(name) for name in now)
         if now == order and seen.type == self.node.type:
-            return seen
-        return copied("arranged", seen, step, self.node.type)
+            return seen, seen
+        return seen, copied("arranged", seen, step, self.node.type)
 
 
 def several(axes: Axes) -> Axes:
