@@ -42,6 +42,9 @@ STREAM = 8
 DATA, BACK, FILTER = 200, 250, 700
 """cycles of the transforms: of a tile for each vector of channels, into the products and back; of
 a channel of a filter for each vector of filters."""
+RUN = 8
+"""Channels of a filter that lie together at one point: the points of a run are written at once, and
+lie close enough not to crowd each other out of the cache."""
 NOMINAL = 32
 """Images that a run-time batch is taken for."""
 
@@ -241,6 +244,17 @@ class Writer:
             return {"f": extent}
         return {"q": extent // wide, "f": wide}
 
+    @property
+    def sum(self) -> Axes:
+        """The axes of the channels: short runs, that a filter at one point lies near the next."""
+        if self.channels % RUN or self.channels == RUN:
+            return {"c": self.channels}
+        return {"e": self.channels // RUN, "c": RUN}
+
+    def channel(self) -> Affine:
+        """The number of a channel."""
+        return mixed([("e", RUN), ("c", 1)], self.sum)
+
     def image_row(self) -> Affine:
         """Which image of the batch a block's image is."""
         return mixed([("n", self.tiles.together), ("k", 1)], {**self.blocks, **self.within})
@@ -329,7 +343,7 @@ class Writer:
     # --- the filter -------------------------------------------------------------------------
 
     def filter(self) -> Node:
-        """u[6*a + b, c, f] = G k G^T, in panels of filters."""
+        """u[q, e, 6*a + b, c, f] = G k G^T, in panels of filters and runs of channels."""
         one, two = self.found.slides
         first, second = transforms(self.tiles.down, one.taps), transforms(self.tiles.across, two.taps)
         operand, read = self.node.inputs[self.found.filter], self.op.reads[self.found.filter]
@@ -341,29 +355,26 @@ class Writer:
             "packed", (symbol,), symbol, (read,), tuple(map(index, names)), tuple(axes.items())
         )((operand,), TensorType(operand.dtype, tuple(axes.values())))
         values = {
-            self.found.channel: index("c"),
+            self.found.channel: self.channel(),
             self.found.filters: mixed([("q", 2 * self.lanes), ("f", 1)], self.panels),
         }
-        half_axes: Axes = {"a": PRODUCTS, "s": two.taps, **self.panels, "c": self.channels}
-        half_axes = {"a": PRODUCTS, "s": two.taps, "c": self.channels, **self.panels}
+        every = {**self.panels, **self.sum}
+        outside: Axes = {n: every[n] for n in ("q", "e") if n in every}
+        inside: Axes = {n: every[n] for n in ("c", "f")}
+        half_axes: Axes = {**outside, "a": PRODUCTS, "s": two.taps, **inside}
         reads = []
         for tap in range(one.taps):
             place = {**values, one.summed: one.tap(tap), two.summed: index("s")}
             reads.append(at(tuple(map(index, names)), place))
         half = combined(self.op.name + ".rows", first.filter, "a", copy, reads, half_axes)
-        axes = {"a": PRODUCTS, "b": PRODUCTS, "c": self.channels, **self.panels}
+        axes = {**outside, "a": PRODUCTS, "b": PRODUCTS, **inside}
         reads = [
             tuple(two.tap(tap) if n == "s" else index(n) for n in half_axes)
             for tap in range(two.taps)
         ]
-        panels = [n for n in self.panels if n != "f"]
-        writes = (
-            index("a") * PRODUCTS + index("b"),
-            *map(index, panels),
-            index("c"),
-            index("f"),
-        )
-        shape = (PRODUCTS**2, *(axes[n] for n in panels), self.channels, axes["f"])
+        point = index("a") * PRODUCTS + index("b")
+        writes = (*map(index, outside), point, index("c"), index("f"))
+        shape = (*outside.values(), PRODUCTS**2, *inside.values())
         return combined(
             self.op.name + ".filter", second.filter, "b", half, reads, axes, writes, shape
         )
@@ -371,17 +382,18 @@ class Writer:
     # --- the products, and back --------------------------------------------------------------
 
     def product(self, data: Node, filter: Node) -> Node:
-        """m[blocks, p, tile, f] += v[blocks, p, tile, c]*u[p, c, f]."""
+        """m[blocks, p, q, tile, f] += v[blocks, p, tile, 8*e + c]*u[q, e, p, c, f]."""
         x, k = self.op.args[self.found.image], self.op.args[self.found.filter]
         axes: Axes = {**self.blocks, "p": PRODUCTS**2, **self.panels, "t": total(self.within)}
         panels = [n for n in self.panels if n != "f"]
+        runs = [n for n in self.sum if n != "c"]
         kept = [*self.blocks, "p", *panels, "t", "f"]
         reads = (
-            tuple(map(index, [*self.blocks, "p", "t", "c"])),
-            tuple(map(index, ["p", *panels, "c", "f"])),
+            (*map(index, [*self.blocks, "p", "t"]), self.channel()),
+            tuple(map(index, [*panels, *runs, "p", "c", "f"])),
         )
         writes = tuple(map(index, kept))
-        domain = (*((n, axes[n]) for n in kept), ("c", self.channels))
+        domain = (*((n, axes[n]) for n in kept), *self.sum.items())
         op = Formula(self.op.name, (x, k), x * k, reads, writes, domain)
         return op((data, filter), TensorType(self.node.dtype, tuple(axes[n] for n in kept)))
 
