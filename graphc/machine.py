@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MATH = ("exact", "fast")
+"""Whether results are exact to rounding, or may cost digits for speed."""
+
 
 @dataclass(frozen=True)
 class Machine:
     """What a core offers. Bytes; `registers` counts vector registers.
 
-    `threads` says whether several threads may share a kernel's work; `math` whether results are
-    exact to rounding, or "fast": by rewrites that cost digits.
+    `threads` says whether several threads may share a kernel's work; `math` is one of MATH.
     """
 
     vector_bytes: int

@@ -106,9 +106,7 @@ def load(function: Function, access: Access, guards: tuple[Guard, ...]) -> Value
     return formulas.convert(function.b, value, "bool") if dtype == "bool" else value
 
 
-def read_one(
-    function: Function, name: str, kind: str, mask: Value | None, count: int = 1
-) -> Value:
+def read_one(function: Function, name: str, kind: str, mask: Value | None, count: int = 1) -> Value:
     """One element, or neighbouring ones, or 0."""
     b, type = function.b, spell(kind, count)
     if mask is None:

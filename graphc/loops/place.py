@@ -65,7 +65,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Row:
-    """What a member is at one step of the outer loops: its axes but the first `skip`, on the stack."""
+    """A member at one step of the outer loops: its axes but the first `skip`, on the stack."""
 
     buffer: Buffer
     skip: int

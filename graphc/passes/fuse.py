@@ -23,14 +23,14 @@ from graphc.passes.group import Fused, Group
 from graphc.passes.invert import covered
 from graphc.passes.memory import plan
 from graphc.passes.views import aliases
-from graphc.types import Shape
+from graphc.types import SIZE, Shape
 
 STREAMS = 2
 """Full-size operands that may be read beside a contraction's result before fusing costs more."""
 ROW_LIMIT = 1 << 14
 """Elements of a row that is kept on the stack between two passes over it."""
-BLOCK_LIMIT = 1 << 18
-"""Elements of each value of a block that are kept so."""
+BLOCK_LIMIT = 1 << 20
+"""Bytes of each value of a block that are kept so."""
 MEMBERS = 48
 
 
@@ -128,7 +128,7 @@ class Fuser:
         if other is draft or other.kind != "map":
             return
         length = len(draft.outer) if draft.kind in ("rows", "block") else len(other.outer)
-        if not length and draft.kind != "block" or other.outer[:length] != draft.outer:
+        if (not length and draft.kind != "block") or other.outer[:length] != draft.outer:
             return
         if draft.kind == "alone" or len(draft.nodes) + len(other.nodes) > MEMBERS:
             return
@@ -161,7 +161,11 @@ class Fuser:
             for other in sorted(draft.needs, key=lambda d: self.order[d.nodes[0]]):
                 users = {u for n in other.nodes for u in self.users[n]}
                 inside = users <= {*draft.nodes, *other.nodes}
-                if inside and not self.wanted & set(other.nodes) and not any(map(turns, other.nodes)):
+                if (
+                    inside
+                    and not self.wanted & set(other.nodes)
+                    and not any(map(turns, other.nodes))
+                ):
                     self.absorb(draft, other)
             if len(draft.nodes) == size:
                 return
@@ -347,7 +351,8 @@ def prefix(a: Shape, b: Shape) -> Shape:
 def fits(nodes: list[Node], shared: Shape, views: dict[Node, Node]) -> bool:
     """Whether every value passed inside the group is used at the outer axes it was made at."""
     members = set(nodes)
-    room = BLOCK_LIMIT if any(kind(node) == "block" for node in nodes) else ROW_LIMIT
+    blocks = any(kind(node) == "block" for node in nodes)
+    room = BLOCK_LIMIT // SIZE[nodes[0].dtype] if blocks else ROW_LIMIT
     for user in nodes:
         op = user.op
         if not isinstance(op, Formula) or user.shape[: len(shared)] != shared:
@@ -390,7 +395,7 @@ def passes(operand: Node, user: Node, skip: int, room: int) -> bool:
     if not isinstance(rest, int):
         return False
     again = reader.switch is not None and user.inputs.count(operand) > 1 and made.switch is None
-    return made.pointwise and not again or rest <= room
+    return (made.pointwise and not again) or rest <= room
 
 
 def reason(node: Node, own: str, draft: Draft) -> str:
