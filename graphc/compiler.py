@@ -85,8 +85,8 @@ def compile(
     depends on it. `math="fast"` trades digits for speed: windows of 2 to 5 that slide over an image
     by 1, such as convolutions with 3x3 filters and their gradients by the image, become products in
     tiles (Winograd), about 1e-5 of the largest result off in float32, 1e-14 in float64; a NaN or an
-    infinity spreads over its tile. By position the program takes its inputs in the order of their declaration (for a
-    model that of `inputs`), those that nothing reads left out; by name in any.
+    infinity spreads over its tile. By position the program takes its inputs in the order of their
+    declaration (for a model that of `inputs`), those that nothing reads left out; by name in any.
     """
     if math not in MATH:
         raise CompileError(f"math={math!r}: there are {' and '.join(map(repr, MATH))}{here()}")
