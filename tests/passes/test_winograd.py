@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 import graphc
@@ -62,7 +62,7 @@ SHAPES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, phases=set(Phase) - {Phase.shrink})
 @given(SHAPES)
 def test_any_shape_forward_and_by_the_image(shape: dict[str, Any]) -> None:
     down, across = shape["taps"]
@@ -81,7 +81,10 @@ def test_any_shape_forward_and_by_the_image(shape: dict[str, Any]) -> None:
     (slope,) = graphc.grad(ops.sum(ops.sin(y)), [x])
     given = numbers(*(7 if e == "batch" else e for e in images), dtype=dtype, seed=1)
     fast, found, expected = both([y, slope], x=given)
-    assert in_tiles(fast) == 2
+    longer = all(
+        side + 2 * pad - taps + 1 > taps for side, taps in zip(sides, (down, across), strict=True)
+    )
+    assert in_tiles(fast) == 2 if longer else in_tiles(fast) >= 1
     for one, other in zip(found, expected, strict=True):
         assert distance(one, other) < CLOSE[dtype]
 
@@ -176,11 +179,10 @@ def test_no_bit_depends_on_the_number_of_threads() -> None:
 def test_training_goes_the_same_way() -> None:
     def losses(math: str) -> list[float]:
         layers = [nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, padding=1)]
-        model = nn.Sequential(*layers, nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.LazyLinear(10))
-        graphc.manual_seed(0)
+        head = [nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(32 * 6 * 6, 10)]
+        model = nn.Sequential(*layers, *head)
         for number, parameter in enumerate(model.parameters()):
-            if parameter.ready:
-                parameter.assign(numbers(*parameter.shape, seed=number) / 8)
+            parameter.assign(numbers(*parameter.shape, seed=number) / 8)
         step = graphc.compile_train_step(
             model,
             "cross_entropy",
