@@ -10,10 +10,12 @@ from typing import Any
 
 from graphc import debug
 from graphc.debug import Log
+from graphc.errors import CompileError
 from graphc.graph.exact import exact
 from graphc.graph.graph import Graph, make_graph
 from graphc.graph.node import Node
 from graphc.graph.show import show
+from graphc.graph.site import here
 from graphc.graph.verify import verify
 from graphc.llvm import engine, tuned
 from graphc.llvm.engine import Target
@@ -28,7 +30,7 @@ from graphc.loops.parallel import parallel
 from graphc.loops.scan import lower_scan
 from graphc.loops.tile import tile
 from graphc.loops.verify import verify as verify_kernel
-from graphc.machine import Machine
+from graphc.machine import MATH, Machine
 from graphc.ops.scalar import written
 from graphc.passes import layout
 from graphc.passes.arrange import arrange
@@ -45,6 +47,7 @@ from graphc.passes.narrow import narrow
 from graphc.passes.pack import pack
 from graphc.passes.simplify import simplify
 from graphc.passes.verify import verify as verify_groups
+from graphc.passes.winograd import winograd
 from graphc.runtime import image as images
 from graphc.runtime.image import Image, image_of
 from graphc.runtime.program import Program
@@ -58,6 +61,7 @@ GRAPH_PASSES: tuple[Callable[[Graph, Machine], Graph], ...] = (
     invert,
     narrow,
     arrange,
+    winograd,
     border,
     pack,
 )
@@ -77,6 +81,7 @@ def compile(
     target: str | None = None,
     threads: int | None = None,
     freeze: bool = False,
+    math: str = "exact",
 ) -> Program:
     """Graph in, callable out. Each stage is kept for inspection.
 
@@ -88,34 +93,41 @@ def compile(
     at once what depends on them alone; no later change of theirs is seen. It is for inference,
     whose weights then lie as its kernels read them.
 
+    `math="fast"` trades digits for speed: windows of 2 to 5 that slide over an image
+    by 1, such as convolutions with 3x3 filters and their gradients by the image, become products in
+    tiles (Winograd), about 1e-5 of the largest result off in float32, 1e-14 in float64; a NaN or an
+    infinity spreads over its tile.
+
     By position the program takes its inputs in the order of their declaration (for a model that of
     `inputs`), those that nothing reads left out; by name in any.
     """
+    if math not in MATH:
+        raise CompileError(f"math={math!r}: there are {' and '.join(map(repr, MATH))}{here()}")
     if hasattr(outputs, "trace"):
         outputs = outputs.trace(inputs)
     graph = make_graph(outputs, updates)
     if freeze:
-        graph = frozen(graph, engine.target(target))
-    image, loaded, stages = build(graph, engine.target(target))
+        graph = frozen(graph, engine.target(target), math)
+    image, loaded, stages = build(graph, engine.target(target), math)
     return Program(
         graph, image, loaded, stages, named=isinstance(outputs, Mapping), threads=threads
     )
 
 
-def frozen(source: Graph, target: Target) -> Graph:
+def frozen(source: Graph, target: Target, math: str) -> Graph:
     """The graph with the values that no call changes computed, and kept in variables of its own."""
     verify(source)
-    graph = run_passes(source, Log(), target.model)
+    graph = run_passes(source, Log(), replace(target.model, math=math))
     once = lasting(graph)
     values = compile(once, threads=1)() if once else ()
     return settled(graph, dict(zip(once, values, strict=True)))
 
 
 def build(
-    source: Graph, target: Target
+    source: Graph, target: Target, math: str = "exact"
 ) -> tuple[Image, engine.Loaded | None, Callable[[], Stages]]:
     """A program's image, its code, and its stages: where it is kept on disk no stage is made."""
-    parts = [exact(source, written), *sorted(skipped()), tuned.state()]
+    parts = [exact(source, written), math, *sorted(skipped()), tuned.state()]
     key = engine.digest("\n".join(parts), target, PROGRAM)
     native = target.native and not debug.reference()
     names = (*ENTRIES, EPOCH_NAME) if source.updates else ENTRIES
@@ -123,8 +135,8 @@ def build(
         kept = images.kept(key)
         loaded = engine.fetch(kept.key, names, target) if kept is not None else None
         if kept is not None and loaded is not None:
-            return kept, loaded, cache_forever(partial(make, source, target))
-    stages = make(source, target)
+            return kept, loaded, cache_forever(partial(make, source, target, math))
+    stages = make(source, target, math)
     image = image_of(stages, stages.key)
     loaded = None
     if native:
@@ -134,11 +146,12 @@ def build(
     return image, loaded, lambda: stages
 
 
-def make(source: Graph, machine: Target) -> Stages:
+def make(source: Graph, machine: Target, math: str = "exact") -> Stages:
     """Every stage in order. Each is verified, timed, and dumped where that is asked for."""
     log = Log()
+    model = replace(machine.model, math=math)
     verify(source)
-    graph = run_passes(source, log, machine.model)  # nodes  -> nodes
+    graph = run_passes(source, log, model)  # nodes  -> nodes
     with log.timed("fuse"):
         fused = cut(graph)  # nodes  -> groups
     with log.timed("memory"):
@@ -166,7 +179,7 @@ def make(source: Graph, machine: Target) -> Stages:
 
     def finish() -> tuple[tuple[Call, ...], Module]:
         with log.timed("schedule"):  # loop nests -> loop nests
-            scheduled = scheduled_once(kernels, [first[t] for t in texts], machine.model)
+            scheduled = scheduled_once(kernels, [first[t] for t in texts], model)
         log.dump("loops", 2, lambda: "\n\n".join(map(loops.show, scheduled)))
         calls = tuple(
             Call(kernel, slots[number], number in plan.commits, first[texts[number]])

@@ -13,6 +13,9 @@ LEVEL1, LEVEL2 = 32 << 10, 1 << 20
 LEAST, MOST = 4 << 10, 1 << 30
 """A size beyond these is no cache's."""
 
+MATH = ("exact", "fast")
+"""Whether results are exact to rounding, or may cost digits for speed."""
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -20,7 +23,7 @@ class Machine:
 
     `level1` and `level2` are its caches for data. They decide what is copied and which part of a
     sum is made at a time, never in which order it is added up: no bit depends on them. `threads`
-    says whether several threads may share a kernel's work.
+    says whether several threads may share a kernel's work; `math` is one of MATH.
     """
 
     vector_bytes: int
@@ -29,6 +32,7 @@ class Machine:
     level1: int = LEVEL1
     level2: int = LEVEL2
     threads: bool = True
+    math: str = "exact"
 
     def lanes(self, element: int) -> int:
         """Elements of `element` bytes in a vector."""

@@ -17,21 +17,28 @@ from graphc.train.step import compile_train_step
 from graphc.train.trainer import Trainer
 
 
-def inference(found: Found, given: Specs) -> Program:
-    """The program of a model's forward pass, of nodes, or the program itself."""
+def inference(found: Found, given: Specs, math: str | None = None) -> Program:
+    """The program of a model's forward pass, of nodes, or the program itself.
+
+    `math` is that of a trainer, else exact, for None.
+    """
     value = found.value
     program = program_of(value)
     if program is not None:
         return program
     model = value.model if isinstance(value, Trainer) else value
+    math = math or (value.math if isinstance(value, Trainer) else "exact")
     if isinstance(model, Module):
         result, updates = trace(model, inputs_of(found, model, given))
-        return compile(result, updates)
-    return compile(nodes_of(found.name, value))
+        return compile(result, updates, math=math)
+    return compile(nodes_of(found.name, value), math=math)
 
 
-def training(found: Found, given: Specs) -> Program:
-    """The program of a training step: of a trainer, or of the one trainer that has the model."""
+def training(found: Found, given: Specs, math: str | None = None) -> Program:
+    """The program of a training step: of a trainer, or of the one trainer that has the model.
+
+    `math` is the trainer's for None.
+    """
     value = found.value
     program = program_of(value)
     if program is not None:
@@ -43,7 +50,13 @@ def training(found: Found, given: Specs) -> Program:
     inputs = inputs_of(found, trainer.model, for_inputs)
     targets = targets_of(found, trainer, inputs, for_targets)
     step = compile_train_step(
-        trainer.model, trainer.loss, trainer.optimizer, inputs, targets, metrics=trainer.metrics
+        trainer.model,
+        trainer.loss,
+        trainer.optimizer,
+        inputs,
+        targets,
+        metrics=trainer.metrics,
+        math=math or trainer.math,
     )
     program = program_of(step)
     assert program is not None

@@ -9,6 +9,7 @@ from graphc.cli.load import load
 from graphc.cli.shapes import parsed
 from graphc.errors import InputError
 from graphc.inspect.colour import write
+from graphc.machine import MATH
 from graphc.runtime.text import STAGES
 
 VIEWS = (*STAGES, "kernels", "cost")
@@ -33,6 +34,12 @@ VIEWS = (*STAGES, "kernels", "cost")
     help="Shape of an input or target, as x=batch,1,8,8 or y=batch:int64. May be repeated.",
 )
 @click.option(
+    "--math",
+    type=click.Choice(MATH),
+    default=None,
+    help="Exact, or fast at the cost of digits. By default the trainer's, else exact.",
+)
+@click.option(
     "--extent",
     "extents",
     multiple=True,
@@ -47,6 +54,7 @@ def inspect(
     train: bool,
     shapes: tuple[str, ...],
     extents: tuple[str, ...],
+    math: str | None,
 ) -> None:
     """Print a stage of what NAME in FILE.py compiles to.
 
@@ -60,7 +68,7 @@ def inspect(
       graphc inspect net.py:model --shape x=batch,1,8,8 --explain relu_1
     """
     given, found = parsed(shapes), load(place)
-    program = found.at_definition(lambda: (training if train else inference)(found, given))
+    program = found.at_definition(lambda: (training if train else inference)(found, given, math))
     if explain is not None:
         write(program.explain(explain))
     elif kernel is not None:

@@ -9,19 +9,33 @@ from typing import Any
 from graphc.errors import InputError
 from graphc.graph.leaf import Input, Variable, declared
 from graphc.graph.node import Node
-from graphc.graph.site import here
+from graphc.graph.site import Site, here
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a pass decided about the node of a name made at a place, and why."""
+
+    name: str
+    site: Site
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.site}: {self.text}"
 
 
 @dataclass(frozen=True)
 class Graph:
     """Named outputs and variable updates, as one value to be compiled together.
 
-    `inputs` are in the order of their declaration, `nodes` operands before users.
+    `inputs` are in the order of their declaration, `nodes` operands before users. `notes` are kept
+    from the passes that the graph has been through.
     """
 
     outputs: tuple[Node, ...]
     names: tuple[str, ...] = ()
     updates: tuple[tuple[Node, Node], ...] = ()
+    notes: tuple[Note, ...] = field(default=(), compare=False, repr=False)
     nodes: tuple[Node, ...] = field(init=False, compare=False, repr=False)
     inputs: tuple[Node, ...] = field(init=False, compare=False, repr=False)
 
@@ -43,6 +57,7 @@ class Graph:
             tuple(change(n) for n in self.outputs),
             self.names,
             tuple((variable, change(value)) for variable, value in self.updates),
+            self.notes,
         )
 
     def users(self) -> dict[Node, list[Node]]:

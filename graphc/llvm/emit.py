@@ -23,6 +23,7 @@ from graphc.loops.ir import (
     Update,
     walk,
 )
+from graphc.ops import scalar as cases
 from graphc.ops.index import Affine, affine
 
 
@@ -262,6 +263,14 @@ def check(function: Function, stmt: Check) -> None:
 
 
 def formula(function: Function, stmt: Let) -> Value:
-    """The value of a Let."""
-    values = {symbol: argument(function, arg, symbol) for symbol, arg in stmt.args}
-    return formulas.emit(function.b, stmt.expr, values, stmt.dtype)
+    """The value of a Let; of a formula with a case for each step of an unrolled loop, that case."""
+    expr, args = stmt.expr, dict(stmt.args)
+    where = cases.switch(expr)
+    place = args.get(where) if where is not None else None
+    if isinstance(place, Affine):
+        place = place.substitute(function.constants)
+        if not place.terms:
+            expr = cases.case(expr, place.constant)
+            args = {symbol: arg for symbol, arg in args.items() if symbol in expr.free_symbols}
+    values = {symbol: argument(function, arg, symbol) for symbol, arg in args.items()}
+    return formulas.emit(function.b, expr, values, stmt.dtype)

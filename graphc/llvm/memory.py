@@ -97,28 +97,29 @@ def load(function: Function, access: Access, guards: tuple[Guard, ...]) -> Value
     mask = condition(function, guards) if guards or step or vectors else None
     count = function.lanes.count if function.lanes is not None else 1
     several = step != 0 or bool(vectors) or (mask is not None and mask.lanes > 1)
-    value = (
-        read_lanes(function, name, kind, step, vectors, mask, count, 0 if guards else 1)
-        if several
-        else read_one(function, name, kind, mask)
-    )
+    if step == 1 and not vectors and mask is not None and mask.lanes == 1:
+        value = read_one(function, name, kind, mask, count)  # all lanes or none
+    elif several:
+        value = read_lanes(function, name, kind, step, vectors, mask, count, 0 if guards else 1)
+    else:
+        value = read_one(function, name, kind, mask)
     return formulas.convert(function.b, value, "bool") if dtype == "bool" else value
 
 
-def read_one(function: Function, name: str, kind: str, mask: Value | None) -> Value:
-    """One element, or 0."""
-    b, type = function.b, LLVM_TYPES[kind]
+def read_one(function: Function, name: str, kind: str, mask: Value | None, count: int = 1) -> Value:
+    """One element, or neighbouring ones, or 0."""
+    b, type = function.b, spell(kind, count)
     if mask is None:
-        return b.define(kind, 1, f"load {type}, ptr {name}, align {SIZE[kind]}")
+        return b.define(kind, count, f"load {type}, ptr {name}, align {SIZE[kind]}")
     inside, after = function.fresh("read"), function.fresh("skip")
     before = function.label
     b.emit(f"br i1 {mask.text}, label %{inside}, label %{after}")
     function.open(inside)
-    value = b.define(kind, 1, f"load {type}, ptr {name}, align {SIZE[kind]}")
+    value = b.define(kind, count, f"load {type}, ptr {name}, align {SIZE[kind]}")
     b.emit(f"br label %{after}")
     function.open(after)
-    zero = b.constant(kind, 0).text
-    return b.define(kind, 1, f"phi {type} [ {zero}, %{before} ], [ {value.text}, %{inside} ]")
+    zero = "zeroinitializer" if count > 1 else b.constant(kind, 0).text
+    return b.define(kind, count, f"phi {type} [ {zero}, %{before} ], [ {value.text}, %{inside} ]")
 
 
 def read_lanes(

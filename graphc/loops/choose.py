@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graphc.loops.ir import Access, Alloc, For, Let, Load, Update
-from graphc.loops.nest import Nest, accesses, depending, extent, forms
+from graphc.loops.nest import Nest, accesses, depending, extent, flat, forms
 from graphc.machine import Machine
 from graphc.types import SIZE
 
@@ -97,8 +97,8 @@ def candidates(nest: Nest) -> list[For]:
 
 def allowed(nest: Nest, loop: For) -> bool:
     """Whether lanes along a kept loop write to different places."""
-    stmts = (*nest.inner, *nest.after)
-    moving = depending((*nest.before, *nest.inner), loop.index)
+    stmts = flat((*nest.inner, *nest.after))
+    moving = depending(flat((*nest.before, *nest.inner)), loop.index)
     for stmt in stmts:
         if isinstance(stmt, Update) and stmt.target.buffer.space != "register":
             if not stmt.target.offset.coefficient(loop.index):
@@ -125,7 +125,7 @@ def load_cost(access: Access, index: str, lanes: int, moving: set[str]) -> float
 
 def plans(nest: Nest, loop: For, lanes: int, machine: Machine) -> list[tuple[float, Plan]]:
     """Every plan with this vector index, with its cycles for each point of the nest."""
-    moving = depending((*nest.before, *nest.inner), loop.index)
+    moving = depending(flat((*nest.before, *nest.inner)), loop.index)
     summed = loop in nest.summed
     count = extent(loop)
     use = fill(count, lanes)
@@ -133,10 +133,10 @@ def plans(nest: Nest, loop: For, lanes: int, machine: Machine) -> list[tuple[flo
         cost = sum(load_cost(a, loop.index, lanes, moving) for a in accesses(nest.inner))
         cost += sum(
             load_cost(s.target, loop.index, lanes, moving)
-            for s in nest.inner
+            for s in flat(nest.inner)
             if isinstance(s, Update)
         )
-        cost += 0.5 * sum(isinstance(s, Let) for s in nest.inner)
+        cost += 0.5 * sum(isinstance(s, Let) for s in flat(nest.inner))
         depth = len(nest.kept) - nest.kept.index(loop)
         why = f"lanes along {loop.index}: {use:.0%} of them used"
         return [((cost + 0.1 * depth) / lanes / use, Plan(loop.index, lanes, 1, (), why))]
@@ -227,6 +227,11 @@ class Read:
         """How many different places a tile reads."""
         return math.prod(size for name, size in tiles if self.everywhere or name in self.moves)
 
+    def shared(self, tiles: Sequence[tuple[str, int]]) -> int:
+        """How many values stay live, each used again, as a tile of two sides is walked."""
+        sides = [size for name, size in tiles if name in self.moves]
+        return sides[0] if len(tiles) == 2 and len(sides) == 1 else 1
+
 
 @dataclass(frozen=True)
 class Step:
@@ -246,11 +251,12 @@ class Step:
     def cost(self, vectors: int, tiles: tuple[tuple[str, int], ...]) -> tuple[float, int]:
         """Cycles over the whole tile, and the vector registers it holds."""
         accumulators = vectors * math.prod(size for _, size in tiles)
-        loads, held, lines = 0.0, 0, 0.0
+        loads, held, spread, lines = 0.0, 0, 1, 0.0
         for read in self.reads:
             times = read.times(tiles) * (vectors if read.wide else 1)
             loads += times * (read.cost + read.guards)
             if not read.wide:
+                spread = max(spread, read.shared(tiles))
                 continue
             held = max(held, times if self.summed else min(times, vectors))
             if not self.summed and self.points * times * self.lanes * read.bytes > PANEL:
@@ -258,7 +264,7 @@ class Step:
         computed = self.lets * accumulators * 2
         cycles = max(accumulators * self.updates / 2, loads, LATENCY, lines) + computed
         cycles *= 1 + FAR * self.pages(tiles)
-        return cycles + 0.06 * loads, accumulators * self.updates + held + 1
+        return cycles + 0.06 * loads, accumulators * self.updates + held + spread
 
     def pages(self, tiles: tuple[tuple[str, int], ...]) -> float:
         """Pages that one step of a tile touches beyond one for each operand."""

@@ -84,8 +84,10 @@ def lower_batch(lowering: Lowering, batch: list[Node]) -> None:
     names = {node: mapped(lowering, node, bindings[node]) for node in maps}
     for node in maps:
         save(lowering, node, bindings[node], names[node])
+    written_out = len(cases(lowering, batch[0]))
     for letter, extent in reversed(list(zip(loops, kept, strict=True))):
-        lowering.close(letter, extent)
+        lowering.close(letter, extent, "unrolled" if written_out > 0 else "serial")
+        written_out -= 1
 
 
 def batches(lowering: Lowering) -> list[list[Node]]:
@@ -101,8 +103,20 @@ def batches(lowering: Lowering) -> list[list[Node]]:
 
 def placed(lowering: Lowering) -> list[Node]:
     """Members with a place of their own: roots, reductions, and costly shared maps."""
-    roots = set(lowering.group.roots)
+    roots = set(lowering.group.roots) | windowed(lowering)
     return [n for n in lowering.group.nodes if n in roots or not formula(n).pointwise]
+
+
+def windowed(lowering: Lowering) -> set[Node]:
+    """Maps that a formula with cases reads at several places, and that have none themselves."""
+    found: set[Node] = set()
+    if not lowering.switches:
+        return found
+    for node in lowering.group.nodes:
+        several = {i for i in node.inputs if node.inputs.count(i) > 1}
+        if formula(node).switch is not None:
+            found |= {i for i in several & lowering.members if formula(i).switch is None}
+    return found
 
 
 def joins(lowering: Lowering, node: Node, batch: list[Node]) -> bool:
@@ -111,6 +125,8 @@ def joins(lowering: Lowering, node: Node, batch: list[Node]) -> bool:
     It reads none of the batch's reductions, and its maps only at the element they have just made.
     """
     if space(lowering, node) != space(lowering, batch[0]) or order_of(node) != order_of(batch[0]):
+        return False
+    if cases(lowering, node) or cases(lowering, batch[0]):
         return False
     if not all(covered(formula(n), n) for n in (node, batch[0])):
         return False
@@ -152,7 +168,7 @@ def reaches(lowering: Lowering, node: Node, targets: set[Node]) -> bool:
 def space(lowering: Lowering, node: Node) -> tuple[tuple[Extent, ...], tuple[Extent, ...]]:
     """The extents of a member's own loops: kept, then summed."""
     op = formula(node)
-    loops = own_indices(lowering, op)
+    loops = own_loops(lowering, node)
     return (
         tuple(op.extents[n] for n in loops),
         tuple(op.extents[n] for n in op.summed),
@@ -165,6 +181,32 @@ def own_indices(lowering: Lowering, op: Formula) -> tuple[str, ...]:
     return tuple(n for n in op.kept if n not in bound)
 
 
+def cases(lowering: Lowering, node: Node) -> tuple[str, ...]:
+    """The kept indices for each value of which a map, or one computed for it, is another formula.
+
+    Innermost and unrolled, they let what all cases read be read once.
+    """
+    if not lowering.switches:
+        return ()
+    op, found = formula(node), dict[str, None]()
+    for operand, read in zip(node.inputs, op.reads, strict=True):
+        if operand not in lowering.members or operand in placed(lowering):
+            continue
+        inner = cases(lowering, operand)
+        for e, write in zip(read, formula(operand).writes, strict=True):
+            if isinstance(e, Affine) and isinstance(write, Affine) and write.plain in inner:
+                found |= dict.fromkeys(e.names)
+    if op.switch is not None:
+        found[op.switch] = None
+    return tuple(name for name in found if name in op.kept)
+
+
+def own_loops(lowering: Lowering, node: Node) -> tuple[str, ...]:
+    """The own indices in the order of their loops."""
+    own, last = own_indices(lowering, formula(node)), cases(lowering, node)
+    return (*(n for n in own if n not in last), *(n for n in last if n in own))
+
+
 def bind(lowering: Lowering, node: Node, loops: list[str]) -> dict[str, Affine]:
     """Which loop each kept index of a member is."""
     op = formula(node)
@@ -172,7 +214,7 @@ def bind(lowering: Lowering, node: Node, loops: list[str]) -> dict[str, Affine]:
     for e, letter in zip(op.writes, lowering.outer, strict=False):
         assert isinstance(e, Affine) and e.plain
         values[e.plain] = letter
-    return values | dict(zip(own_indices(lowering, op), map(index, loops), strict=True))
+    return values | dict(zip(own_loops(lowering, node), map(index, loops), strict=True))
 
 
 def order_of(node: Node) -> str:

@@ -8,7 +8,7 @@ from graphc.errors import CompileError
 from graphc.graph import leaf
 from graphc.graph.node import Node
 from graphc.loops.ir import Buffer, For, Let, Load, Stmt, indices, used
-from graphc.loops.place import Place, bound
+from graphc.loops.place import Place, Row, bound
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, index
 from graphc.passes.group import Fused, Group, Key
@@ -30,6 +30,7 @@ class Lowering:
 
     `blamed`: the scan, around the graph being lowered, that a failed check is reported of.
     `stored`: the members that are results, by where they lie. `outer`: the group's outer loops.
+    `switches`: whether a member is another formula for each value of an index.
     """
 
     group: Group
@@ -40,14 +41,18 @@ class Lowering:
     places: dict[Node, Place] = field(default_factory=dict)
     owner: Group | None = None
     blamed: Node | None = None
-    local: dict[Node, tuple[Buffer, int]] = field(default_factory=dict)
+    local: dict[Node, Row] = field(default_factory=dict)
     depth: dict[str, int] = field(default_factory=dict)
     serial: int = 0
     members: set[Node] = field(init=False)
     stored: dict[Node, Node] = field(init=False)
     outer: tuple[Affine, ...] = field(init=False)
+    switches: bool = field(init=False)
 
     def __post_init__(self) -> None:
+        self.switches = any(
+            isinstance(n.op, Formula) and n.op.switch is not None for n in self.group.nodes
+        )
         self.members = set(self.group.nodes)
         self.stored = {self.fused.home(r): r for r in self.group.roots}
         self.outer = tuple(index(f"i{axis}") for axis in range(len(self.group.outer)))

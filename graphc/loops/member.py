@@ -6,11 +6,16 @@ from graphc.errors import CompileError
 from graphc.graph.node import Node
 from graphc.loops.ir import Access, Alloc, Buffer, For, Guard, Let, Load, Update
 from graphc.loops.lowering import Lowering, formula
-from graphc.loops.place import bound
+from graphc.loops.place import Row, bound
 from graphc.loops.value import arguments, bounds, checked, compute, read
 from graphc.ops import scalar
 from graphc.ops.index import Affine, index, stays
 from graphc.passes import layout
+from graphc.types import SIZE
+
+LINE, PERIOD = 64, 1024
+"""Bytes of a cache line; and so many that pieces that far apart crowd each other out of the cache:
+they are moved apart by a line."""
 
 
 def start(lowering: Lowering, node: Node) -> tuple[Access, Access | None]:
@@ -100,16 +105,24 @@ def save(lowering: Lowering, node: Node, values: dict[str, Affine], name: str) -
         lowering.write(Update(target, symbol, ((symbol, name),), "=", guards))
         return
     if node not in lowering.local:
-        rest = node.shape[len(lowering.group.outer) :]
-        size = layout.size(rest)
-        if not isinstance(size, int):
-            raise CompileError(f"a row of {node!r} has no fixed size")
-        stack = Buffer(lowering.fresh("row"), node.dtype, size, "stack")
-        lowering.scopes[0].body.insert(0, Alloc(stack))
-        lowering.local[node] = stack, len(lowering.group.outer)
-    stack, skip = lowering.local[node]
-    target = Access(stack, layout.offset(node.shape[skip:], position[skip:]))
-    lowering.write(Update(target, symbol, ((symbol, name),)))
+        lowering.local[node] = reserve(lowering, node)
+    lowering.write(Update(lowering.local[node].at(position), symbol, ((symbol, name),)))
+
+
+def reserve(lowering: Lowering, node: Node) -> Row:
+    """A place on the stack for what a member is at one step of the outer loops."""
+    skip = len(lowering.group.outer)
+    rest = node.shape[skip:]
+    size = layout.size(rest)
+    if not isinstance(size, int):
+        raise CompileError(f"a row of {node!r} has no fixed size")
+    strides = layout.strides(rest)
+    if not formula(node).pointwise and strides and strides[0] * SIZE[node.dtype] % PERIOD == 0:
+        strides = (strides[0] + LINE // SIZE[node.dtype], *strides[1:])
+        size = strides[0] * int(rest[0])
+    stack = Buffer(lowering.fresh("row"), node.dtype, size, "stack")
+    lowering.scopes[0].body.insert(0, Alloc(stack))
+    return Row(stack, skip, strides)
 
 
 def scatter(lowering: Lowering, node: Node) -> None:

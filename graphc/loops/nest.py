@@ -52,14 +52,15 @@ class Nest:
 def parse(loop: For) -> Nest | None:
     """The nest that a loop is the outermost of; None where its body has several inner loops.
 
-    Definitions that stand between the loops are taken into the innermost body.
+    Definitions that stand between the loops are taken into the innermost body. Unrolled loops are
+    part of the body that they stand in.
     """
     if loop.kind == "ordered":
         return None
     kept, shared = descend(loop)
     body = (*shared, *kept[-1].body)
     inside = [s for s in body if isinstance(s, For)]
-    if not inside:
+    if all(s.kind == "unrolled" for s in inside):
         return Nest(kept, (), (), body, ())
     if len(inside) != 1:
         return None
@@ -80,7 +81,9 @@ def descend(loop: For) -> tuple[tuple[For, ...], tuple[Stmt, ...]]:
     while True:
         body = loops[-1].body
         inside = [s for s in body if isinstance(s, For)]
-        if len(inside) != 1 or body[-1] is not inside[0] or inside[0].kind == "ordered":
+        if len(inside) != 1 or body[-1] is not inside[0]:
+            break
+        if inside[0].kind in ("ordered", "unrolled"):
             break
         if not all(isinstance(s, Load | Let | Check) for s in body[:-1]):
             break
@@ -109,6 +112,11 @@ def written(stmts: Sequence[Stmt]) -> frozenset[str]:
     """The buffers that some statements write."""
     updates = (s.target for s in walk(tuple(stmts)) if isinstance(s, Update | Transpose))
     return frozenset(target.buffer.name for target in updates)
+
+
+def flat(stmts: Sequence[Stmt]) -> tuple[Stmt, ...]:
+    """Statements with what stands in unrolled loops among them."""
+    return tuple(stmt for stmt in walk(tuple(stmts)) if not isinstance(stmt, For))
 
 
 def forms(stmts: Sequence[Stmt]) -> Iterator[Affine]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from graphc.graph.node import Node
-from graphc.loops.ir import Buffer
+from graphc.loops.ir import Access, Buffer
 from graphc.ops.index import Affine, Bound, Runtime
 from graphc.passes import layout
 from graphc.passes.group import Key
@@ -61,6 +61,22 @@ class Place:
         for stride, e in zip(self.strides(shape), position, strict=True):
             total = total + e * stride
         return total
+
+
+@dataclass(frozen=True)
+class Row:
+    """A member at one step of the outer loops: its axes but the first `skip`, on the stack."""
+
+    buffer: Buffer
+    skip: int
+    strides: tuple[int, ...]
+
+    def at(self, position: Position, lookups: tuple[tuple[str, int], ...] = ()) -> Access:
+        """The element at a position of the member."""
+        total = Affine()
+        for stride, e in zip(self.strides, position[self.skip :], strict=True):
+            total = total + e * stride
+        return Access(self.buffer, total, lookups)
 
 
 def bound(extent: Extent) -> Bound:

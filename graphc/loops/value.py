@@ -10,7 +10,6 @@ from graphc.loops.place import Position, bound
 from graphc.ops import scalar
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, Bound, Index, Runtime, stays
-from graphc.passes import layout
 
 
 def value(
@@ -37,9 +36,7 @@ def value(
     else:
         name = lowering.fresh("v")
         if node in lowering.local:
-            stack, skip = lowering.local[node]
-            offset = layout.offset(node.shape[skip:], position[skip:])
-            access = Access(stack, offset, lookups)
+            access = lowering.local[node].at(position, lookups)
         else:
             place = lowering.home(node)
             offset = place.offset(node.shape, position)

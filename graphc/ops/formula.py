@@ -79,6 +79,12 @@ class Formula:
         """Whether it is a map: plain writes and nothing summed."""
         return self.plain and not self.summed and self.how not in ("argmax", "argmin")
 
+    @cached_property
+    def switch(self) -> str | None:
+        """The index for each value of which the formula is another one."""
+        symbol = scalar.switch(self.expr)
+        return symbol.name if symbol is not None and symbol not in self.args else None
+
     def fills(self, shape: Shape) -> bool:
         """Whether each element of a result of this shape is written, at plain indices."""
         return self.plain and all(

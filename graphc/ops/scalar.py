@@ -8,6 +8,7 @@ derivative; `dtype_of` gives the element type of a formula's value.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from functools import cache
 from typing import TypeAlias
 
@@ -304,6 +305,11 @@ def constant(value: float | int) -> Expr:
     return sympy.Integer(value) if isinstance(value, int) else sympy.Float(value, 17)
 
 
+def ratio(value: Fraction) -> Expr:
+    """A fraction as a formula's constant, exactly."""
+    return sympy.Rational(value.numerator, value.denominator)
+
+
 def truth(value: bool) -> Expr:
     """A condition that always, or never, holds."""
     return sympy.true if value else sympy.false
@@ -332,6 +338,34 @@ def within(value: Expr, bound: Expr | int) -> Expr:
 def only_where(value: Expr, conditions: Sequence[Expr]) -> Expr:
     """The value where all conditions hold, 0 elsewhere."""
     return sympy.Piecewise((value, sympy.And(*conditions)), (0, True))
+
+
+def cases(index: str, values: Sequence[Expr]) -> Expr:
+    """values[index], for an index that takes as many values."""
+    here = position(index)
+    pairs = [(value, sympy.Eq(here, case)) for case, value in enumerate(values[:-1])]
+    return sympy.Piecewise(*pairs, (values[-1], True))
+
+
+@cache
+def switch(expr: Expr) -> Symbol | None:
+    """The index of which a formula has a case for each value, as `cases` writes them."""
+    if not isinstance(expr, sympy.Piecewise) or len(expr.args) < 3:
+        return None
+    first = expr.args[0][1]
+    where = next(iter(first.free_symbols)) if isinstance(first, sympy.Eq) else None
+    if where is None or not where.is_integer or expr.args[-1][1] != sympy.true:
+        return None
+    for case, (_, condition) in enumerate(expr.args[:-1]):
+        if condition != sympy.Eq(where, case):
+            return None
+    return where
+
+
+@cache
+def case(expr: Expr, number: int) -> Expr:
+    """What a formula with a case for each value of an index is for one value."""
+    return expr.args[min(number, len(expr.args) - 1)][0]
 
 
 def equals(left: Expr, right: Expr | int) -> Expr:

@@ -15,7 +15,7 @@ from graphc.graph import leaf
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
 from graphc.ops.formula import Formula
-from graphc.ops.index import Lookup
+from graphc.ops.index import Affine, Lookup
 from graphc.ops.recurrence import Scan
 from graphc.passes import layout
 from graphc.passes.bodies import cut
@@ -23,12 +23,14 @@ from graphc.passes.group import Fused, Group
 from graphc.passes.invert import covered
 from graphc.passes.memory import plan
 from graphc.passes.views import aliases
-from graphc.types import Shape
+from graphc.types import SIZE, Shape
 
 STREAMS = 2
 """Full-size operands that may be read beside a contraction's result before fusing costs more."""
 ROW_LIMIT = 1 << 14
 """Elements of a row that is kept on the stack between two passes over it."""
+BLOCK_LIMIT = 1 << 20
+"""Bytes of each value of a block that are kept so."""
 MEMBERS = 48
 
 
@@ -56,6 +58,7 @@ class Fuser:
         self.views = aliases(graph)
         self.users = graph.users()
         self.wanted = set(graph.roots)
+        self.order = {node: number for number, node in enumerate(graph.nodes)}
         self.drafts: dict[Node, Draft] = {}
         self.runs: dict[object, Draft] = {}
 
@@ -76,6 +79,8 @@ class Fuser:
             joined.needs |= {d for d in operands if d is not joined}
             for other in operands:
                 self.absorb(joined, other)
+            if joined.kind == "block":
+                self.surround(joined)
         groups = list(dict.fromkeys(self.drafts.values()))
         return finish(self.graph, groups, self.drafts, self.views, fuse)
 
@@ -97,7 +102,9 @@ class Fuser:
     def join(self, node: Node, candidates: list[Draft]) -> Draft | None:
         """The first of the operands' groups that a node may join; its outer axes are adapted."""
         own = kind(node)
-        if own in ("product", "alone"):
+        if own == "product":
+            candidates = [d for d in candidates if d.kind == "block" and d.outer]
+        if own in ("alone", "block"):
             return None
         for draft in candidates:
             shared = common(node, own, draft)
@@ -120,8 +127,8 @@ class Fuser:
         """Take in a group of maps over the same axes, where no third group stands between."""
         if other is draft or other.kind != "map":
             return
-        length = len(draft.outer) if draft.kind == "rows" else len(other.outer)
-        if not length or other.outer[:length] != draft.outer:
+        length = len(draft.outer) if draft.kind in ("rows", "block") else len(other.outer)
+        if (not length and draft.kind != "block") or other.outer[:length] != draft.outer:
             return
         if draft.kind == "alone" or len(draft.nodes) + len(other.nodes) > MEMBERS:
             return
@@ -146,6 +153,22 @@ class Fuser:
         for third in set(self.drafts.values()):
             if other in third.needs:
                 third.needs = (third.needs - {other}) | {draft}
+
+    def surround(self, draft: Draft) -> None:
+        """Take in the maps that make what nothing but a block reads."""
+        while True:
+            size = len(draft.nodes)
+            for other in sorted(draft.needs, key=lambda d: self.order[d.nodes[0]]):
+                users = {u for n in other.nodes for u in self.users[n]}
+                inside = users <= {*draft.nodes, *other.nodes}
+                if (
+                    inside
+                    and not self.wanted & set(other.nodes)
+                    and not any(map(turns, other.nodes))
+                ):
+                    self.absorb(draft, other)
+            if len(draft.nodes) == size:
+                return
 
     def depends(self, starts: list[Draft], goal: Draft) -> bool:
         """Whether one of some groups needs the goal to be finished first."""
@@ -268,18 +291,30 @@ def finish(
 
 
 def kind(node: Node) -> str:
-    """map, rows (a reduction that reads each element once), product, or alone."""
+    """map, rows (a reduction that reads each element once), product, block, or alone."""
     op = node.op
-    if not isinstance(op, Formula) or not covered(op, node) or not op.plain:
+    if not isinstance(op, Formula) or not covered(op, node):
         return "alone"
+    if not op.plain:
+        return "block" if op.switch is not None and not op.summed else "alone"
     if op.pointwise:
         return "map"
     return "product" if op.reuses else "rows"
 
 
+def lead(op: Formula) -> int:
+    """How many plain axes lie before the first one along which a formula has cases: of blocks."""
+    for axis, e in enumerate(op.writes):
+        if not isinstance(e, Affine) or e.plain is None or e.plain == op.switch:
+            return axis
+    return 0
+
+
 def outer(node: Node) -> Shape:
     """The axes of a node's result that can be loops around its kernel."""
     op = node.op
+    if isinstance(op, Formula) and op.switch is not None and covered(op, node):
+        return node.shape[: lead(op)]
     return node.shape if isinstance(op, Formula) and op.plain and covered(op, node) else ()
 
 
@@ -287,6 +322,9 @@ def common(node: Node, own: str, draft: Draft) -> Shape | None:
     """The outer axes of a group once the node has joined, or None where it cannot."""
     if draft.kind == "alone":
         return None
+    if draft.kind == "block":
+        shared = draft.outer
+        return shared if node.shape[: len(shared)] == shared and own != "rows" else None
     if draft.kind == "product" or own == "map":
         shared = draft.outer
         if own != "map" or node.shape[: len(shared)] != shared:
@@ -313,6 +351,8 @@ def prefix(a: Shape, b: Shape) -> Shape:
 def fits(nodes: list[Node], shared: Shape, views: dict[Node, Node]) -> bool:
     """Whether every value passed inside the group is used at the outer axes it was made at."""
     members = set(nodes)
+    blocks = any(kind(node) == "block" for node in nodes)
+    room = BLOCK_LIMIT // SIZE[nodes[0].dtype] if blocks else ROW_LIMIT
     for user in nodes:
         op = user.op
         if not isinstance(op, Formula) or user.shape[: len(shared)] != shared:
@@ -330,19 +370,32 @@ def fits(nodes: list[Node], shared: Shape, views: dict[Node, Node]) -> bool:
                 return False
             if op.is_lookup(user.inputs.index(operand)):
                 return False
-            if not passes(operand, read, op, len(shared)):
+            if not passes(operand, user, len(shared), room):
                 return False
     return True
 
 
-def passes(operand: Node, read: tuple[object, ...], op: Formula, skip: int) -> bool:
-    """Whether the rest of a row, past the outer axes, can be handed over on the stack."""
-    made = operand.op
-    assert isinstance(made, Formula)
+def turns(node: Node) -> bool:
+    """Whether a node reads an operand along another axis than its own last one: best by itself."""
+    op = node.op
+    if not isinstance(op, Formula) or not op.writes:
+        return False
+    ends = [read[-1] for read in op.reads if len(read) > 1]
+    return any(isinstance(e, Affine) and e.terms and e != op.writes[-1] for e in ends)
+
+
+def passes(operand: Node, user: Node, skip: int, room: int) -> bool:
+    """Whether the rest of a row, past the outer axes, can be handed over, on the stack if need be.
+
+    A map is computed where it is read, but not again and again for a formula with cases.
+    """
+    made, reader = operand.op, user.op
+    assert isinstance(made, Formula) and isinstance(reader, Formula)
     rest = layout.size(operand.shape[skip:])
     if not isinstance(rest, int):
         return False
-    return made.pointwise or rest <= ROW_LIMIT
+    again = reader.switch is not None and user.inputs.count(operand) > 1 and made.switch is None
+    return (made.pointwise and not again) or rest <= room
 
 
 def reason(node: Node, own: str, draft: Draft) -> str:
@@ -352,6 +405,8 @@ def reason(node: Node, own: str, draft: Draft) -> str:
         return f"{node.op.name} reduces rows while they are at hand"
     if draft.kind == "product":
         return f"{node.op.name} follows {first} element by element, in its registers"
+    if draft.kind == "block":
+        return f"{node.op.name} is computed block by block with what it reads"
     if draft.kind == "rows":
         return f"{node.op.name} shares the rows of {first}"
     return f"{node.op.name} is pointwise on what {first} makes"

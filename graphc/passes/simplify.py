@@ -16,7 +16,9 @@ from graphc.types import is_float
 
 def simplify(graph: Graph, machine: Machine) -> Graph:
     """Apply the rules everywhere, constants folded again where a rule made new ones."""
-    return rewrite(graph, [placed, single, identity, nothing, unused, through, inlined, counted, computed])
+    return rewrite(
+        graph, [placed, single, identity, nothing, unused, through, inlined, counted, computed]
+    )
 
 
 def placed(node: Node) -> Node | None:

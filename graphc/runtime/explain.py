@@ -77,6 +77,7 @@ class Explanation:
         lines = [f"{view.name} computes"]
         lines += [f"  {line}" for line in aligned(self.row(node) for node in view.nodes)]
         lines += [f"why: {note}" for note in view.notes] or [self.alone(group)]
+        lines += self.noted(view.nodes)
         lines += aligned(self.buffers(group))
         lines.append(f"work: {work.flops:,} FLOPs, {work.bytes:,} bytes{self.assumed()}")
         return "\n".join(lines)
@@ -148,6 +149,12 @@ class Explanation:
             return ["was simplified away: no node of its type is left from its line"]
         shown = [f"  {line}" for line in aligned(self.row(other) for other in same)]
         return ["was rewritten; from its line, of its type, are now", *shown]
+
+    def noted(self, nodes: Iterable[Node]) -> list[str]:
+        """What graph passes noted about some nodes."""
+        places = {(node.op.name, node.site) for node in nodes}
+        notes = dict.fromkeys(self.stages.graph.notes)
+        return [f"why: {n.name} {n.text}" for n in notes if (n.name, n.site) in places]
 
     # --- parts ------------------------------------------------------------------------------
 

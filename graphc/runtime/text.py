@@ -57,6 +57,12 @@ def graph_text(graph: Graph, stages: Stages) -> str:
     return show(graph, names=names_of(stages), columns=("type", "formula", "site"))
 
 
+def simplified_text(stages: Stages) -> str:
+    """The graph after all passes, and what they noted about its nodes."""
+    notes = [f"# {note}" for note in dict.fromkeys(stages.graph.notes)]
+    return "\n".join([graph_text(stages.graph, stages), *notes])
+
+
 def backward_text(stages: Stages) -> str:
     """The nodes that differentiation made, after the forward nodes whose values they read."""
     graph, names = stages.source, names_of(stages)
@@ -143,7 +149,7 @@ def function_name(stages: Stages, number: int) -> str:
 STAGES: dict[str, Callable[[Stages, Extents], str]] = {
     "graph": lambda stages, _: graph_text(stages.source, stages),
     "backward": lambda stages, _: backward_text(stages),
-    "simplified": lambda stages, _: graph_text(stages.graph, stages),
+    "simplified": lambda stages, _: simplified_text(stages),
     "fused": lambda stages, _: fused_text(stages),
     "memory": lambda stages, extents: memory_text(stages, extents, names_of(stages)),
     "lowered": lambda stages, _: kernels_text(stages.lowered),

@@ -183,6 +183,7 @@ def compile_train_step(
     *,
     metrics: Metrics = (),
     threads: int | None = None,
+    math: str = "exact",
     dtype: str | None = None,
     steps_per_epoch: int = 1,
 ) -> TrainStep:
@@ -198,7 +199,7 @@ def compile_train_step(
 
     Parameters that are not trainable, or that the loss does not depend on, stay as they are.
     threads is the largest number to use, all that this process may use for None; no bit depends on
-    it, and short steps stay on one.
+    it, and short steps stay on one. math="fast" trades digits for speed, as in compile.
 
     Raises InputError for an unknown loss or metric, or an optimiser of another model; ShapeError
     or DTypeError where shapes do not fit or the loss is no float scalar.
@@ -213,7 +214,7 @@ def compile_train_step(
     gradients = gradients_of(step.scalars["loss"], trained)
     updates = {**optimizer.updates(gradients), **step.updates}
     updates |= advance([*step.scalars.values(), *updates.values()])
-    program = compile(step.scalars, updates, threads=threads)
+    program = compile(step.scalars, updates, threads=threads, math=math)
     return TrainStep(program, optimizer, step.metrics, steps_per_epoch)
 
 
@@ -225,12 +226,13 @@ def compile_eval_step(
     *,
     metrics: Metrics = (),
     threads: int | None = None,
+    math: str = "exact",
     dtype: str | None = None,
 ) -> EvalStep:
     """Compile loss and metrics in evaluation mode; arguments and errors as compile_train_step's."""
     resolve(threads)
     step = trace_step(model, loss, inputs, targets, metrics, dtype, training=False)
-    return EvalStep(compile(step.scalars, threads=threads), step.metrics)
+    return EvalStep(compile(step.scalars, threads=threads, math=math), step.metrics)
 
 
 def gradients_of(loss: Node, parameters: list[Parameter]) -> dict[Parameter, Node]:

@@ -42,9 +42,9 @@ SPAN = 0.05
 class Trainer:
     """Trains a model on arrays: many steps in each native call.
 
-    loss, metrics and threads are as in compile_train_step. seed decides the order of examples,
-    with the number of the epoch, and what dropout drops, with that of the step: the same seed,
-    initial weights and data give the same result, bit for bit, also across save and load.
+    loss, metrics, threads and math are as in compile_train_step. seed decides the order of
+    examples, with the number of the epoch, and what dropout drops, with that of the step: the same
+    seed, initial weights and data give the same result, bit for bit, also across save and load.
 
     epoch counts the finished epochs and history holds what each reported; setting stop ends fit
     after the current epoch. With terminate_on_nan, a loss that is NaN or infinite raises
@@ -60,13 +60,14 @@ class Trainer:
         *,
         seed: int = 0,
         threads: int | None = None,
+        math: str = "exact",
         terminate_on_nan: bool = False,
     ) -> None:
         if not isinstance(optimizer, Optimizer):
             raise InputError(f"optimizer={optimizer!r} is no optimizer, such as optim.Adam(1e-3)")
         metrics_of(metrics)
         self.model, self.loss, self.optimizer = model, loss_of(loss), optimizer
-        self.metrics, self.seed, self.threads = metrics, seed, threads
+        self.metrics, self.seed, self.threads, self.math = metrics, seed, threads, math
         self.terminate_on_nan = terminate_on_nan
         self.history = History()
         self.epoch = 0
@@ -258,7 +259,13 @@ class Trainer:
         step: EvalStep = self._once(
             ("evaluate", inputs, targets),
             lambda: compile_eval_step(
-                self.model, self.loss, inputs, targets, metrics=self.metrics, threads=self.threads
+                self.model,
+                self.loss,
+                inputs,
+                targets,
+                metrics=self.metrics,
+                threads=self.threads,
+                math=self.math,
             ),
         )
         average = Average(step.metrics)
@@ -278,9 +285,8 @@ class Trainer:
         def build() -> tuple[Any, str]:
             found = self.model.trace(inputs)
             kind = "dict" if isinstance(found, Mapping) else "tuple"
-            return compile(found, threads=self.threads), kind if isinstance(
-                found, Mapping | list | tuple
-            ) else "array"
+            program = compile(found, threads=self.threads, math=self.math)
+            return program, kind if isinstance(found, Mapping | list | tuple) else "array"
 
         program, kind = self._once(("predict", inputs), build)
         results = [result for result, _ in data.applied(program, batch_size)]
@@ -391,6 +397,7 @@ class Trainer:
                 targets,
                 metrics=self.metrics,
                 threads=self.threads,
+                math=self.math,
             )
 
         step: TrainStep = self._once(("fit", inputs, targets), build)

@@ -350,7 +350,7 @@ def both_ways(workload: Pass) -> Callable[[], Results]:
     results = [y] if "y" in workload.parts else []
     if wanted:
         results += compiler.vjp(y, wanted, dy)
-    program = compiler.compile(results, updates)
+    program = compiler.compile(results, updates, math=workload.math)
     taken = {node.op.name for node in program.inputs}
     given = dict(zip(("x", "dy"), workload.operands(), strict=True))
     return lambda: program(**{name: given[name] for name in taken})

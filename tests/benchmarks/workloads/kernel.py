@@ -67,11 +67,16 @@ class Product(Kernel):
 
 @dataclass(frozen=True)
 class Pass(Kernel):
-    """Layers on an input x: the result y, or gradients for a given dy: of x, of the weights."""
+    """Layers on an input x: the result y, or gradients for a given dy: of x, of the weights.
+
+    `math` "fast" allows what costs digits, within the tolerance of every kernel, to a library that
+    has it as an option; the others do what they do.
+    """
 
     layers: tuple[Layer, ...]
     shape: Shape
     parts: tuple[Part, ...]
+    math: Literal["exact", "fast"] = "exact"
 
     @property
     def net(self) -> Net:
