@@ -139,7 +139,7 @@ def test_other_windows_stay_as_they_are(options: dict[str, Any]) -> None:
 
 def test_too_few_channels_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(winograd, "LEAST", 1.2)
-    y = ops.conv2d(graphc.input("x", (2, 1, 12, 12)), graphc.parameter("k", (2, 1, 3, 3)))
+    y = ops.conv2d(graphc.input("x", (2, 2, 12, 12)), graphc.parameter("k", (2, 2, 3, 3)))
     fast = graphc.compile(y, math="fast")
     assert in_tiles(fast) == 0
     assert "would be 0." in fast.explain("conv2d"), "the estimate is part of the reason"
