@@ -20,8 +20,8 @@ LATENCY = 5.0
 """Cycles between two additions to one register: four, and one so that no load is waited for."""
 PANEL = 32 << 10
 """Bytes of the vectors' operand beyond which they come from the second cache level,"""
-LINE = 2.7
-"""at this many cycles a line."""
+CACHE_LINE, LINE = 64, 2.7
+"""at this many cycles a line of so many bytes, and once more for a run of lines."""
 PAGE = 4096
 FAR = 0.01
 """The part of a step that each further page costs."""
@@ -182,9 +182,9 @@ def shapes(
 ) -> list[tuple[int, tuple[tuple[str, int], ...]]]:
     """Register tiles to compare: vectors along the vector index, and up to two other indices."""
     summed = loop in nest.summed
-    most = min(5, -(-extent(loop) // lanes))
-    vectors = [1] if summed else list(range(1, most + 1))
     others = [f for f in nest.kept if f is not loop and useful(nest, f)]
+    most = min(5 if others else machine.registers * 3 // 4, -(-extent(loop) // lanes))
+    vectors = [1] if summed else list(range(1, most + 1))
     found: list[tuple[int, tuple[tuple[str, int], ...]]] = []
     limit = machine.registers * 3 // 4 if summed else machine.registers
     for count in vectors:
@@ -258,9 +258,10 @@ class Step:
             if not read.wide:
                 spread = max(spread, read.shared(tiles))
                 continue
-            held = max(held, times if self.summed else min(times, vectors))
+            held = max(held, times if self.summed else min(times, vectors if tiles else 1))
             if not self.summed and self.points * times * self.lanes * read.bytes > PANEL:
-                lines += LINE * times
+                runs = 0 if tiles else 1  # each row of a panel that is read once is another run
+                lines += LINE * (max(1, times * self.lanes * read.bytes / CACHE_LINE) + runs)
         computed = self.lets * accumulators * 2
         cycles = max(accumulators * self.updates / 2, loads, LATENCY, lines) + computed
         cycles *= 1 + FAR * self.pages(tiles)
