@@ -330,6 +330,15 @@ def is_checked(expr: Expr, symbol: Symbol) -> bool:
     return any(symbol in part.free_symbols for part in expr.atoms(bounded))
 
 
+def elementary(expr: Expr) -> bool:
+    """Whether an expression has an elementary function in it, such as exp."""
+    return any(not isinstance(part, CHEAP) for part in expr.atoms(sympy.Function))
+
+
+CHEAP = (sympy.Piecewise, maximum, minimum, absolute, signum, cast, bounded, is_nan)
+"""Functions that take an instruction or two."""
+
+
 def within(value: Expr, bound: Expr | int) -> Expr:
     """0 <= value < bound."""
     return sympy.And(value >= 0, value < bound)
