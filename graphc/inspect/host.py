@@ -8,8 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from graphc import __version__
-from graphc.llvm import cache, engine
+from graphc import __version__, cache
+from graphc.llvm import engine
 from graphc.runtime import threads
 
 LIBRARIES = ("numpy", "sympy", "networkx", "llvmlite", "click", "rich", "safetensors")

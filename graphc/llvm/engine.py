@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache as cache_forever
-from pathlib import Path
 from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
 import sympy
 
-from graphc import debug
+from graphc import cache, debug
 from graphc.errors import CompileError
-from graphc.llvm import cache, team
+from graphc.llvm import team
 from graphc.machine import Machine
 
 LEVELS: dict[str, tuple[str, ...]] = {
@@ -80,10 +78,17 @@ class Target:
 
 @cache_forever
 def start() -> None:
-    """Make LLVM's back ends available, once."""
+    """Make LLVM's back end for the host available, once."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    llvm.initialize_native_asmparser()
+
+
+@cache_forever
+def start_all() -> None:
+    """Make LLVM's back ends for all machines available, once: it takes longer."""
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    llvm.initialize_native_asmparser()
 
 
 @cache_forever
@@ -147,7 +152,10 @@ def level(name: str) -> Target:
 
 def machine(target: Target, *, jit: bool) -> Any:
     """A fresh LLVM target machine; it must not be used again once an engine has it."""
-    start()
+    if target.triple == llvm.get_process_triple():
+        start()
+    else:
+        start_all()
     return llvm.Target.from_triple(target.triple).create_target_machine(
         cpu=target.cpu,
         features=target.features,
@@ -248,15 +256,6 @@ def link(data: bytes, names: tuple[str, ...], cached: bool) -> Loaded:
     return Loaded(tracker, {name: int(tracker[name]) for name in names}, cached, len(data))
 
 
-@cache_forever
-def source(rooms: tuple[str, ...]) -> str:
-    """What tells one version of some rooms of this package from another: its files' dates."""
-    package = Path(__file__).parent.parent
-    files = [p for room in rooms for p in sorted((package / room).rglob("*.py"))]
-    files += [package / room for room in rooms if room.endswith(".py")]
-    return repr([(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files])
-
-
 GENERATOR = ("loops", "llvm", "types.py", "ops", "machine.py")
 """The sources that make kernels into code."""
 
@@ -265,7 +264,7 @@ def digest(text: str, target: Target, rooms: tuple[str, ...] = ()) -> str:
     """The key of all that object code depends on: a text, a target, and the source of `rooms`."""
     parts = (
         "graphc-2",
-        source((*GENERATOR, *rooms)),
+        cache.source((*GENERATOR, *rooms)),
         sympy.__version__,
         llvmlite.__version__,
         str(llvm.llvm_version_info),
@@ -275,7 +274,7 @@ def digest(text: str, target: Target, rooms: tuple[str, ...] = ()) -> str:
         target.name,
         text,
     )
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    return cache.digest(*parts)
 
 
 ENTRY = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
