@@ -28,6 +28,7 @@ from graphc.loops.scan import lower_scan
 from graphc.loops.tile import tile
 from graphc.loops.verify import verify as verify_kernel
 from graphc.machine import Machine
+from graphc.ops import known
 from graphc.ops.scalar import written
 from graphc.passes import layout
 from graphc.passes.arrange import arrange
@@ -108,6 +109,7 @@ def build(
         with stages.log.timed("codegen"):  # LLVM -> machine code
             loaded = engine.load(stages.key, lambda: stages.module.text, names, target)
         images.write(key, image)
+    known.save()
     return image, loaded, lambda: stages
 
 
