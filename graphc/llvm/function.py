@@ -17,7 +17,7 @@ class Loop:
     index: str
     value: Value
     prelude: list[Any]
-    pointers: dict[tuple[str, Affine], str] = field(default_factory=dict)
+    pointers: dict[tuple[str, tuple[tuple[str, int], ...]], str] = field(default_factory=dict)
     scaled: dict[int, str] = field(default_factory=dict)
 
 

@@ -8,7 +8,7 @@ from graphc.llvm.builder import LLVM_TYPES, Value, spell
 from graphc.llvm.function import Function
 from graphc.llvm.index import condition, scaled
 from graphc.loops.ir import Access, Buffer, Guard, Transpose
-from graphc.ops.index import Affine, affine
+from graphc.ops.index import Affine
 from graphc.types import SIZE
 
 
@@ -61,7 +61,7 @@ def pointer(function: Function, access: Access) -> tuple[str, int, list[tuple[Va
         if not factor:
             continue
         terms.append((loop.index, factor))
-        key = (access.buffer.name, affine(terms))
+        key = (access.buffer.name, tuple(terms))
         if key not in loop.pointers:
             amount = scaled(function, loop, factor)
             fresh = function.b.fresh()

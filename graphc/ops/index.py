@@ -39,7 +39,7 @@ class Affine:
     @property
     def names(self) -> tuple[str, ...]:
         """The indices that occur."""
-        return tuple(name for name, _ in self.terms)
+        return tuple([name for name, _ in self.terms])
 
     def coefficient(self, index: str) -> int:
         """The factor of an index, 0 where it does not occur."""

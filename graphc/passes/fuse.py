@@ -53,6 +53,7 @@ class Fuser:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
+        self.place = {node: number for number, node in enumerate(graph.nodes)}
         self.views = aliases(graph)
         self.users = graph.users()
         self.wanted = set(graph.roots)
@@ -133,7 +134,7 @@ class Fuser:
         between = [d for d in (*draft.needs, *other.needs) if d not in (draft, other)]
         if self.depends(between, draft) or self.depends(between, other):
             return
-        nodes = [n for n in self.graph.nodes if n in {*draft.nodes, *other.nodes}]
+        nodes = sorted({*draft.nodes, *other.nodes}, key=self.place.__getitem__)
         if draft.kind == "product":
             nodes = [first, *(n for n in nodes if n is not first)]
         if not fits(nodes, draft.outer, self.views):

@@ -272,7 +272,7 @@ def order(
             continue
         before = [g for g in readers.get(variable, []) if g is not writer]
         before += [g for g in checking if g is not writer]
-        if writer in checking or any(reaches(needs, b, writer) for b in before):
+        if writer in checking or reaches(needs, before, writer):
             continue
         if variable in operands(writer, fused) and not aligned(writer, variable, home, fused):
             continue
@@ -281,9 +281,9 @@ def order(
     return sort(needs), inplace
 
 
-def reaches(needs: Mapping[Group, list[Group]], start: Group, goal: Group) -> bool:
-    """Whether start needs goal, directly or not."""
-    stack, seen = [start], set()
+def reaches(needs: Mapping[Group, list[Group]], starts: Sequence[Group], goal: Group) -> bool:
+    """Whether one of some groups needs the goal, directly or not."""
+    stack, seen = list(starts), set()
     while stack:
         group = stack.pop()
         if group is goal:
