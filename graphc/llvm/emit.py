@@ -16,6 +16,7 @@ from graphc.loops.ir import (
     Barrier,
     Check,
     For,
+    Kernel,
     Let,
     Load,
     Stmt,
@@ -28,16 +29,20 @@ from graphc.ops.index import Affine, affine
 
 def define(function: Function, extents: tuple[str, ...]) -> str:
     """The text of the whole function, of which nothing is written yet."""
-    kernel = function.kernel
     function.b.lines.append(function.entry)
-    statements(function, kernel.body)
+    statements(function, function.kernel.body)
     function.b.emit("ret void")
+    lines = [f"define {header(function.kernel, extents)} #0 {{", "entry:"]
+    return "\n".join([*function.globals, *lines, *function.b.flat(), "}"])
+
+
+def header(kernel: Kernel, extents: tuple[str, ...]) -> str:
+    """A kernel's function as the parts of a program declare it to each other."""
     buffers = [f"ptr %{b.name}" for b in kernel.buffers]
     shared = ["i64 %thread", "i64 %threads", "ptr %team"] if kernel.parallel else []
     sizes = [f"i64 %size.{e}" for e in extents]
     parameters = ", ".join([*buffers, *sizes, "ptr %context", *shared])
-    lines = [f"define internal void @{kernel.name}({parameters}) #0 {{", "entry:"]
-    return "\n".join([*function.globals, *lines, *function.b.flat(), "}"])
+    return f"hidden void @{kernel.name}({parameters})"
 
 
 def statements(function: Function, stmts: tuple[Stmt, ...]) -> None:

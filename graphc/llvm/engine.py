@@ -6,6 +6,7 @@ import ctypes
 import os
 import platform
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache as cache_forever
 from typing import Any
@@ -211,17 +212,56 @@ def jit() -> Any:
 _serial = 0
 
 
-def load(key: str, make: Callable[[], str], names: tuple[str, ...], target: Target) -> Loaded:
-    """Link the object kept under a key, or compile the text that `make` gives; find functions."""
+def load(
+    key: str,
+    write: Callable[[Callable[[str], object]], object],
+    names: tuple[str, ...],
+    target: Target,
+) -> Loaded:
+    """Link the objects kept under a key, or compile what is written; find functions.
+
+    `write` hands over each part of the program's text once it is complete: a thread compiles it
+    while the next is written.
+    """
     check_runs(target)
     kept = fetch(key, names, target)
     if kept is not None:
         return kept
-    module = parse(make())
+    with ThreadPoolExecutor(1, "graphc-codegen") as codegen:
+        parts: list[Future[bytes]] = []
+        write(lambda text: parts.append(codegen.submit(compiled, text, target)))
+        objects = [part.result() for part in parts]
+    cache.write(key, packed(objects))
+    return link(objects, names, False)
+
+
+def whole(text: str) -> Callable[[Callable[[str], object]], object]:
+    """A program of one part, for `load`."""
+    return lambda done: done(text)
+
+
+def compiled(text: str, target: Target) -> bytes:
+    """The object of a module's text."""
+    module = parse(text)
     module.verify()
-    data = bytes(machine(target, jit=True).emit_object(module))
-    cache.write(key, data)
-    return link(data, names, False)
+    return bytes(machine(target, jit=True).emit_object(module))
+
+
+def packed(objects: Sequence[bytes]) -> bytes:
+    """Objects one after the other, each after its length."""
+    return b"".join(len(data).to_bytes(8, "little") + data for data in objects)
+
+
+def unpacked(data: bytes) -> list[bytes]:
+    """What `packed` packed. Raises RuntimeError for anything else."""
+    found, place = [], 0
+    while place < len(data):
+        size = int.from_bytes(data[place : place + 8], "little")
+        found.append(data[place + 8 : place + 8 + size])
+        place += 8 + size
+    if place != len(data) or not found:
+        raise RuntimeError("no objects")
+    return found
 
 
 def fetch(key: str, names: tuple[str, ...], target: Target) -> Loaded | None:
@@ -230,7 +270,7 @@ def fetch(key: str, names: tuple[str, ...], target: Target) -> Loaded | None:
     if data is None:
         return None
     try:
-        return link(data, names, True)
+        return link(unpacked(data), names, True)
     except RuntimeError:  # whole, but no object that this linker can read
         cache.forget(key)
         return None
@@ -245,15 +285,19 @@ def check_runs(target: Target) -> None:
         )
 
 
-def link(data: bytes, names: tuple[str, ...], cached: bool) -> Loaded:
-    """An object in memory, its functions found."""
+def link(objects: Sequence[bytes], names: tuple[str, ...], cached: bool) -> Loaded:
+    """Objects in memory as one program, its functions found."""
     global _serial
     _serial += 1
-    builder = llvm.JITLibraryBuilder().add_object_img(data).add_current_process()
+    builder = llvm.JITLibraryBuilder().add_current_process()
+    for data in objects:
+        builder.add_object_img(data)
     for name in names:
         builder.export_symbol(name)
     tracker = builder.link(jit(), f"program{_serial}")
-    return Loaded(tracker, {name: int(tracker[name]) for name in names}, cached, len(data))
+    return Loaded(
+        tracker, {name: int(tracker[name]) for name in names}, cached, sum(map(len, objects))
+    )
 
 
 GENERATOR = ("loops", "llvm", "types.py", "ops", "machine.py")
