@@ -30,6 +30,10 @@ from graphc.ops.index import Affine, affine
 def define(function: Function, extents: tuple[str, ...]) -> str:
     """The text of the whole function, of which nothing is written yet."""
     function.b.lines.append(function.entry)
+    for buffer in function.kernel.buffers:
+        at, slot = f"%{buffer.name}.at", f"%{buffer.name}.slot"
+        function.entry.append(f"  {at} = getelementptr ptr, ptr %table, i64 {slot}")
+        function.entry.append(f"  %{buffer.name} = load ptr, ptr {at}, align 8")
     statements(function, function.kernel.body)
     function.b.emit("ret void")
     lines = [f"define {header(function.kernel, extents)} #0 {{", "entry:"]
@@ -37,11 +41,14 @@ def define(function: Function, extents: tuple[str, ...]) -> str:
 
 
 def header(kernel: Kernel, extents: tuple[str, ...]) -> str:
-    """A kernel's function as the parts of a program declare it to each other."""
-    buffers = [f"ptr %{b.name}" for b in kernel.buffers]
+    """A kernel's function as the parts of a program declare it to each other.
+
+    It takes the table of pointers, and the slot of each of its buffers.
+    """
+    slots = [f"i64 %{b.name}.slot" for b in kernel.buffers]
     shared = ["i64 %thread", "i64 %threads", "ptr %team"] if kernel.parallel else []
     sizes = [f"i64 %size.{e}" for e in extents]
-    parameters = ", ".join([*buffers, *sizes, "ptr %context", *shared])
+    parameters = ", ".join(["ptr %table", *slots, *sizes, "ptr %context", *shared])
     return f"hidden void @{kernel.name}({parameters})"
 
 

@@ -59,5 +59,5 @@ class Function:
 
     def open(self, label: str) -> None:
         """Begin a block."""
-        self.b.lines.append(f"{label}:")
+        self.b.block(label)
         self.label = label

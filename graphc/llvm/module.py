@@ -148,7 +148,7 @@ class Writer:
         steps = Steps(self.extents, bool(together))
         for number, call in enumerate(calls):
             like = number if call.like is None else call.like
-            steps.kernel(number, call, calls[like].kernel.name)
+            steps.kernel(call, calls[like].kernel.name)
         for number, copy in enumerate(copies):
             steps.copy(number, *copy)
         if copies or many:
@@ -203,7 +203,7 @@ class Steps:
         ends = ["  ret void", *(["refused:", "  ret void"] if self.guarded else []), "}"]
         return "\n".join([*self.lines, *ends])
 
-    def kernel(self, number: int, call: Call, name: str) -> None:
+    def kernel(self, call: Call, name: str) -> None:
         """One kernel by its function's name, on all threads or on the first."""
         if call.commits:
             self.commit()
@@ -213,10 +213,8 @@ class Steps:
             self.barrier()
         else:
             self.open()
-        arguments = []
-        for place, slot in enumerate(call.slots):
-            arguments.append(f"ptr {self.pointer(f'%p{number}.{place}', slot)}")
-        arguments += [f"i64 %size.{e}" for e in self.extents] + ["ptr %context"]
+        arguments = ["ptr %table", *(f"i64 {slot}" for slot in call.slots)]
+        arguments += [*(f"i64 %size.{e}" for e in self.extents), "ptr %context"]
         if call.kernel.parallel:
             arguments += (
                 ["i64 %thread", "i64 %threads", "ptr %team"]
