@@ -106,7 +106,7 @@ class Fuser:
                 continue
             if not fits([*draft.nodes, node], shared, self.views):
                 continue
-            if self.depends([d for d in candidates if d is not draft], draft):
+            if self.depends([d for d in candidates if d is not draft], {draft}):
                 continue
             if draft.kind == "product" and not self.follows(node, draft):
                 continue
@@ -132,7 +132,7 @@ class Fuser:
         if draft.kind == "product" and self.streams([*other.nodes, *draft.nodes]) > STREAMS:
             return
         between = [d for d in (*draft.needs, *other.needs) if d not in (draft, other)]
-        if self.depends(between, draft) or self.depends(between, other):
+        if self.depends(between, {draft, other}):
             return
         nodes = sorted({*draft.nodes, *other.nodes}, key=self.place.__getitem__)
         if draft.kind == "product":
@@ -148,12 +148,12 @@ class Fuser:
             if other in third.needs:
                 third.needs = (third.needs - {other}) | {draft}
 
-    def depends(self, starts: list[Draft], goal: Draft) -> bool:
-        """Whether one of some groups needs the goal to be finished first."""
+    def depends(self, starts: list[Draft], goals: set[Draft]) -> bool:
+        """Whether one of some groups needs a goal to be finished first."""
         stack, seen = list(starts), set()
         while stack:
             current = stack.pop()
-            if current is goal:
+            if current in goals:
                 return True
             if current not in seen:
                 seen.add(current)
