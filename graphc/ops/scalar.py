@@ -284,7 +284,9 @@ def variables(expr: Expr) -> set[Symbol]:
 @cache
 def spelled(expr: Expr) -> str:
     """The formula as text that tells every two formulas apart."""
-    return str(sympy.srepr(expr))
+    if not expr.args:
+        return str(sympy.srepr(expr))
+    return f"{type(expr).__name__}({', '.join(map(spelled, expr.args))})"
 
 
 def written(value: object) -> str:
