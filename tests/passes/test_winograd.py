@@ -62,7 +62,7 @@ SHAPES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=25, deadline=None, phases=set(Phase) - {Phase.shrink})
+@settings(max_examples=12, deadline=None, phases=set(Phase) - {Phase.shrink})
 @given(SHAPES)
 def test_any_shape_forward_and_by_the_image(shape: dict[str, Any]) -> None:
     down, across = shape["taps"]
