@@ -30,6 +30,7 @@ from graphc.ops import scalar
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, index
 from graphc.passes.batch import blocked, leads, unblocked
+from graphc.passes.invert import covered
 from graphc.types import SIZE, Extent, Shape, TensorType, is_float
 
 Order = tuple[int, ...]
@@ -75,11 +76,13 @@ def channel(node: Node) -> int | None:
     op = node.op
     if not isinstance(op, Formula) or op.how != "sum" or not op.reuses or len(node.shape) < 3:
         return None
-    if not op.plain or not is_float(node.dtype):
+    if not covered(op, node) or not is_float(node.dtype):
         return None
     if not any(len(e.names) > 1 for r in op.reads for e in r if isinstance(e, Affine)):
         return None
-    kept = {name for name in op.kept if op.extents[name] != 1}
+    places = [e for e in op.writes if isinstance(e, Affine) and e.terms]
+    kept = {max(e.terms, key=lambda term: term[1])[0] for e in places}  # residues are none of them
+    kept = {name for name in kept if op.extents[name] != 1}
     for axis, e in enumerate(op.writes):
         name = e.plain if isinstance(e, Affine) else None
         if name is None or not isinstance(op.extents[name], int):

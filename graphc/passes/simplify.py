@@ -43,13 +43,13 @@ def placed(node: Node) -> Node | None:
 
 
 def single(node: Node) -> Node | None:
-    """[i] += f(x[i, s])  where s is 0 only   ->   [i] += f(x[i, 0])."""
+    """[i + t] += f(x[i, s])  where s and t are 0 only   ->   [i] += f(x[i, 0])."""
     op = node.op
-    if not isinstance(op, Formula) or not op.plain or not is_float(node.dtype):
+    if not isinstance(op, Formula) or not is_float(node.dtype) or op.how in ("argmax", "argmin"):
         return None
-    if op.how in ("argmax", "argmin") or any(s.name in op.summed for s in op.used):
-        return None
-    units = {name for name in op.summed if op.extents[name] == 1}
+    plain = {e.plain for e in op.writes if isinstance(e, Affine)}
+    names = {name for name, extent in op.domain if extent == 1}
+    units = names - plain - {s.name for s in op.used}
     if not units:
         return None
 
@@ -58,9 +58,8 @@ def single(node: Node) -> Node | None:
 
     domain = tuple((name, extent) for name, extent in op.domain if name not in units)
     reads = tuple(map(left, op.reads))
-    return Formula(op.name, op.args, op.expr, reads, op.writes, domain, op.how)(
-        node.inputs, node.type
-    )
+    moved = Formula(op.name, op.args, op.expr, reads, left(op.writes), domain, op.how)
+    return moved(node.inputs, node.type)
 
 
 def identity(node: Node) -> Node | None:

@@ -68,3 +68,14 @@ def test_copies_come_from_the_users_line() -> None:
     text = graphc.compile(conv(x)).as_text("simplified")
     copies = [line for line in text.splitlines() if "arranged(" in line]
     assert copies and all("test_arrange.py:" in line for line in copies)
+
+
+def test_the_gradient_of_a_strided_convolution_has_its_channels_last() -> None:
+    x = graphc.input("x", (2, 16, 9, 9), "float64")
+    y = ops.conv2d(x, K1, padding=1, stride=2)
+    outputs = graphc.grad(ops.sum(ops.sin(y)), [x])
+    given = {"x": np.random.default_rng(0).standard_normal((2, 16, 9, 9))}
+    program = graphc.compile(outputs)
+    for found, expected in zip(program(**given), graphc.evaluate(outputs, given), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-11)
+    assert "[n, v0 + 2*x0, v1 + 2*x1, c]" in program.as_text("simplified")
