@@ -37,23 +37,30 @@ def apart(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...] | None
         return None
     if nest.kept[0].extent is not None:
         return together(schedule, nest, plan, ends[0])
-    loop, size = nest.kept[0], plan.lanes
-    whole, rest = split(loop, size, 1, False)
-    outside = f"{loop.index}.b"
-    at = {loop.index: index(outside) + index(loop.index)}
-    block = Nest(
+    whole, rest = split(nest.kept[0], plan.lanes, 1, False)
+    many, one = (part(nest, size) for size in (plan.lanes, 1))
+    end = next(s for s in many.after if isinstance(s, Load) and s.name == ends[0].name)
+    body = together(schedule, many, plan, end)
+    if body is None:
+        return None
+    outside, last = f"{nest.kept[0].index}.b", tiled(schedule, one, plan)
+    return (
+        For(outside, 0, whole.stop, plan.lanes, "serial", body),
+        For(outside, rest.start, rest.stop, 1, "serial", last),
+    )
+
+
+def part(nest: Nest, size: int) -> Nest:
+    """Some steps of a nest's first loop, from where a loop around it stands."""
+    loop = nest.kept[0]
+    at = {loop.index: index(f"{loop.index}.b") + index(loop.index)}
+    return Nest(
         (replace(loop, start=0, stop=size), *nest.kept[1:]),
         moved(nest.before, at),
         nest.summed,
         moved(nest.inner, at),
         moved(nest.after, at),
     )
-    end = next(s for s in block.after if isinstance(s, Load) and s.name == ends[0].name)
-    body = together(schedule, block, plan, end)
-    if body is None:
-        return None
-    left = replace(nest, kept=(replace(loop, start=rest.start), *nest.kept[1:]))
-    return For(outside, 0, whole.stop, size, "serial", body), *tiled(schedule, left, plan)
 
 
 def together(schedule: Schedule, nest: Nest, plan: Plan, end: Load) -> tuple[Stmt, ...] | None:
