@@ -20,7 +20,7 @@ from graphc.graph.verify import verify
 from graphc.llvm import engine, tuned
 from graphc.llvm.engine import Target
 from graphc.llvm.epoch import EPOCH_NAME
-from graphc.llvm.module import CALL_NAME, ENTRY_NAME, Call, Module, emit
+from graphc.llvm.module import CALL_NAME, ENTRY_NAME, Call, Done, Module, Writer
 from graphc.loops import show as loops
 from graphc.loops.hoist import hoist
 from graphc.loops.ir import Kernel
@@ -31,6 +31,7 @@ from graphc.loops.scan import lower_scan
 from graphc.loops.tile import tile
 from graphc.loops.verify import verify as verify_kernel
 from graphc.machine import MATH, Machine
+from graphc.ops import known
 from graphc.ops.scalar import written
 from graphc.passes import layout
 from graphc.passes.arrange import arrange
@@ -66,6 +67,8 @@ GRAPH_PASSES: tuple[Callable[[Graph, Machine], Graph], ...] = (
     pack,
 )
 ENTRIES = (ENTRY_NAME, CALL_NAME)
+BATCH = 16
+"""Kernels that are scheduled before they are written."""
 PROGRAM = ("graph", "ops", "passes", "runtime", "compiler.py", "machine.py")
 """The sources that an image depends on beside those of its code."""
 TUNED = "tuned"
@@ -141,8 +144,9 @@ def build(
     loaded = None
     if native:
         with stages.log.timed("codegen"):  # LLVM -> machine code
-            loaded = engine.load(stages.key, lambda: stages.module.text, names, target)
+            loaded = engine.load(stages.key, stages.write, names, target)
         images.write(key, image)
+    known.save()
     return image, loaded, lambda: stages
 
 
@@ -177,19 +181,29 @@ def make(source: Graph, machine: Target, math: str = "exact") -> Stages:
     for number, text in enumerate(texts):
         first.setdefault(text, number)
 
-    def finish() -> tuple[tuple[Call, ...], Module]:
-        with log.timed("schedule"):  # loop nests -> loop nests
-            scheduled = scheduled_once(kernels, [first[t] for t in texts], model)
+    def call(number: int, kernel: Kernel) -> Call:
+        return Call(kernel, slots[number], number in plan.commits, first[texts[number]])
+
+    def finish(done: Done) -> tuple[tuple[Call, ...], Module]:
+        writer = Writer(extents, machine, done)
+        scheduled: list[Kernel] = []
+        for some in batches(len(kernels)):
+            with log.timed("schedule"):  # loop nests -> loop nests
+                for kernel, text in zip(kernels[some], texts[some], strict=True):
+                    like = first[text]
+                    scheduled.append(
+                        schedule(kernel, model)
+                        if like == len(scheduled)
+                        else alike(kernel, kernels[like], scheduled[like])
+                    )
+            with log.timed("emit"):  # loop nests -> LLVM
+                writer.kernels([call(n, scheduled[n]) for n in range(len(scheduled))[some]])
+        with log.timed("emit"):
+            module = writer.close(copies, bound, many)
         log.dump("loops", 2, lambda: "\n\n".join(map(loops.show, scheduled)))
-        calls = tuple(
-            Call(kernel, slots[number], number in plan.commits, first[texts[number]])
-            for number, kernel in enumerate(scheduled)
-        )
-        with log.timed("emit"):  # loop nests -> LLVM
-            module = emit(calls, extents, machine, copies=copies, bound=bound, many=many)
         log.dump("llvm", 4, lambda: module.text)
         log.dump("asm", 4, lambda: engine.assembly(module.text, machine))
-        return calls, module
+        return tuple(writer.calls), module
 
     parts = (
         [kernel.choices for kernel in kernels if kernel.choices],
@@ -210,26 +224,24 @@ def make(source: Graph, machine: Target, math: str = "exact") -> Stages:
     return stages
 
 
-def scheduled_once(
-    kernels: Sequence[Kernel], first: Sequence[int], machine: Machine
-) -> list[Kernel]:
-    """The kernels scheduled; one like an earlier one, number `first`, takes its loops."""
-    result: list[Kernel] = []
-    for kernel, like in zip(kernels, first, strict=True):
-        if like == len(result):
-            result.append(schedule(kernel, machine))
-            continue
-        notes = result[like].notes[len(kernels[like].notes) :]
-        result.append(replace(kernel, body=result[like].body, notes=(*kernel.notes, *notes)))
-    return result
+def batches(count: int) -> list[slice]:
+    """The kernels some at a time, so that the first are compiled while the others are scheduled."""
+    size = max(count, 1) if debug.level() or debug.dumps() else BATCH
+    return [slice(begin, begin + size) for begin in range(0, count, size)]
+
+
+def alike(kernel: Kernel, first: Kernel, scheduled: Kernel) -> Kernel:
+    """A kernel with the loops of the first that is like it, which has been scheduled."""
+    notes = scheduled.notes[len(first.notes) :]
+    return replace(kernel, body=scheduled.body, notes=(*kernel.notes, *notes))
 
 
 def tuned_kernels(kernels: Sequence[Kernel], target: Target) -> tuple[Kernel, ...]:
     """The kernels with the choices that measuring has found for them."""
-    known = tuned.entries() if TUNED not in skipped() else frozenset()
-    if not known:
+    kept = tuned.entries() if TUNED not in skipped() else frozenset()
+    if not kept:
         return tuple(kernels)
-    entries = [tuned.find(loops.exact(kernel), target, known) for kernel in kernels]
+    entries = [tuned.find(loops.exact(kernel), target, kept) for kernel in kernels]
     return tuple(
         replace(kernel, choices=entry.choices) if entry is not None else kernel
         for kernel, entry in zip(kernels, entries, strict=True)

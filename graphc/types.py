@@ -23,6 +23,7 @@ SHORT = {
 }
 DTYPES = tuple(SHORT)
 RANK = {"bool": 0, "uint8": 1, "int32": 2, "int64": 3, "float32": 4, "float64": 5}
+NAMES: dict[object, str] = {kind: n for n in DTYPES for kind in (n, np.dtype(n))}
 SIZE = {name: np.dtype(name).itemsize for name in DTYPES}
 
 
@@ -69,6 +70,9 @@ def numbers(value: Any) -> tuple[Any, ...]:
 
 def dtype_name(dtype: object) -> str:
     """The name graphc uses for a numpy dtype, type object or string. Raises DTypeError."""
+    known = NAMES.get(dtype) if isinstance(dtype, str | np.dtype) else None
+    if known is not None:
+        return known
     try:
         name = np.dtype(dtype).name  # type: ignore[call-overload]  # numpy accepts any object here
     except TypeError:

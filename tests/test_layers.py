@@ -21,7 +21,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "graphc"
 
 LEVELS: tuple[tuple[str, ...], ...] = (
-    ("errors", "debug", "types", "machine"),
+    ("errors", "debug", "types", "machine", "cache"),
     ("graph",),
     ("ops",),
     ("autodiff", "passes"),

@@ -41,7 +41,10 @@ class Writer:
         return "\n".join([*lines, f"{roots} {graph.names} {moves} {order}"])
 
     def operation(self, op: Any) -> str:
-        """All fields that tell operations apart."""
+        """All that tells operations apart: their own text, or their fields."""
+        own: str | None = getattr(op, "exact", None)
+        if own is not None:
+            return own
         if isinstance(op, Constant):
             return f"{op.dtype} {op.shape} {hashlib.sha256(op.data).hexdigest()}"
         values = [getattr(op, field.name) for field in fields(op) if field.compare]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -162,9 +163,20 @@ def constant(value: ArrayLike, dtype: object | None = None) -> Node:
     Python's floats, alone or in lists, are float32, its ints int64. Raises DTypeError for a value
     that the dtype cannot hold: an integer beyond its range, a fraction where it has none.
     """
-    array = _array("constant", value, dtype)
-    op = Constant("constant", array.tobytes(), array.dtype.name, array.shape)
-    return make(op, (), TensorType(array.dtype.name, array.shape))
+    kind: type = type(value)
+    alone = kind is float and isinstance(dtype, str | None)
+    op = _number(repr(value), dtype) if alone else _fixed(_array("constant", value, dtype))
+    return make(op, (), TensorType(op.dtype, op.shape))
+
+
+@lru_cache(maxsize=4096)
+def _number(text: str, dtype: str | None) -> Constant:
+    """A Python float by its text, which tells 0.0 and -0.0 apart."""
+    return _fixed(_array("constant", float(text), dtype))
+
+
+def _fixed(array: Array) -> Constant:
+    return Constant("constant", array.tobytes(), array.dtype.name, array.shape)
 
 
 def _array(what: str, value: Any, dtype: object | None) -> Array:
@@ -215,8 +227,13 @@ def extent(name: str) -> Node:
 
 def aligned(array: Array, boundary: int = 64) -> Array:
     """A C-contiguous writable copy whose first element lies on a `boundary`-byte address."""
-    raw = np.empty(array.nbytes + boundary, np.uint8)
-    start = -raw.ctypes.data % boundary
-    copy = raw[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy = reserved(array.nbytes, boundary).view(array.dtype).reshape(array.shape)
     copy[...] = array
     return copy
+
+
+def reserved(size: int, boundary: int = 64) -> Array:
+    """So many bytes, not yet written, from a `boundary`-byte address on."""
+    raw = np.empty(size + boundary, np.uint8)
+    start = -raw.ctypes.data % boundary
+    return raw[start : start + size]

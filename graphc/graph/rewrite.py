@@ -24,14 +24,17 @@ def rewrite(graph: Graph, rules: Sequence[Rule], *, log: list[str] | None = None
     done: dict[Node, Node] = {}
 
     def settle(node: Node) -> Node:
-        for rule in rules:
-            with made_for(node.site):
+        better: Node | None = None
+        with made_for(node.site):
+            for rule in rules:
                 better = rule(node)
-            if better is not None and better is not node:
-                if log is not None:
-                    log.append(f"{rule.__name__}: {node!r} -> {better!r}")
-                return visit(better)
-        return node
+                if better is not None and better is not node:
+                    break
+        if better is None or better is node:
+            return node
+        if log is not None:
+            log.append(f"{rule.__name__}: {node!r} -> {better!r}")
+        return visit(better)
 
     def visit(root: Node) -> Node:
         stack = [(root, False)]

@@ -11,9 +11,10 @@ from graphc.graph.node import Node, Operation
 def verify(graph: Graph) -> None:
     """Raise if the graph breaks an invariant; InputError and kin where the user can mend it."""
     named: dict[str, Node] = {}
+    for op in {type(node.op): node.op for node in graph.nodes}.values():
+        if not isinstance(op, Operation):
+            raise CompileError(f"{op!r} is no operation")
     for node in graph.nodes:
-        if not isinstance(node.op, Operation):
-            raise CompileError(f"{node.op!r} is no operation")
         if sum(isinstance(e, str) for e in node.shape) > 1:
             raise CompileError(f"{node!r} has several run-time extents")
         if isinstance(node.op, leaf.Input):

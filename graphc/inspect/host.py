@@ -8,8 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from graphc import __version__, machine
-from graphc.llvm import cache, engine, tuned
+from graphc import __version__, cache, machine
+from graphc.llvm import engine, tuned
 from graphc.runtime import threads
 
 LIBRARIES = ("numpy", "sympy", "networkx", "llvmlite", "click", "rich", "safetensors")

@@ -7,7 +7,9 @@ of the operands must agree; `splat` widens a scalar.
 
 from __future__ import annotations
 
+import operator
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,14 +67,45 @@ def clamp32(number: float) -> float:
     return float("inf") if number > 0 else float("-inf")
 
 
+NOTHING = {"add": "0", "sub": "0", "mul": "1", "udiv": "1"}
+"""The second operand that changes nothing."""
+COUNT: dict[str, Callable[[int, int], int]] = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "udiv": operator.floordiv,
+}
+"""Arithmetic of places and extents."""
+
+
+def folded(opcode: str, a: Value, b: Value) -> str | None:
+    """What arithmetic of whole numbers gives without an instruction; None where it needs one."""
+    if opcode not in COUNT:
+        return None
+    if b.text == NOTHING[opcode]:
+        return a.text
+    if a.text == "0" and opcode == "add":
+        return b.text
+    if not (a.text.isdecimal() and b.text.isdecimal()) or b.text == "0":
+        return None
+    total = COUNT[opcode](int(a.text), int(b.text))
+    return str(total) if 0 <= total < 2**62 else None
+
+
 @dataclass
 class Builder:
-    """Collects the instructions of one function body."""
+    """Collects the instructions of one function body.
+
+    What a block has computed, or read since it last wrote, is not written a second time: `known`
+    and `read` hold its values by their right sides.
+    """
 
     prefix: str = "v"
     lines: list[Any] = field(default_factory=list)
     declarations: set[str] = field(default_factory=set)
     serial: int = 0
+    known: dict[str, str] = field(default_factory=dict)
+    read: dict[str, str] = field(default_factory=dict)
 
     def fresh(self) -> str:
         """A new SSA name."""
@@ -80,14 +113,30 @@ class Builder:
         return f"%{self.prefix}{self.serial}"
 
     def emit(self, line: str) -> None:
-        """Append one line as it is."""
+        """Append one line as it is: a branch, or what writes to memory."""
         self.lines.append(f"  {line}")
+        self.read.clear()
+
+    def block(self, label: str) -> None:
+        """Begin a block."""
+        self.lines.append(f"{label}:")
+        self.known.clear()
+        self.read.clear()
 
     def define(self, dtype: str, lanes: int, right: str) -> Value:
-        """`name = right`, as a value of the given type."""
-        name = self.fresh()
-        self.lines.append(f"  {name} = {right}")
+        """`name = right`, as a value of the given type; right writes nothing."""
+        reads = right.startswith("load ") or "@llvm.masked." in right
+        table = self.read if reads else self.known
+        name = table.get(right)
+        if name is None:
+            name = table[right] = self.fresh()
+            self.lines.append(f"  {name} = {right}")
         return Value(name, dtype, lanes)
+
+    def address(self, element: str, pointer: str, places: Value) -> Value:
+        """The address so many elements after a pointer; one a lane."""
+        right = f"getelementptr {element}, ptr {pointer}, {places}"
+        return self.define("pointer", places.lanes, right)
 
     def constant(self, dtype: str, number: float | int | bool, lanes: int = 1) -> Value:
         """A constant, the same in every lane."""
@@ -107,6 +156,8 @@ class Builder:
         """A scalar repeated over lanes; a value that has them already is returned as it is."""
         if value.lanes == lanes:
             return value
+        if not value.text.startswith("%"):
+            return Value(f"splat ({value})", value.dtype, lanes)
         one = f"<{lanes} x {LLVM_TYPES[value.dtype]}>"
         first = self.define(value.dtype, lanes, f"insertelement {one} poison, {value}, i64 0")
         return self.define(
@@ -120,6 +171,8 @@ class Builder:
 
         `dtype` re-labels the result (signed or unsigned of the same width).
         """
+        if a.type == "i64" and (found := folded(opcode, a, b)) is not None:
+            return Value(found, dtype or a.dtype)
         return self.define(dtype or a.dtype, a.lanes, f"{opcode} {a.type} {a.text}, {b.text}")
 
     def negate(self, a: Value) -> Value:

@@ -16,6 +16,7 @@ from graphc.loops.ir import (
     Barrier,
     Check,
     For,
+    Kernel,
     Let,
     Load,
     Stmt,
@@ -29,16 +30,27 @@ from graphc.ops.index import Affine, affine
 
 def define(function: Function, extents: tuple[str, ...]) -> str:
     """The text of the whole function, of which nothing is written yet."""
-    kernel = function.kernel
     function.b.lines.append(function.entry)
-    statements(function, kernel.body)
+    for buffer in function.kernel.buffers:
+        at, slot = f"%{buffer.name}.at", f"%{buffer.name}.slot"
+        function.entry.append(f"  {at} = getelementptr ptr, ptr %table, i64 {slot}")
+        function.entry.append(f"  %{buffer.name} = load ptr, ptr {at}, align 8")
+    statements(function, function.kernel.body)
     function.b.emit("ret void")
-    buffers = [f"ptr %{b.name}" for b in kernel.buffers]
+    lines = [f"define {header(function.kernel, extents)} #0 {{", "entry:"]
+    return "\n".join([*function.globals, *lines, *function.b.flat(), "}"])
+
+
+def header(kernel: Kernel, extents: tuple[str, ...]) -> str:
+    """A kernel's function as the parts of a program declare it to each other.
+
+    It takes the table of pointers, and the slot of each of its buffers.
+    """
+    slots = [f"i64 %{b.name}.slot" for b in kernel.buffers]
     shared = ["i64 %thread", "i64 %threads", "ptr %team"] if kernel.parallel else []
     sizes = [f"i64 %size.{e}" for e in extents]
-    parameters = ", ".join([*buffers, *sizes, "ptr %context", *shared])
-    lines = [f"define internal void @{kernel.name}({parameters}) #0 {{", "entry:"]
-    return "\n".join([*function.globals, *lines, *function.b.flat(), "}"])
+    parameters = ", ".join(["ptr %table", *slots, *sizes, "ptr %context", *shared])
+    return f"hidden void @{kernel.name}({parameters})"
 
 
 def statements(function: Function, stmts: tuple[Stmt, ...]) -> None:

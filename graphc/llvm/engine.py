@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
 import platform
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache as cache_forever
-from pathlib import Path
 from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
 import sympy
 
-from graphc import debug
+from graphc import cache, debug
 from graphc.errors import CompileError
-from graphc.llvm import cache, team
+from graphc.llvm import team
 from graphc.machine import LEVEL1, LEVEL2, Machine, levels
 
 LEVELS: dict[str, tuple[str, ...]] = {
@@ -84,10 +83,17 @@ class Target:
 
 @cache_forever
 def start() -> None:
-    """Make LLVM's back ends available, once."""
+    """Make LLVM's back end for the host available, once."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    llvm.initialize_native_asmparser()
+
+
+@cache_forever
+def start_all() -> None:
+    """Make LLVM's back ends for all machines available, once: it takes longer."""
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    llvm.initialize_native_asmparser()
 
 
 @cache_forever
@@ -153,7 +159,10 @@ def level(name: str) -> Target:
 
 def machine(target: Target, *, jit: bool) -> Any:
     """A fresh LLVM target machine; it must not be used again once an engine has it."""
-    start()
+    if target.triple == llvm.get_process_triple():
+        start()
+    else:
+        start_all()
     return llvm.Target.from_triple(target.triple).create_target_machine(
         cpu=target.cpu,
         features=target.features,
@@ -209,22 +218,56 @@ def jit() -> Any:
 _serial = 0
 
 
-def load(key: str, make: Callable[[], str], names: tuple[str, ...], target: Target) -> Loaded:
-    """Link the object kept under a key, or compile the text that `make` gives; find functions."""
+def load(
+    key: str,
+    write: Callable[[Callable[[str], object]], object],
+    names: tuple[str, ...],
+    target: Target,
+) -> Loaded:
+    """Link the objects kept under a key, or compile what is written; find functions.
+
+    `write` hands over each part of the program's text once it is complete: a thread compiles it
+    while the next is written.
+    """
     check_runs(target)
     kept = fetch(key, names, target)
     if kept is not None:
         return kept
-    data = generate(make(), target)
-    cache.write(key, data)
-    return link(data, names, False)
+    with ThreadPoolExecutor(1, "graphc-codegen") as codegen:
+        parts: list[Future[bytes]] = []
+        write(lambda text: parts.append(codegen.submit(compiled, text, target)))
+        objects = [part.result() for part in parts]
+    cache.write(key, packed(objects))
+    return link(objects, names, False)
 
 
-def generate(text: str, target: Target) -> bytes:
-    """The object code of a module's text."""
+def whole(text: str) -> Callable[[Callable[[str], object]], object]:
+    """A program of one part, for `load`."""
+    return lambda done: done(text)
+
+
+def compiled(text: str, target: Target) -> bytes:
+    """The object of a module's text."""
     module = parse(text)
     module.verify()
     return bytes(machine(target, jit=True).emit_object(module))
+
+
+def packed(objects: Sequence[bytes]) -> bytes:
+    """Objects one after the other, each after its length."""
+    return b"".join(len(data).to_bytes(8, "little") + data for data in objects)
+
+
+def unpacked(data: bytes) -> list[bytes]:
+    """What `packed` packed. Raises RuntimeError for anything else."""
+    found, place = [], 0
+    while place < len(data):
+        size = int.from_bytes(data[place : place + 8], "little")
+        found.append(data[place + 8 : place + 8 + size])
+        place += 8 + size
+    if place != len(data) or not found:
+        raise RuntimeError("no objects")
+    return found
 
 
 def fetch(key: str, names: tuple[str, ...], target: Target) -> Loaded | None:
@@ -233,7 +276,7 @@ def fetch(key: str, names: tuple[str, ...], target: Target) -> Loaded | None:
     if data is None:
         return None
     try:
-        return link(data, names, True)
+        return link(unpacked(data), names, True)
     except RuntimeError:  # whole, but no object that this linker can read
         cache.forget(key)
         return None
@@ -248,24 +291,19 @@ def check_runs(target: Target) -> None:
         )
 
 
-def link(data: bytes, names: tuple[str, ...], cached: bool) -> Loaded:
-    """An object in memory, its functions found."""
+def link(objects: Sequence[bytes], names: tuple[str, ...], cached: bool) -> Loaded:
+    """Objects in memory as one program, its functions found."""
     global _serial
     _serial += 1
-    builder = llvm.JITLibraryBuilder().add_object_img(data).add_current_process()
+    builder = llvm.JITLibraryBuilder().add_current_process()
+    for data in objects:
+        builder.add_object_img(data)
     for name in names:
         builder.export_symbol(name)
     tracker = builder.link(jit(), f"program{_serial}")
-    return Loaded(tracker, {name: int(tracker[name]) for name in names}, cached, len(data))
-
-
-@cache_forever
-def source(rooms: tuple[str, ...]) -> str:
-    """What tells one version of some rooms of this package from another: its files' dates."""
-    package = Path(__file__).parent.parent
-    files = [p for room in rooms for p in sorted((package / room).rglob("*.py"))]
-    files += [package / room for room in rooms if room.endswith(".py")]
-    return repr([(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files])
+    return Loaded(
+        tracker, {name: int(tracker[name]) for name in names}, cached, sum(map(len, objects))
+    )
 
 
 GENERATOR = ("loops", "llvm", "types.py", "ops", "machine.py")
@@ -276,7 +314,7 @@ def digest(text: str, target: Target, rooms: tuple[str, ...] = ()) -> str:
     """The key of all that object code depends on: a text, a target, and the source of `rooms`."""
     parts = (
         "graphc-2",
-        source((*GENERATOR, *rooms)),
+        cache.source((*GENERATOR, *rooms)),
         sympy.__version__,
         llvmlite.__version__,
         str(llvm.llvm_version_info),
@@ -287,7 +325,7 @@ def digest(text: str, target: Target, rooms: tuple[str, ...] = ()) -> str:
         repr(target.model),
         text,
     )
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    return cache.digest(*parts)
 
 
 ENTRY = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)

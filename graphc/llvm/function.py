@@ -17,7 +17,7 @@ class Loop:
     index: str
     value: Value
     prelude: list[Any]
-    pointers: dict[tuple[str, Affine], str] = field(default_factory=dict)
+    pointers: dict[tuple[str, tuple[tuple[str, int], ...]], str] = field(default_factory=dict)
     scaled: dict[int, str] = field(default_factory=dict)
 
 
@@ -59,5 +59,5 @@ class Function:
 
     def open(self, label: str) -> None:
         """Begin a block."""
-        self.b.lines.append(f"{label}:")
+        self.b.block(label)
         self.label = label

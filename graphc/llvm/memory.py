@@ -8,7 +8,7 @@ from graphc.llvm.builder import LLVM_TYPES, Value, spell
 from graphc.llvm.function import Function
 from graphc.llvm.index import condition, scaled
 from graphc.loops.ir import Access, Buffer, Guard, Transpose
-from graphc.ops.index import Affine, affine
+from graphc.ops.index import Affine
 from graphc.types import SIZE
 
 
@@ -61,7 +61,7 @@ def pointer(function: Function, access: Access) -> tuple[str, int, list[tuple[Va
         if not factor:
             continue
         terms.append((loop.index, factor))
-        key = (access.buffer.name, affine(terms))
+        key = (access.buffer.name, tuple(terms))
         if key not in loop.pointers:
             amount = scaled(function, loop, factor)
             fresh = function.b.fresh()
@@ -77,13 +77,9 @@ def pointer(function: Function, access: Access) -> tuple[str, int, list[tuple[Va
             vectors.append((value, stride))
             continue
         amount = function.b.binary("mul", value, function.b.constant("int64", stride))
-        fresh = function.b.fresh()
-        function.b.emit(f"{fresh} = getelementptr {element}, ptr {name}, i64 {amount.text}")
-        name = fresh
+        name = function.b.address(element, name, amount).text
     if form.constant:
-        fresh = function.b.fresh()
-        function.b.emit(f"{fresh} = getelementptr {element}, ptr {name}, i64 {form.constant}")
-        name = fresh
+        name = function.b.address(element, name, function.b.constant("int64", form.constant)).text
     return name, step, vectors
 
 
@@ -165,9 +161,8 @@ def read_alternate(function: Function, name: str, kind: str, count: int) -> Valu
     """Every other element: two loads that end at the last one wanted, and a shuffle."""
     b, type, align = function.b, spell(kind, count), SIZE[kind]
     first = b.define(kind, count, f"load {type}, ptr {name}, align {align}")
-    further = b.fresh()
-    b.emit(f"{further} = getelementptr {LLVM_TYPES[kind]}, ptr {name}, i64 {count - 1}")
-    second = b.define(kind, count, f"load {type}, ptr {further}, align {align}")
+    further = b.address(LLVM_TYPES[kind], name, b.constant("int64", count - 1))
+    second = b.define(kind, count, f"load {type}, {further}, align {align}")
     order = [2 * lane if 2 * lane < count else 2 * lane + 1 for lane in range(count)]
     mask = ", ".join(f"i32 {place}" for place in order)
     return b.define(kind, count, f"shufflevector {first}, {second}, <{count} x i32> <{mask}>")
@@ -229,9 +224,7 @@ def addresses(
     for value, stride in vectors:
         amount = b.binary("mul", value, b.constant("int64", stride, count))
         total = b.binary("add", total, amount)
-    fresh = b.fresh()
-    b.emit(f"{fresh} = getelementptr {LLVM_TYPES[kind]}, ptr {name}, {total}")
-    return fresh
+    return b.address(LLVM_TYPES[kind], name, total).text
 
 
 def turned_block(function: Function, stmt: Transpose) -> None:
@@ -242,9 +235,8 @@ def turned_block(function: Function, stmt: Transpose) -> None:
     first, _, _ = pointer(function, stmt.source)
     rows = []
     for row in range(size):
-        name = b.fresh()
-        b.emit(f"{name} = getelementptr {element}, ptr {first}, i64 {row * stmt.across}")
-        rows.append(b.define(kind, size, f"load {type}, ptr {name}, align {align}"))
+        at = b.address(element, first, b.constant("int64", row * stmt.across))
+        rows.append(b.define(kind, size, f"load {type}, {at}, align {align}"))
     block = 1
     while block < size:
         lower = [i if not i & block else size + i - block for i in range(size)]
@@ -261,9 +253,8 @@ def turned_block(function: Function, stmt: Transpose) -> None:
         block *= 2
     first, _, _ = pointer(function, stmt.target)
     for column, value in enumerate(rows):
-        name = b.fresh()
-        b.emit(f"{name} = getelementptr {element}, ptr {first}, i64 {column * stmt.down}")
-        b.emit(f"store {value}, ptr {name}, align {align}")
+        at = b.address(element, first, b.constant("int64", column * stmt.down))
+        b.emit(f"store {value}, {at}, align {align}")
 
 
 def memory_type(dtype: str) -> str:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from graphc.llvm import epoch, fastcall, team
-from graphc.llvm.emit import define
+from graphc.llvm.emit import define, header
 from graphc.llvm.engine import Target, module_text
 from graphc.llvm.function import Function
 from graphc.loops.ir import Kernel
 from graphc.types import Shape
 
 ENTRY_NAME, CALL_NAME = "entry", "entry_call"
+PART = 1500
+"""Lines of kernels that are compiled together, while what follows is written."""
 MEMCPY = "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)"
 ALONE = """define i64 @entry(ptr %table, ptr %extents, ptr %context) #0 {
 entry:
@@ -69,54 +71,110 @@ class Module:
     functions: dict[str, str]
 
 
-def emit(
-    calls: Sequence[Call],
-    extents: tuple[str, ...],
-    target: Target,
-    *,
-    copies: Sequence[tuple[int, int, int]] = (),
-    bound: Sequence[tuple[int, Shape]] = (),
-    many: bool = False,
-) -> Module:
-    """The program's module. The entry takes the pointer table, the extents and the context.
+Done = Callable[[str], object]
+"""What is to be done with a part of a program: compile it."""
 
-    The context's words are the outcome of the checks, the team's address and how many of its
-    threads to use. Kernels that share their work run on all of them, the others on the first.
 
-    `copies` (from slot, to slot, bytes) follow the kernels. `bound` (slot, shape) are what the
-    entry's form as a C function of Python objects binds.
+def ignored(part: str) -> None:
+    """A part that is not compiled: the whole is only looked at."""
 
-    Kernels that write state follow all that check indices: where a check failed, the entry returns
-    before the first of them, and no state has changed.
+
+class Writer:
+    """Writes a program's module. Parts that can be compiled apart are handed over once complete.
+
+    The entry takes the pointer table, the extents and the context. The context's words are the
+    outcome of the checks, the team's address and how many of its threads to use. Kernels that share
+    their work run on all of them, the others on the first.
     """
-    functions: dict[str, str] = {}
-    declarations: set[str] = set()
-    bodies: dict[str, str] = {}
-    for number, call in enumerate(calls):
-        if call.like not in (None, number):
-            continue
-        function = Function(call.kernel)
-        functions[call.kernel.name] = define(function, extents)
-        declarations |= function.b.declarations
-    together = any(call.kernel.parallel for call in calls) and team.architecture(target.triple)
-    if together:
-        declarations |= set(team.declarations(target.triple))
-    steps = Steps(extents, bool(together))
-    for number, call in enumerate(calls):
-        steps.kernel(number, call, calls[number if call.like is None else call.like].kernel.name)
-    for number, copy in enumerate(copies):
-        declarations.add(MEMCPY)
-        steps.copy(number, *copy)
-    entry = ENTRY_NAME
-    called = fastcall.emit(entry, CALL_NAME, bound, extents)
-    bodies = {**functions, "steps": steps.text(), entry: ENTRIES[bool(together)], CALL_NAME: called}
-    if together:
-        bodies["team"] = team.functions(target.triple)
-    if many:
-        declarations.add(MEMCPY)
-        bodies[epoch.EPOCH_NAME] = epoch.TEXT
-    parts = ["\n".join(sorted(declarations)), *bodies.values()]
-    return Module(module_text(target, parts), functions)
+
+    def __init__(self, extents: tuple[str, ...], target: Target, done: Done = ignored) -> None:
+        self.extents, self.target, self.done = extents, target, done
+        self.calls: list[Call] = []
+        self.functions: dict[str, str] = {}
+        self.declarations: set[str] = set()
+        self.open: list[str] = []  # functions of the part that is not complete
+        self.needs: set[str] = set()  # what that part declares
+        self.apart = False
+
+    def kernels(self, calls: Sequence[Call]) -> None:
+        """The next kernels in order."""
+        for call in calls:
+            number = len(self.calls)
+            self.calls.append(call)
+            if call.like not in (None, number):
+                continue
+            function = Function(call.kernel)
+            text = define(function, self.extents)
+            self.functions[call.kernel.name] = text
+            self.declarations |= function.b.declarations
+            self.open.append(text)
+            self.needs |= function.b.declarations
+            if "@team.barrier(" in text:
+                self.needs.add(team.WAIT)
+            if sum(part.count("\n") for part in self.open) >= PART:
+                self.complete()
+
+    def complete(self) -> None:
+        """Hand the open part over."""
+        if self.open:
+            self.hand(self.needs, self.open)
+        self.open, self.needs, self.apart = [], set(), True
+
+    def hand(self, needs: set[str], functions: Iterable[str]) -> None:
+        """Hand functions over as a module of their own."""
+        self.done(self.module(needs, functions))
+
+    def module(self, needs: set[str], functions: Iterable[str]) -> str:
+        """Functions and what they declare as a module's text."""
+        return module_text(self.target, ["\n".join(sorted(needs)), *functions])
+
+    def close(
+        self,
+        copies: Sequence[tuple[int, int, int]] = (),
+        bound: Sequence[tuple[int, Shape]] = (),
+        many: bool = False,
+    ) -> Module:
+        """The whole, and the entry's part handed over; all in one where there is little.
+
+        `copies` (from slot, to slot, bytes) follow the kernels. `bound` (slot, shape) are what the
+        entry's form as a C function of Python objects binds.
+
+        Kernels that write state follow all that check indices: where a check failed, the entry
+        returns before the first of them, and no state has changed.
+        """
+        calls, triple = self.calls, self.target.triple
+        together = any(call.kernel.parallel for call in calls) and team.architecture(triple)
+        needs = set(team.declarations(triple)) if together else set()
+        steps = Steps(self.extents, bool(together))
+        for number, call in enumerate(calls):
+            like = number if call.like is None else call.like
+            steps.kernel(call, calls[like].kernel.name)
+        for number, copy in enumerate(copies):
+            steps.copy(number, *copy)
+        if copies or many:
+            needs.add(MEMCPY)
+        called = fastcall.emit(ENTRY_NAME, CALL_NAME, bound, self.extents)
+        entry = {"steps": steps.text(), ENTRY_NAME: ENTRIES[bool(together)], CALL_NAME: called}
+        if together:
+            entry["team"] = team.functions(triple)
+        if many:
+            entry[epoch.EPOCH_NAME] = epoch.TEXT
+        whole = self.module(self.declarations | needs, [*self.functions.values(), *entry.values()])
+        if self.apart:
+            self.complete()
+            made = [call.kernel for call in calls if call.kernel.name in self.functions]
+            kernels = {f"declare {header(kernel, self.extents)}" for kernel in made}
+            self.hand(needs | kernels, entry.values())
+        else:
+            self.done(whole)
+        return Module(whole, self.functions)
+
+
+def emit(calls: Sequence[Call], extents: tuple[str, ...], target: Target) -> Module:
+    """The module of some kernels, called in order."""
+    writer = Writer(extents, target)
+    writer.kernels(calls)
+    return writer.close()
 
 
 class Steps:
@@ -145,7 +203,7 @@ class Steps:
         ends = ["  ret void", *(["refused:", "  ret void"] if self.guarded else []), "}"]
         return "\n".join([*self.lines, *ends])
 
-    def kernel(self, number: int, call: Call, name: str) -> None:
+    def kernel(self, call: Call, name: str) -> None:
         """One kernel by its function's name, on all threads or on the first."""
         if call.commits:
             self.commit()
@@ -155,10 +213,8 @@ class Steps:
             self.barrier()
         else:
             self.open()
-        arguments = []
-        for place, slot in enumerate(call.slots):
-            arguments.append(f"ptr {self.pointer(f'%p{number}.{place}', slot)}")
-        arguments += [f"i64 %size.{e}" for e in self.extents] + ["ptr %context"]
+        arguments = ["ptr %table", *(f"i64 {slot}" for slot in call.slots)]
+        arguments += [*(f"i64 %size.{e}" for e in self.extents), "ptr %context"]
         if call.kernel.parallel:
             arguments += (
                 ["i64 %thread", "i64 %threads", "ptr %team"]

@@ -8,6 +8,8 @@ another thread of Python, runs its job alone: what is computed does not depend o
 
 from __future__ import annotations
 
+WAIT = "declare hidden void @team.barrier(ptr, i64)"
+"""What a part of a program declares whose kernels wait for each other."""
 SPIN = 2000
 """Looks at a word, with a pause between, before a thread goes to sleep."""
 FUTEX = {"x86_64": 202, "aarch64": 98}
@@ -71,7 +73,7 @@ done:
   ret void
 }}
 
-define internal void @team.barrier(ptr %team, i64 %threads) #0 {{
+define hidden void @team.barrier(ptr %team, i64 %threads) #0 {{
 entry:
   %alone = icmp ule i64 %threads, 1
   br i1 %alone, label %done, label %several

@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from graphc.llvm import cache, engine
+from graphc import cache
+from graphc.llvm import engine
 from graphc.llvm.engine import Target
 from graphc.loops.choice import Choices, read, written
 

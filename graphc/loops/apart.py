@@ -12,8 +12,6 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import sympy
-
 from graphc.loops.choose import Plan
 from graphc.loops.ir import Access, Alloc, Buffer, Check, For, Let, Load, Stmt, Update
 from graphc.loops.map import mapped
@@ -31,7 +29,7 @@ def apart(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...] | None
     """The sums, then what follows them, lanes across sums; None where that gains nothing."""
     if plan.vector in {f.index for f in nest.kept} or math.prod(map(extent, nest.kept)) < 2:
         return None
-    if not any(costly(stmt) for stmt in nest.after):
+    if not any(isinstance(s, Let) and scalar.elementary(s.expr) for s in nest.after):
         return None
     opened = [s.buffer for s in nest.before if isinstance(s, Alloc)]
     ends = [s for s in nest.after if isinstance(s, Load) and s.access.buffer in opened]
@@ -73,13 +71,3 @@ def together(schedule: Schedule, nest: Nest, plan: Plan, end: Load) -> tuple[Stm
     last = (*needed(shared, rest), Load(end.name, target), *rest)
     sums = tiled(schedule, replace(nest, after=store), plan)
     return (Alloc(target.buffer), *sums, *mapped(schedule, Nest(nest.kept, (), (), last, ())))
-
-
-def costly(stmt: Stmt) -> bool:
-    """Whether a statement computes an elementary function."""
-    return isinstance(stmt, Let) and any(
-        not isinstance(part, CHEAP) for part in stmt.expr.atoms(sympy.Function)
-    )
-
-
-CHEAP = (sympy.Piecewise, scalar.maximum, scalar.minimum, scalar.absolute, scalar.cast)

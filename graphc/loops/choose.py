@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from graphc.loops.ir import Access, Alloc, For, Let, Load, Update
 from graphc.loops.nest import Nest, accesses, depending, extent, flat, forms
@@ -58,12 +59,12 @@ def width(nest: Nest, machine: Machine) -> int:
 def choose(nest: Nest, machine: Machine) -> Plan:
     """The cheapest plan by the estimate."""
     lanes = width(nest, machine)
-    best: tuple[float, Plan] | None = None
+    best: tuple[float, Callable[[], Plan]] | None = None
     for loop in candidates(nest):
         for cost, plan in plans(nest, loop, lanes, machine):
             if best is None or cost < best[0] * 0.999:
                 best = cost, plan
-    return best[1] if best else Plan(None, 1, 1, (), "no index can be the lanes of a vector")
+    return best[1]() if best else Plan(None, 1, 1, (), "no index can be the lanes of a vector")
 
 
 def like(nest: Nest, model: Plan, machine: Machine) -> list[Plan]:
@@ -79,7 +80,7 @@ def like(nest: Nest, model: Plan, machine: Machine) -> list[Plan]:
         if (loop.index in kept if model.vector in kept else loop.index == model.vector)
         for costed in plans(nest, loop, lanes, machine)
     ]
-    return [plan for _, plan in sorted(found, key=lambda costed: costed[0])]
+    return [plan() for _, plan in sorted(found, key=lambda costed: costed[0])]
 
 
 def candidates(nest: Nest) -> list[For]:
@@ -123,8 +124,10 @@ def load_cost(access: Access, index: str, lanes: int, moving: set[str]) -> float
     return 0.5 if step in (0, 1) else GATHER * lanes
 
 
-def plans(nest: Nest, loop: For, lanes: int, machine: Machine) -> list[tuple[float, Plan]]:
-    """Every plan with this vector index, with its cycles for each point of the nest."""
+def plans(
+    nest: Nest, loop: For, lanes: int, machine: Machine
+) -> Iterator[tuple[float, Callable[[], Plan]]]:
+    """Every plan with this vector index, made when asked for, after its cycles for each point."""
     moving = depending(flat((*nest.before, *nest.inner)), loop.index)
     summed = loop in nest.summed
     count = extent(loop)
@@ -139,8 +142,8 @@ def plans(nest: Nest, loop: For, lanes: int, machine: Machine) -> list[tuple[flo
         cost += 0.5 * sum(isinstance(s, Let) for s in flat(nest.inner))
         depth = len(nest.kept) - nest.kept.index(loop)
         why = f"lanes along {loop.index}: {use:.0%} of them used"
-        return [((cost + 0.1 * depth) / lanes / use, Plan(loop.index, lanes, 1, (), why))]
-    found = []
+        yield (cost + 0.1 * depth) / lanes / use, partial(Plan, loop.index, lanes, 1, (), why)
+        return
     points = math.prod(max(1, extent(other)) for other in nest.summed)
     step = step_of(nest, loop, lanes, moving)
     ends = 1.5 + (8.0 if summed else end_cost(nest, loop, lanes))
@@ -156,14 +159,29 @@ def plans(nest: Nest, loop: For, lanes: int, machine: Machine) -> list[tuple[flo
             waste *= fill(sizes[name], size) ** 0.25
         per_point = cycles / (accumulators * lanes) / waste
         tail = (20 + ends * accumulators) / (accumulators * points * (1 if summed else lanes))
-        shape = "x".join(str(size) for _, size in tiles) or "1"
-        kind = "summed" if summed else "kept"
-        why = (
-            f"lanes along {kind} {loop.index} ({use:.0%} used), tile {shape} of {vectors} vectors: "
-            f"{accumulators} accumulators, {cycles:.1f} cycles a step"
+        yield (
+            per_point + tail,
+            partial(tiled, loop.index, summed, use, lanes, vectors, tiles, cycles),
         )
-        found.append((per_point + tail, Plan(loop.index, lanes, vectors, tiles, why)))
-    return found
+
+
+def tiled(
+    index: str,
+    summed: bool,
+    use: float,
+    lanes: int,
+    vectors: int,
+    tiles: tuple[tuple[str, int], ...],
+    cycles: float,
+) -> Plan:
+    """The plan of a tile in registers, with its reason."""
+    sizes = [size for _, size in tiles]
+    why = (
+        f"lanes along {'summed' if summed else 'kept'} {index} ({use:.0%} used), "
+        f"tile {'x'.join(map(str, sizes)) or '1'} of {vectors} vectors: "
+        f"{vectors * math.prod(sizes)} accumulators, {cycles:.1f} cycles a step"
+    )
+    return Plan(index, lanes, vectors, tiles, why)
 
 
 def end_cost(nest: Nest, loop: For, lanes: int) -> float:
@@ -225,7 +243,11 @@ class Read:
 
     def times(self, tiles: Sequence[tuple[str, int]]) -> int:
         """How many different places a tile reads."""
-        return math.prod(size for name, size in tiles if self.everywhere or name in self.moves)
+        total = 1
+        for name, size in tiles:
+            if self.everywhere or name in self.moves:
+                total *= size
+        return total
 
     def shared(self, tiles: Sequence[tuple[str, int]]) -> int:
         """How many values stay live, each used again, as a tile of two sides is walked."""
@@ -271,9 +293,12 @@ class Step:
         """Pages that one step of a tile touches beyond one for each operand."""
         total = 0.0
         for moves in self.touched:
-            moved = [(moves[name], size) for name, size in tiles if name in moves]
-            reach = sum(by * (size - 1) for by, size in moved)
-            total += min(reach / PAGE, math.prod(size for _, size in moved) - 1)
+            reach, places = 0, 1
+            for name, size in tiles:
+                if name in moves:
+                    reach += moves[name] * (size - 1)
+                    places *= size
+            total += min(reach / PAGE, places - 1)
         return total
 
 

@@ -27,6 +27,8 @@ from graphc.ops.index import Affine, affine, index
 
 UNROLL = 8
 """Steps of an inner loop that may be written out."""
+SELDOM = 0.1
+"""The part of a nest below which a version of its tile is not."""
 
 
 def tiled(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...]:
@@ -49,7 +51,7 @@ def tiled(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...]:
             pieces.append((loop, []))
     ordered = outer_order(schedule, pieces, plan, nest)
     vector = plan.vector if kept_vector else None
-    return nested(schedule, nest, plan, ordered, vector, {}, {})
+    return nested(schedule, nest, plan, ordered, vector, {}, {}, 1.0)
 
 
 def outer_order(
@@ -81,13 +83,17 @@ def nested(
     vector: str | None,
     sizes: dict[str, int],
     values: dict[str, Affine],
+    share: float,
 ) -> tuple[Stmt, ...]:
-    """Emit the loops around the tile, one version of the tile for each size of its sides."""
+    """Emit the loops around the tile, one version of the tile for each size of its sides.
+
+    `share` is the part of the nest that a version does.
+    """
     if not pieces:
-        return register_tile(schedule, nest, plan, vector, sizes, values)
+        return register_tile(schedule, nest, plan, vector, sizes, values, share >= SELDOM)
     (loop, ranges), rest = pieces[0], pieces[1:]
     if not ranges:
-        body = nested(schedule, nest, plan, rest, vector, sizes, values)
+        body = nested(schedule, nest, plan, rest, vector, sizes, values, share)
         return (replace(loop, body=body),)
     result: list[Stmt] = []
     inner, outside = f"{loop.index}.t", f"{loop.index}.o"
@@ -102,7 +108,9 @@ def nested(
         sizes = {**sizes, loop.index: piece.size}
         first = index(outside) if single is None else affine([], single)
         places = {loop.index: at, f"{loop.index}.block": first, f"{loop.index}.lane": index(inner)}
-        body = (*copies, *nested(schedule, here, plan, rest, vector, sizes, values | places))
+        part = share * piece.share(loop)
+        body = nested(schedule, here, plan, rest, vector, sizes, values | places, part)
+        body = (*copies, *body)
         if single is not None:
             result += body
         else:
@@ -117,8 +125,12 @@ def register_tile(
     vector: str | None,
     sizes: dict[str, int],
     values: dict[str, Affine],
+    often: bool,
 ) -> tuple[Stmt, ...]:
-    """One tile: registers opened, summed into, and handed to what follows."""
+    """One tile: registers opened, summed into, and handed to what follows.
+
+    The innermost sum is written out where it is short, and done often enough to be worth the code.
+    """
     lanes = plan.lanes
     inside: list[For] = []
     places: dict[str, int] = {}
@@ -177,7 +189,7 @@ def register_tile(
     else:
         accumulators = total // lanes if vector else total
         room = schedule.machine.registers - accumulators - plan.vectors - 1
-        wanted = shared_loads(nest, loops[-1], sizes, vector) <= room
+        wanted = often and shared_loads(nest, loops[-1], sizes, vector) <= room
         if schedule.choice.unroll is not None:
             wanted = schedule.choice.unroll
         if small(loops[-1], accumulators) and wanted:

@@ -25,6 +25,12 @@ class Range:
             return self.start if self.stop - self.start == self.size else None
         return None
 
+    def share(self, loop: For) -> float:
+        """The part of the loop's steps that it does; 1 where that is not known before the run."""
+        if isinstance(self.start, int) and isinstance(self.stop, int) and loop.extent:
+            return (self.stop - self.start) / loop.extent
+        return 1.0
+
 
 def split(loop: For, size: int, lanes: int, masked: bool) -> list[Range]:
     """Whole tiles of `size`, and what remains."""

@@ -8,7 +8,7 @@ import sympy
 
 from graphc.errors import DTypeError, ShapeError, UnsupportedOpError
 from graphc.graph.node import Node
-from graphc.ops import reduce, scalar
+from graphc.ops import known, reduce, scalar
 from graphc.ops.arithmetic import cast
 from graphc.ops.elementary import log
 from graphc.ops.make import apply, as_node, fail
@@ -25,6 +25,18 @@ AS_LABELS = (
     '\n  what fits: labels of integers, an input declared as (("batch",), "int64") and '
     'y.astype("int64") where arrays are given; or cast(labels, "int64")'
 )
+
+
+@known.kept
+def chosen(classes: int) -> Expr:
+    """Whether the class at hand is the label, which must be one of so many."""
+    return sympy.Eq(scalar.bounded(LABEL, sympy.Integer(classes)), CLASS)
+
+
+@known.kept
+def picked(classes: int) -> Expr:
+    """x where the class at hand is the label, else 0."""
+    return sympy.Piecewise((X, chosen(classes)), (0, True))
 
 
 class Labels:
@@ -60,14 +72,14 @@ class Labels:
     @property
     def chosen(self) -> Expr:
         """Whether the class at hand is the label; a label outside the classes is an IndexError."""
-        return sympy.Eq(scalar.bounded(LABEL, sympy.Integer(self.classes)), CLASS)
+        return chosen(self.classes)
 
     def pick(self, name: str, values: Node) -> Node:
         """The sum over k of `values` (scores, or one per class) where k is the label.
 
         Where the label is to be ignored it is class 0's; see `kept`.
         """
-        expr = sympy.Piecewise((X, self.chosen), (0, True))
+        expr = picked(self.classes)
         reads = self.every if values.shape == self.scores.shape else "k"
         signature = f"{reads}, {self.rows} -> {self.rows}"
         extents = {"k": self.classes}

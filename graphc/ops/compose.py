@@ -6,6 +6,8 @@ import sympy
 
 from graphc.graph.node import Node, make
 from graphc.ops.formula import Formula
+from graphc.ops.known import kept
+from graphc.ops.scalar import Expr
 
 
 def shortened(node: Node) -> Node:
@@ -15,7 +17,9 @@ def shortened(node: Node) -> Node:
     Found when the node is made, so that its derivative is that of the shorter form.
     """
     op = node.op
-    if not isinstance(op, Formula) or len(op.args) != 1 or op.expr != sympy.log(op.args[0]):
+    if not isinstance(op, Formula) or not isinstance(op.expr, sympy.log):
+        return node
+    if op.expr.args != op.args:
         return node
     inner = node.inputs[0].op
     if not isinstance(inner, Formula) or not inner.expr.has(sympy.exp) or inner.derivatives:
@@ -23,8 +27,17 @@ def shortened(node: Node) -> Node:
     alike = node.type == node.inputs[0].type and op.reads[0] == op.writes
     if not (op.pointwise and inner.pointwise and alike):
         return node
-    expr = sympy.expand_log(sympy.log(inner.expr), force=True)
-    if expr.has(sympy.exp) or not expr.free_symbols <= inner.expr.free_symbols:
+    expr = logarithm(inner.expr)
+    if expr is None:
         return node
     joined = Formula(op.name, inner.args, expr, inner.reads, inner.writes, inner.domain)
     return make(joined, node.inputs[0].inputs, node.type)
+
+
+@kept
+def logarithm(expr: Expr) -> Expr | None:
+    """The logarithm of a formula, if it has no exponential; else None."""
+    found = sympy.expand_log(sympy.log(expr), force=True)
+    if found.has(sympy.exp) or not found.free_symbols <= expr.free_symbols:
+        return None
+    return found

@@ -8,8 +8,6 @@ writes is the identity of `how`: 0 for a sum, -inf for a maximum.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -18,13 +16,20 @@ import sympy
 from graphc.errors import UnsupportedOpError
 from graphc.graph.node import Node, make
 from graphc.ops import scalar
+from graphc.ops.chain import (
+    GRAD,
+    RESULT,
+    WHERE,
+    flat,
+    fresh,
+    position_dtype,
+    pulled,
+    pulled_at,
+    pulled_beside,
+)
 from graphc.ops.index import Affine, Domain, Index, Lookup, index, show
-from graphc.ops.scalar import Expr, Symbol, argument, differentiate
+from graphc.ops.scalar import Expr, Symbol
 from graphc.types import Extent, Shape, TensorType, is_float
-
-GRAD = argument("grad")
-RESULT = argument("result")
-WHERE = argument("where")
 
 KINDS = {
     "sum": "+=",
@@ -51,6 +56,24 @@ class Formula:
     domain: Domain
     how: str = "sum"
     derivatives: Derivatives = field(default=(), compare=False, repr=False)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        """Computed once: formulas are looked up by value at every node that is made."""
+        place = (self.reads, self.writes, self.domain)
+        return hash((self.name, self.args, self.expr, *place, self.how))
+
+    @cached_property
+    def exact(self) -> str:
+        """All that tells it apart, as text."""
+        args = " ".join(map(scalar.spelled, self.args))
+        reads = "; ".join(map(show, self.reads))
+        domain = " ".join([f"{name}:{extent!r}" for name, extent in self.domain])
+        where = f"[{reads}] [{show(self.writes)}] {domain}"
+        return f"{self.name!r} {args} {scalar.spelled(self.expr)} {where} {self.how}"
 
     @cached_property
     def extents(self) -> dict[str, Extent]:
@@ -134,14 +157,13 @@ class Formula:
         operand = node.inputs[position]
         if not is_float(operand.dtype) or not is_float(node.dtype) or self.is_lookup(position):
             return None
-        local, extra = self.local(position, node)
-        if local == 0:
-            return None
         grad = fresh(GRAD, (*self.args, *self.used))
+        expr, extra = self.local(position, node, grad)
+        if expr == 0:
+            return None
         source: dict[Symbol, tuple[Node, Index]] = {grad: (cotangent, self.writes), **extra}
         for symbol, other, read in zip(self.args, node.inputs, self.reads, strict=True):
             source[symbol] = (other, read)
-        expr = times(grad, local)
         lookups = [e for e in (*self.reads[position], *self.writes) if isinstance(e, Lookup)]
         needed = {self.args[e.operand] for e in lookups}
         reads = [s for s in source if s in expr.free_symbols or s in needed]
@@ -177,46 +199,51 @@ class Formula:
         places = (*self.writes, *(e for read in self.reads for e in read))
         return any(isinstance(e, Lookup) and e.operand == position for e in places)
 
-    def local(self, position: int, node: Node) -> tuple[Expr, dict[Symbol, tuple[Node, Index]]]:
-        """d result / d operand at one point, and what else it reads, where."""
+    def local(
+        self, position: int, node: Node, grad: Symbol
+    ) -> tuple[Expr, dict[Symbol, tuple[Node, Index]]]:
+        """grad * d result / d operand at one point, and what else it reads, where."""
         arg = self.args[position]
-        given = dict(self.derivatives)
-        derivative = given[arg] if arg in given else differentiate(self.expr, arg)
-        if derivative == 0:
-            return derivative, {}
-        if self.how in ("max", "min"):
-            if not self.summed and self.plain:
-                return derivative, {}
-            where, first = fresh(WHERE, self.args), self.positions(node)
-            here = sympy.Eq(scalar.cast(self.flat, sympy.Symbol(first.dtype)), where)
-            return sympy.Piecewise((derivative, here), (0, True)), {where: (first, self.writes)}
+        question = self.expr, arg, dict(self.derivatives).get(arg), grad
+        if self.how in ("max", "min") and (self.summed or not self.plain):
+            where = fresh(WHERE, self.args)
+            expr = pulled_at(*question, where, self.sizes)
+            if expr == 0:
+                return expr, {}
+            self.check_flat()
+            return expr, {where: (self.positions(node), self.writes)}
         if self.how == "prod" and self.summed:
             others = fresh(RESULT, self.args)
-            return times(others, derivative), {others: self.product_of_others(node)}
-        if self.how not in ("sum", "prod"):
+            expr = pulled_beside(*question, others)
+            return expr, {} if expr == 0 else {others: self.product_of_others(node)}
+        if self.how not in ("sum", "prod", "max", "min"):
             return sympy.Integer(0), {}
-        if self.pointwise:
-            result = fresh(RESULT, self.args)
-            shorter = derivative.subs(self.expr, result) if arg not in given else derivative
-            if arg in given:
-                shorter = derivative.subs(RESULT, result)
-            if result in shorter.free_symbols:
-                return shorter, {result: (node, self.writes)}
-        return derivative, {}
+        alone = self.pointwise and self.how in ("sum", "prod")
+        result = fresh(RESULT, self.args) if alone else None
+        expr = pulled(*question, result)
+        return expr, {result: (node, self.writes)} if result in expr.free_symbols else {}
+
+    @property
+    def sizes(self) -> tuple[tuple[str, int], ...]:
+        """The summed indices and their extents, 0 for one that is not known before the run."""
+        sizes = [(name, self.extents[name]) for name in self.summed]
+        return tuple((name, size if isinstance(size, int) else 0) for name, size in sizes)
 
     @property
     def flat(self) -> Expr:
         """The row-major position of a point among the summed indices."""
-        total: Expr = sympy.Integer(0)
-        for name in self.summed:
+        self.check_flat()
+        return flat(self.sizes)
+
+    def check_flat(self) -> None:
+        """Refuse a position among reduced axes that has no fixed strides."""
+        for name in self.summed[1:]:
             extent = self.extents[name]
-            if total != 0 and not isinstance(extent, int):
+            if not isinstance(extent, int):
                 raise UnsupportedOpError(
                     f"{self.name}: the position among several reduced axes of which {extent!r} is "
                     "not the first has no fixed strides; transpose it to the front"
                 )
-            total = total * extent + scalar.position(name) if total != 0 else scalar.position(name)
-        return total
 
     def positions(self, node: Node) -> Node:
         """For a maximum or minimum: where among the summed indices the first one stands."""
@@ -229,9 +256,7 @@ class Formula:
             self.domain,
             "arg" + self.how,
         )
-        extents = [self.extents[name] for name in self.summed]
-        few = all(isinstance(e, int) for e in extents) and math.prod(map(int, extents)) < 2**31
-        return finder(node.inputs, TensorType("int32" if few else "int64", node.shape))
+        return finder(node.inputs, TensorType(position_dtype(self.sizes), node.shape))
 
     def product_of_others(self, node: Node) -> tuple[Node, Index]:
         """For a product: at each point the product over all other points of its reduction."""
@@ -273,18 +298,3 @@ class Formula:
             self.how,
             self.derivatives,
         )
-
-
-def times(factor: Symbol, local: Expr) -> Expr:
-    """factor * local, taken into the branches so that 0 stays 0 beside an infinite factor."""
-    if isinstance(local, sympy.Piecewise):
-        return sympy.Piecewise(*((factor * value, where) for value, where in local.args))
-    return factor * local
-
-
-def fresh(symbol: Symbol, taken: Sequence[Symbol]) -> Symbol:
-    """The symbol, primed until it differs from those taken."""
-    names = {s.name for s in taken}
-    while symbol.name in names:
-        symbol = argument(symbol.name + "'")
-    return symbol

@@ -9,8 +9,9 @@ from graphc.graph import leaf
 from graphc.graph.node import Node, operators
 from graphc.ops import scalar
 from graphc.ops.index import Index, Lookup, Resolved, index
+from graphc.ops.known import kept
 from graphc.ops.make import as_node, fail, place
-from graphc.ops.scalar import argument
+from graphc.ops.scalar import Expr, argument
 from graphc.ops.shape import axis_of
 from graphc.types import Extent, dtype_name
 
@@ -137,6 +138,13 @@ def scatter_add(x: Node, where: object, updates: Node, axis: int = 0) -> Node:
     return operators["__or__" if how == "any" else "__add__"](x, added)
 
 
+@kept
+def hot(depth: int) -> Expr:
+    """1 at the place of an index, else 0."""
+    label = scalar.bounded(WHERE, sympy.Integer(depth))
+    return sympy.Piecewise((1, sympy.Eq(label, scalar.position("k"))), (0, True))
+
+
 def one_hot(where: object, depth: int, dtype: object = "float32") -> Node:
     """result[n, k] = 1 where index[n] = k, else 0.
 
@@ -148,12 +156,10 @@ def one_hot(where: object, depth: int, dtype: object = "float32") -> Node:
     if depth < 1:
         raise fail(ShapeError, "one_hot", [node], f"depth {depth} must be positive")
     names = [f"n{i}" for i in range(node.type.rank)]
-    label = scalar.bounded(WHERE, sympy.Integer(depth))
-    expr = sympy.Piecewise((1, sympy.Eq(label, scalar.position("k"))), (0, True))
     space = Resolved(
         (tuple(map(index, names)),),
         (*map(index, names), index("k")),
         (*zip(names, node.shape, strict=True), ("k", depth)),
         (*node.shape, depth),
     )
-    return place("one_hot", (WHERE,), expr, space, [node], "sum", dtype_name(dtype))
+    return place("one_hot", (WHERE,), hot(depth), space, [node], "sum", dtype_name(dtype))

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from graphc.errors import ShapeError
 from graphc.types import Extent, Shape
@@ -39,7 +39,7 @@ class Affine:
     @property
     def names(self) -> tuple[str, ...]:
         """The indices that occur."""
-        return tuple(name for name, _ in self.terms)
+        return tuple([name for name, _ in self.terms])
 
     def coefficient(self, index: str) -> int:
         """The factor of an index, 0 where it does not occur."""
@@ -57,14 +57,24 @@ class Affine:
         return self + (other * -1 if isinstance(other, Affine) else -other)
 
     def __mul__(self, factor: int) -> Affine:
-        return affine([(n, c * factor) for n, c in self.terms], self.constant * factor)
+        if factor == 0:
+            return Affine()
+        return Affine(tuple([(n, c * factor) for n, c in self.terms]), self.constant * factor)
 
     def substitute(self, values: Mapping[str, Affine]) -> Affine:
         """Replace indices by expressions."""
-        total = Affine((), self.constant)
+        if values.keys().isdisjoint(self.names):
+            return self
+        terms: list[tuple[str, int]] = []
+        constant = self.constant
         for name, factor in self.terms:
-            total = total + values.get(name, index(name)) * factor
-        return total
+            value = values.get(name)
+            if value is None:
+                terms.append((name, factor))
+                continue
+            terms += [(n, c * factor) for n, c in value.terms]
+            constant += value.constant * factor
+        return affine(terms, constant)
 
     def without(self, indices: set[str]) -> Affine:
         """The expression where some indices are 0."""
@@ -132,7 +142,8 @@ def affine(terms: Iterable[tuple[str, int]], constant: int = 0) -> Affine:
     total: dict[str, int] = {}
     for name, factor in terms:
         total[name] = total.get(name, 0) + factor
-    return Affine(tuple(sorted((n, c) for n, c in total.items() if c)), constant)
+    kept = [term for term in total.items() if term[1]]
+    return Affine(tuple(sorted(kept) if len(kept) > 1 else kept), constant)
 
 
 def show(position: Index) -> str:
@@ -208,11 +219,27 @@ def solve(
     larger than what is written, `floor` lets a compound index leave a remainder unread; `operands`
     names them for errors. Raises ShapeError with the arithmetic where the shapes do not fit.
     """
+    sizes = tuple((extents or {}).items())
+    numbers = tuple(attributes.items())
+    return _solved(signature, shapes, numbers, sizes, shape, floor, tuple(operands))
+
+
+@lru_cache(maxsize=4096)
+def _solved(
+    signature: Signature,
+    shapes: tuple[Shape, ...],
+    numbers: tuple[tuple[str, int], ...],
+    sizes: Domain,
+    shape: Shape | None,
+    floor: bool,
+    operands: tuple[str, ...],
+) -> Resolved:
+    attributes = dict(numbers)
     if not signature.reads and len(shapes) == 1:
         signature = Signature(((),), signature.writes, signature.text)  # `->` of one scalar
     if len(shapes) != len(signature.reads):
         raise ShapeError(f"{len(signature.reads)} operands expected, {len(shapes)} given")
-    known: dict[str, Extent] = dict(extents or {})
+    known: dict[str, Extent] = dict(sizes)
     called = [*operands, *(f"operand {i}" for i in range(len(operands), len(shapes)))]
     leading = _broadcast(signature, shapes, called)
     names = [f"b{i}" for i in range(len(leading))]

@@ -10,8 +10,10 @@ from typing import Any, TypedDict, Unpack
 from graphc.errors import ShapeError, UnsupportedOpError
 from graphc.graph.node import Node, operators
 from graphc.ops.index import parse
+from graphc.ops.known import kept
 from graphc.ops.make import apply, as_node, as_nodes, fail, symbols
 from graphc.ops.remedy import remedies
+from graphc.ops.scalar import Expr, Symbol
 from graphc.ops.shape import number, reshape
 from graphc.ops.window import (
     SPACE,
@@ -32,7 +34,19 @@ def _product(
 ) -> Node:
     """The product of operands under a signature, summed over what the result does not carry."""
     args = symbols(letters)
-    return apply(name, signature, args, prod(args[1:], start=args[0]), operands, **options)
+    return apply(name, signature, args, multiplied(*args), operands, **options)
+
+
+@kept
+def multiplied(*factors: Symbol) -> Expr:
+    """The product of symbols."""
+    return prod(factors[1:], start=factors[0])
+
+
+@kept
+def added(a: Symbol, b: Symbol) -> Expr:
+    """The sum of two symbols."""
+    return a + b
 
 
 def _shift(x: Node, bias: Any, axis: str) -> Node:
@@ -43,7 +57,7 @@ def _shift(x: Node, bias: Any, axis: str) -> Node:
         "first": "f ..., f -> f ...",
     }[axis]
     a, b = symbols("x bias")
-    return apply("bias", signature, (a, b), a + b, [x, as_node(bias, x.dtype)])
+    return apply("bias", signature, (a, b), added(a, b), [x, as_node(bias, x.dtype)])
 
 
 # --- matrices -------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -95,13 +95,18 @@ def apply(
         problem = f"{error}  [{signature.text}]{way}"
         raise fail(ShapeError, name, operands, problem) from None
     if dtype is None:
-        kinds = {a: o.dtype for a, o in zip(args, operands, strict=True)}
-        default = next((o.dtype for o in operands if is_float(o.dtype)), "float32")
         try:
-            dtype = scalar.dtype_of(expr, kinds, default)
+            dtype = result_dtype(expr, args, tuple([o.dtype for o in operands]))
         except GraphcError as error:
             raise fail(type(error), name, operands, str(error)) from None
     return place(name, args, expr, space, operands, how, dtype, derivatives)
+
+
+@lru_cache(maxsize=4096)
+def result_dtype(expr: Expr, args: tuple[Symbol, ...], dtypes: tuple[str, ...]) -> str:
+    """The element type of a formula's value, from those of its operands."""
+    default = next((dtype for dtype in dtypes if is_float(dtype)), "float32")
+    return scalar.dtype_of(expr, dict(zip(args, dtypes, strict=True)), default)
 
 
 def place(

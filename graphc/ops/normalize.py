@@ -14,6 +14,7 @@ from graphc.graph.node import Node
 from graphc.ops import reduce
 from graphc.ops.arithmetic import maximum, mul, pow, rsqrt, square, stop_gradient, where
 from graphc.ops.create import full, ones, tril
+from graphc.ops.known import kept
 from graphc.ops.linear import matmul
 from graphc.ops.make import apply, as_node, fail
 from graphc.ops.op import op
@@ -36,7 +37,7 @@ def softmax(x: Any, axis: int = -1) -> Node:
     """
     x, axis = _floats("softmax", x, axis)
     peak, total = exponentials(x, axis)
-    return along("softmax", sympy.exp(X - PEAK) / TOTAL, [x, peak, total], axis)
+    return along("softmax", shares(), [x, peak, total], axis)
 
 
 def log_softmax(x: Any, axis: int = -1) -> Node:
@@ -47,7 +48,7 @@ def log_softmax(x: Any, axis: int = -1) -> Node:
     """
     x, axis = _floats("log_softmax", x, axis)
     peak, total = exponentials(x, axis)
-    return along("log_softmax", X - PEAK - sympy.log(TOTAL), [x, peak, total], axis)
+    return along("log_softmax", log_shares(), [x, peak, total], axis)
 
 
 def exponentials(x: Node, axis: int) -> tuple[Node, Node]:
@@ -56,7 +57,25 @@ def exponentials(x: Node, axis: int) -> tuple[Node, Node]:
         rest = (*x.shape[:axis], *x.shape[axis + 1 :])
         return full(rest, 0, x.dtype), full(rest, 0, x.dtype)
     peak = stop_gradient(reduce.max(x, axis))
-    return peak, along("sumexp", sympy.exp(X - PEAK), [x, peak], axis, keep=False)
+    return peak, along("sumexp", risen(), [x, peak], axis, keep=False)
+
+
+@kept
+def risen() -> Expr:
+    """e^x, where the largest x is 0."""
+    return sympy.exp(X - PEAK)
+
+
+@kept
+def shares() -> Expr:
+    """The part of e^x in the sum of all."""
+    return sympy.exp(X - PEAK) / TOTAL
+
+
+@kept
+def log_shares() -> Expr:
+    """The logarithm of that."""
+    return X - PEAK - sympy.log(TOTAL)
 
 
 def along(name: str, expr: Expr, operands: Sequence[Node], axis: int, *, keep: bool = True) -> Node:

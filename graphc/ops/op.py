@@ -15,12 +15,15 @@ from graphc.errors import DTypeError, ShapeError, UnsupportedOpError
 from graphc.graph.node import Node
 from graphc.graph.site import here
 from graphc.ops import numeric
+from graphc.ops.chain import RESULT
 from graphc.ops.compose import shortened
-from graphc.ops.formula import KINDS, RESULT, Derivatives
+from graphc.ops.formula import KINDS, Derivatives
+from graphc.ops.known import ask
 from graphc.ops.make import ELEMENTWISE, apply, as_nodes, fail
 from graphc.ops.scalar import Expr, argument
 from graphc.types import dtype_name, whole
 
+OWN = "graphc.ops."
 ATTRIBUTES = (bool, int, float, str, type(None), np.bool_, np.integer, np.floating, sympy.Basic)
 
 
@@ -100,17 +103,30 @@ class Op:
         """The scalar expression for given attributes, and the derivatives given by hand."""
         key = tuple((k, type(v), v) for k, v in sorted(attributes.items()))
         if key not in self._memo:
-            numbers = {
-                k: v if v is None or isinstance(v, str) else sympy.sympify(v)
-                for k, v in attributes.items()
-            }
-            expr = self.traced(self.function, *self.args, **numbers)
-            derivatives = tuple(
-                (argument(arg), self.traced(rule_call, rule, self, numbers))
-                for arg, rule in self.rules.items()
-            )
-            self._memo[key] = expr, derivatives
+            self._memo[key] = self.derived(attributes)
         return self._memo[key]
+
+    def derived(self, attributes: dict[str, Any]) -> tuple[Expr, Derivatives]:
+        """The same. That of an op of graphc's own is kept: its source is part of the key."""
+        function = self.function
+        home, name = function.__module__, function.__qualname__
+        if not home.startswith(OWN) or "<" in name or function.__closure__:
+            return self.made(attributes)
+        numbers = repr(sorted(attributes.items()))
+        return ask(f"{home}.{name}{numbers}", lambda: self.made(attributes))
+
+    def made(self, attributes: dict[str, Any]) -> tuple[Expr, Derivatives]:
+        """The same, from what the functions make of symbols and numbers."""
+        numbers = {
+            k: v if v is None or isinstance(v, str) else sympy.sympify(v)
+            for k, v in attributes.items()
+        }
+        expr = self.traced(self.function, *self.args, **numbers)
+        derivatives = tuple(
+            (argument(arg), self.traced(rule_call, rule, self, numbers))
+            for arg, rule in self.rules.items()
+        )
+        return expr, derivatives
 
     def traced(self, function: Callable[..., Any], *args: Any, **numbers: Any) -> Expr:
         """What a formula or a derivative makes of symbols. Raises UnsupportedOpError."""

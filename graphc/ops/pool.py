@@ -12,8 +12,9 @@ from graphc.graph import leaf
 from graphc.graph.node import Node
 from graphc.ops import reduce
 from graphc.ops.arithmetic import div
+from graphc.ops.known import kept
 from graphc.ops.make import apply, as_node, fail
-from graphc.ops.scalar import argument
+from graphc.ops.scalar import Expr, argument
 from graphc.ops.window import SPACE, TAPS, Window, known, per_axis, sizes, slide, spatial
 from graphc.types import is_float
 
@@ -42,6 +43,12 @@ class AveragePool(Pool, total=False):
     count_include_pad: bool
 
 
+@kept
+def part(of: int) -> Expr:
+    """x divided by a whole number."""
+    return X / of
+
+
 def _slid(
     name: str, x: Node, window: Window, counts: tuple[int, ...], how: str, scale: int = 1
 ) -> Node:
@@ -57,7 +64,7 @@ def _slid(
         name,
         f"{lead} {read} -> {lead} {' '.join(SPACE[rank])}",
         (X,),
-        X / scale,
+        part(scale),
         [x],
         extents=extents,
         how=how,

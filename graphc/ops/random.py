@@ -28,7 +28,9 @@ from graphc.graph.leaf import Cell, Variable, aligned
 from graphc.graph.node import Node
 from graphc.graph.site import current_path
 from graphc.ops import arithmetic, scalar
+from graphc.ops.chain import flat
 from graphc.ops.formula import Formula
+from graphc.ops.known import kept
 from graphc.ops.make import apply, as_node, fail, fill
 from graphc.ops.op import op
 from graphc.ops.recurrence import Scan
@@ -141,9 +143,7 @@ def _random(
     key = DEFAULT if key is None else key
     stream = _next_stream() if stream is None else stream
     names = [f"i{axis}" for axis in range(len(shape))]
-    where: Expr = sympy.Integer(0)
-    for index, extent in zip(names, shape, strict=True):
-        where = (where * extent if where != 0 else where) + scalar.position(index)
+    where = flat(tuple(zip(names, shape, strict=True)))
     offset = _offset(shape)
     if offset is not None:
         where = where + OFFSET
@@ -208,6 +208,12 @@ def normal(
     )
 
 
+@kept
+def happens(u: Expr, bound: Expr, dtype: str) -> Expr:
+    """Whether a number of [0, 1) is below a bound; 1 or 0 where the dtype is no bool."""
+    return u < bound if dtype == "bool" else sympy.Piecewise((1, u < bound), (0, True))
+
+
 def bernoulli(
     p: Any,
     shape: Shape | None = None,
@@ -230,7 +236,7 @@ def bernoulli(
         raise fail(ShapeError, "bernoulli", [p], f"the shape {shape} does not end in p's")
 
     def shaped(u: Expr) -> Expr:
-        return u < bound if kind == "bool" else sympy.Piecewise((1, u < bound), (0, True))
+        return happens(u, bound, kind)
 
     draw = scalar.uniform64 if isinstance(p, Node) and p.dtype == "float64" else scalar.uniform
     return _random("bernoulli", shape, kind, key, stream, draw, shaped, operands)

@@ -17,6 +17,7 @@ from graphc.errors import DTypeError, ShapeError
 from graphc.graph import leaf
 from graphc.graph.node import Node
 from graphc.ops import arithmetic, elementary, logic
+from graphc.ops.known import kept
 from graphc.ops.make import apply, as_node, fail
 from graphc.ops.op import op
 from graphc.ops.scalar import Expr, argument
@@ -179,6 +180,12 @@ def norm(x: Any, ord: float = 2, axis: Axes = None, *, keepdims: bool = False) -
     return arithmetic.pow(total, 1 / ord)
 
 
+@kept
+def risen() -> Expr:
+    """e^x, measured from a centre."""
+    return sympy.exp(X - CENTRE)
+
+
 def logsumexp(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Node:
     """log of the sum over axes of e^x, without overflow; -inf where all are, or there are none.
 
@@ -191,7 +198,7 @@ def logsumexp(x: Any, axis: Axes = None, *, keepdims: bool = False) -> Node:
     largest = _reduce("max", [x], axis, False, X, "max")
     finite = arithmetic.where(logic.isfinite(largest), largest, 0)
     centre = arithmetic.stop_gradient(finite)
-    total = _reduce("sumexp", [x, centre], axis, False, sympy.exp(X - CENTRE))
+    total = _reduce("sumexp", [x, centre], axis, False, risen())
     result = arithmetic.add(elementary.log(total), centre)
     return expand_dims(result, _axes("logsumexp", x, axis)) if keepdims else result
 

@@ -284,7 +284,9 @@ def variables(expr: Expr) -> set[Symbol]:
 @cache
 def spelled(expr: Expr) -> str:
     """The formula as text that tells every two formulas apart."""
-    return str(sympy.srepr(expr))
+    if not expr.args:
+        return str(sympy.srepr(expr))
+    return f"{type(expr).__name__}({', '.join(map(spelled, expr.args))})"
 
 
 def written(value: object) -> str:
@@ -328,6 +330,15 @@ def with_value(expr: Expr, symbol: Symbol, value: int) -> Expr:
 def is_checked(expr: Expr, symbol: Symbol) -> bool:
     """Whether a symbol's value must lie in a bound: it is an index, and looked at when run."""
     return any(symbol in part.free_symbols for part in expr.atoms(bounded))
+
+
+def elementary(expr: Expr) -> bool:
+    """Whether an expression has an elementary function in it, such as exp."""
+    return any(not isinstance(part, CHEAP) for part in expr.atoms(sympy.Function))
+
+
+CHEAP = (sympy.Piecewise, maximum, minimum, absolute, signum, cast, bounded, is_nan)
+"""Functions that take an instruction or two."""
 
 
 def within(value: Expr, bound: Expr | int) -> Expr:

@@ -55,6 +55,7 @@ class Fuser:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
+        self.place = {node: number for number, node in enumerate(graph.nodes)}
         self.views = aliases(graph)
         self.users = graph.users()
         self.wanted = set(graph.roots)
@@ -112,7 +113,7 @@ class Fuser:
                 continue
             if not fits([*draft.nodes, node], shared, self.views):
                 continue
-            if self.depends([d for d in candidates if d is not draft], draft):
+            if self.depends([d for d in candidates if d is not draft], {draft}):
                 continue
             if draft.kind == "product" and not self.follows(node, draft):
                 continue
@@ -138,9 +139,9 @@ class Fuser:
         if draft.kind == "product" and self.streams([*other.nodes, *draft.nodes]) > STREAMS:
             return
         between = [d for d in (*draft.needs, *other.needs) if d not in (draft, other)]
-        if self.depends(between, draft) or self.depends(between, other):
+        if self.depends(between, {draft, other}):
             return
-        nodes = [n for n in self.graph.nodes if n in {*draft.nodes, *other.nodes}]
+        nodes = sorted({*draft.nodes, *other.nodes}, key=self.place.__getitem__)
         if draft.kind == "product":
             nodes = [first, *(n for n in nodes if n is not first)]
         if not fits(nodes, draft.outer, self.views):
@@ -170,12 +171,12 @@ class Fuser:
             if len(draft.nodes) == size:
                 return
 
-    def depends(self, starts: list[Draft], goal: Draft) -> bool:
-        """Whether one of some groups needs the goal to be finished first."""
+    def depends(self, starts: list[Draft], goals: set[Draft]) -> bool:
+        """Whether one of some groups needs a goal to be finished first."""
         stack, seen = list(starts), set()
         while stack:
             current = stack.pop()
-            if current is goal:
+            if current in goals:
                 return True
             if current not in seen:
                 seen.add(current)

@@ -318,7 +318,7 @@ def order(
             continue
         before = [g for g in readers.get(variable, []) if g is not writer]
         before += [g for g in checking if g is not writer]
-        if writer in checking or reach(needs, before, writer):
+        if writer in checking or reaches(needs, before, writer):
             continue
         if variable in operands(writer, fused) and not aligned(writer, variable, home, fused):
             continue
@@ -343,7 +343,7 @@ def traffic(fused: Fused, variables: set[Node], inplace: Sequence[Node]) -> Traf
     return Traffic(makes, reads, sizes)
 
 
-def reach(needs: Mapping[Group, list[Group]], starts: list[Group], goal: Group) -> bool:
+def reaches(needs: Mapping[Group, list[Group]], starts: Sequence[Group], goal: Group) -> bool:
     """Whether one of some groups needs the goal, directly or not."""
     stack, seen = list(starts), set()
     while stack:

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from graphc import cache
 from graphc.graph import leaf
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
-from graphc.llvm import cache
 from graphc.runtime.cost import cost
 from graphc.runtime.stages import Stages
 from graphc.types import TensorType

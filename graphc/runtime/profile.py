@@ -7,7 +7,6 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -94,7 +93,7 @@ def separate(stages: Stages) -> list[Kernel]:
     for call in stages.calls:
         module = emit([replace(call, like=None)], stages.extents, stages.target)
         key = engine.digest(module.text, stages.target)
-        loaded = engine.load(key, partial(str, module.text), (ENTRY_NAME,), stages.target)
+        loaded = engine.load(key, engine.whole(module.text), (ENTRY_NAME,), stages.target)
         name = call.kernel.name
         found.append(Kernel(name, loaded, ENTRY(loaded.addresses[ENTRY_NAME])))
     return found
@@ -123,7 +122,7 @@ def timed(stages: Stages, arguments: Sequence[int], repeats: int) -> list[float]
     kernels = separate(stages)
     empty = emit([], stages.extents, stages.target)
     key = engine.digest(empty.text, stages.target)
-    nothing = engine.load(key, lambda: empty.text, (ENTRY_NAME,), stages.target)
+    nothing = engine.load(key, engine.whole(empty.text), (ENTRY_NAME,), stages.target)
     calls: list[Callable[..., int]] = [
         ENTRY(nothing.addresses[ENTRY_NAME]),
         *(kernel.run for kernel in kernels),

@@ -16,7 +16,7 @@ import numpy as np
 from graphc.errors import CompileError, IndexError, InputError
 from graphc.graph import leaf
 from graphc.graph.graph import Graph
-from graphc.graph.leaf import aligned
+from graphc.graph.leaf import aligned, reserved
 from graphc.graph.node import Node
 from graphc.llvm import engine
 from graphc.llvm.engine import ENTRY, Loaded
@@ -278,7 +278,7 @@ class Program:
             self.sizes[number] = extents[name]
         offsets, size = arena(self.image.slots, extents)
         if self.arena is None or self.arena.nbytes < size:
-            self.arena = aligned(np.empty(size, np.uint8))
+            self.arena = reserved(size)
         start = self.arena.ctypes.data
         for number, offset in offsets.items():
             self.table[number] = start + offset

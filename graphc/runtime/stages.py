@@ -10,7 +10,7 @@ from graphc.debug import Log
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
 from graphc.llvm.engine import Target
-from graphc.llvm.module import Call, Module
+from graphc.llvm.module import Call, Done, Module, ignored
 from graphc.loops.ir import Kernel
 from graphc.passes.group import Fused
 from graphc.passes.memory import Plan
@@ -28,7 +28,7 @@ class Stages:
     target: Target
     extents: tuple[str, ...]
     tags: tuple[Node, ...]
-    finish: Callable[[], tuple[tuple[Call, ...], Module]] = field(repr=False)
+    finish: Callable[[Done], tuple[tuple[Call, ...], Module]] = field(repr=False)
     key: str
     log: Log
 
@@ -40,7 +40,14 @@ class Stages:
     @cached_property
     def finished(self) -> tuple[tuple[Call, ...], Module]:
         """The scheduled kernels and their module; made when asked for: a cached object runs."""
-        return self.finish()
+        return self.finish(ignored)
+
+    def write(self, done: Done) -> None:
+        """Make them, and hand each part of the module over once it is complete."""
+        if "finished" in vars(self):
+            done(self.module.text)
+        else:
+            vars(self)["finished"] = self.finish(done)
 
     @property
     def calls(self) -> tuple[Call, ...]:

@@ -91,9 +91,8 @@ def load_worker() -> engine.Loaded:
         text = engine.module_text(
             target, [*team.declarations(target.triple), team.worker(target.triple)]
         )
-        _loaded.append(
-            engine.load(engine.digest(text, target), lambda: text, (team.WORKER_NAME,), target)
-        )
+        key = engine.digest(text, target)
+        _loaded.append(engine.load(key, engine.whole(text), (team.WORKER_NAME,), target))
     return _loaded[0]
 
 

@@ -84,8 +84,8 @@ class Trial:
             return None
         slots = tuple(range(len(kernel.buffers)))
         module = emit([Call(kernel, slots)], tuple(self.extents), self.target)
-        data = engine.generate(module.text, self.target)
-        loaded = engine.link(data, (ENTRY_NAME,), False)
+        data = engine.compiled(module.text, self.target)
+        loaded = engine.link([data], (ENTRY_NAME,), False)
         return Version(choices, kernel, loaded, ENTRY(loaded.addresses[ENTRY_NAME]))
 
     def restore(self) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from graphc import cache
 from graphc.errors import CompileError, InputError
 from graphc.graph.show import aligned
-from graphc.llvm import cache, tuned
+from graphc.llvm import tuned
 from graphc.loops.alternatives import nests
 from graphc.loops.choice import described, written
 from graphc.loops.nest import NOMINAL

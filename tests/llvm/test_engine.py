@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import graphc
+from graphc import cache
 from graphc.errors import CompileError
-from graphc.llvm import cache, engine
+from graphc.llvm import engine
 
 
 def foreign() -> str:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import graphc
-from graphc import compiler, ops
-from graphc.llvm import cache, engine, tuned
+from graphc import cache, compiler, ops
+from graphc.llvm import engine, tuned
 from graphc.loops.choice import Choice, Choices
 from graphc.loops.show import exact
 from graphc.runtime.program import Program

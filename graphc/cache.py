@@ -1,4 +1,4 @@
-"""The cache on disk: owner-only, written atomically, checked before use.
+"""The cache on disk: owner-only, written atomically, checked before use; and what its keys name.
 
 Object code and images lie in its folder, what belongs together apart from them in rooms below it.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from functools import cache as cache_forever
 from pathlib import Path
 
 MAGIC = b"graphc1\n"
@@ -93,3 +94,33 @@ def write(key: str, data: bytes, room: str = "") -> None:
             raise
     except OSError:
         return
+
+
+# --- keys -----------------------------------------------------------------------------------
+
+
+def digest(*parts: str) -> str:
+    """The key of what depends on some texts."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+@cache_forever
+def source(rooms: tuple[str, ...]) -> str:
+    """What tells one version of some rooms of this package from another: its files' dates."""
+    package = os.path.dirname(os.path.abspath(__file__))
+    return repr([dates(os.path.join(package, room)) for room in rooms])
+
+
+def dates(path: str) -> list[tuple[str, int, int]]:
+    """Name, size and date of a source, or of all those in a folder and below it."""
+    if path.endswith(".py"):
+        status = os.stat(path)
+        return [(os.path.basename(path), status.st_size, status.st_mtime_ns)]
+    with os.scandir(path) as entries:
+        inside = sorted(e.path for e in entries if e.name.endswith(".py") or below(e))
+    return [found for name in inside for found in dates(name)]
+
+
+def below(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry of a folder of sources is one of sources too."""
+    return entry.name != "__pycache__" and entry.is_dir()

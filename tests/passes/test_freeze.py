@@ -1,0 +1,74 @@
+"""Freezing: what depends on variables alone is computed once, and is what it was."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc import nn, ops
+from graphc.runtime.program import Program
+
+X = np.random.default_rng(0).standard_normal((32, 3, 12, 12)).astype(np.float32)
+
+
+def model() -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(576, 40),
+        nn.GELU(),
+        nn.Linear(40, 5),
+    )
+
+
+def names(program: Program) -> list[str]:
+    return [n.op.name for g in program.stages.fused.groups for n in g.nodes]
+
+
+@pytest.mark.parametrize("batch", [32, "batch"])
+def test_every_bit_is_that_of_a_program_that_reads_them(batch: int | str) -> None:
+    net = model()
+    inputs = {"x": (batch, 3, 12, 12)}
+    live = graphc.compile(net, inputs=inputs)
+    frozen = graphc.compile(net, inputs=inputs, freeze=True)
+    np.testing.assert_array_equal(live(X)[0], frozen(X)[0])
+    assert "packed" in names(live) and "packed" not in names(frozen)
+
+
+def test_later_changes_are_not_seen() -> None:
+    net = nn.Linear(40, 24)
+    x = np.random.default_rng(1).standard_normal((64, 40)).astype(np.float32)
+    frozen = graphc.compile(net, inputs={"x": x.shape}, freeze=True)
+    before = frozen(x)[0].copy()
+    for parameter in net.parameters():
+        parameter.value[...] = 7
+    np.testing.assert_array_equal(frozen(x)[0], before)
+    assert not np.array_equal(graphc.compile(net, inputs={"x": x.shape})(x)[0], before)
+
+
+def test_what_a_program_updates_stays_a_variable() -> None:
+    count = graphc.parameter("count", value=np.zeros(3, np.float32))
+    scale = graphc.parameter("scale", value=np.full(3, 2.0, np.float32))
+    step = graphc.compile([count * 1.0], {count: count + ops.exp(scale)}, freeze=True)
+    first, second = step()[0].copy(), step()[0].copy()
+    np.testing.assert_array_equal(first, 0)
+    np.testing.assert_allclose(second, np.exp(np.full(3, 2.0, np.float32)), rtol=1e-6)
+
+
+def test_what_would_grow_is_computed_where_it_is_read() -> None:
+    bias = graphc.parameter("bias", value=np.ones(8, np.float32))
+    x = graphc.input("x", (64, 8))
+    frozen = graphc.compile(x + ops.broadcast_to(ops.tanh(bias) * 2.0, (64, 8)), freeze=True)
+    held = [n.shape for n in frozen.source.variables()]
+    assert held == [(8,)]
+
+
+def test_nothing_but_variables() -> None:
+    w = graphc.parameter("w", value=np.arange(4, dtype=np.float32))
+    frozen = graphc.compile([ops.exp(w), w], freeze=True)
+    np.testing.assert_array_equal(frozen()[0], graphc.compile(ops.exp(w))()[0])
+    np.testing.assert_array_equal(frozen()[1], np.arange(4))
