@@ -15,6 +15,7 @@ from graphc.loops.member import accumulate, finish, mapped, save, scatter, start
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, Lookup, index
 from graphc.passes import layout
+from graphc.passes.blocks import spread
 from graphc.passes.group import Fused, Group, Key
 from graphc.passes.invert import covered
 from graphc.types import Extent
@@ -113,9 +114,7 @@ def windowed(lowering: Lowering) -> set[Node]:
     if not lowering.switches:
         return found
     for node in lowering.group.nodes:
-        several = {i for i in node.inputs if node.inputs.count(i) > 1}
-        if formula(node).switch is not None:
-            found |= {i for i in several & lowering.members if formula(i).switch is None}
+        found |= {i for i in node.inputs if i in lowering.members and spread(node, i)}
     return found
 
 

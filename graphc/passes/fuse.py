@@ -15,9 +15,10 @@ from graphc.graph import leaf
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
 from graphc.ops.formula import Formula
-from graphc.ops.index import Affine, Lookup
+from graphc.ops.index import Lookup
 from graphc.ops.recurrence import Scan
 from graphc.passes import layout
+from graphc.passes.blocks import LIMIT, lead, spread, turns
 from graphc.passes.bodies import cut
 from graphc.passes.group import Fused, Group
 from graphc.passes.invert import covered
@@ -29,8 +30,6 @@ STREAMS = 2
 """Full-size operands that may be read beside a contraction's result before fusing costs more."""
 ROW_LIMIT = 1 << 14
 """Elements of a row that is kept on the stack between two passes over it."""
-BLOCK_LIMIT = 1 << 20
-"""Bytes of each value of a block that are kept so."""
 MEMBERS = 48
 
 
@@ -303,14 +302,6 @@ def kind(node: Node) -> str:
     return "product" if op.reuses else "rows"
 
 
-def lead(op: Formula) -> int:
-    """How many plain axes lie before the first one along which a formula has cases: of blocks."""
-    for axis, e in enumerate(op.writes):
-        if not isinstance(e, Affine) or e.plain is None or e.plain == op.switch:
-            return axis
-    return 0
-
-
 def outer(node: Node) -> Shape:
     """The axes of a node's result that can be loops around its kernel."""
     op = node.op
@@ -353,7 +344,7 @@ def fits(nodes: list[Node], shared: Shape, views: dict[Node, Node]) -> bool:
     """Whether every value passed inside the group is used at the outer axes it was made at."""
     members = set(nodes)
     blocks = any(kind(node) == "block" for node in nodes)
-    room = BLOCK_LIMIT // SIZE[nodes[0].dtype] if blocks else ROW_LIMIT
+    room = LIMIT // SIZE[nodes[0].dtype] if blocks else ROW_LIMIT
     for user in nodes:
         op = user.op
         if not isinstance(op, Formula) or user.shape[: len(shared)] != shared:
@@ -376,27 +367,17 @@ def fits(nodes: list[Node], shared: Shape, views: dict[Node, Node]) -> bool:
     return True
 
 
-def turns(node: Node) -> bool:
-    """Whether a node reads an operand along another axis than its own last one: best by itself."""
-    op = node.op
-    if not isinstance(op, Formula) or not op.writes:
-        return False
-    ends = [read[-1] for read in op.reads if len(read) > 1]
-    return any(isinstance(e, Affine) and e.terms and e != op.writes[-1] for e in ends)
-
-
 def passes(operand: Node, user: Node, skip: int, room: int) -> bool:
     """Whether the rest of a row, past the outer axes, can be handed over, on the stack if need be.
 
     A map is computed where it is read, but not again and again for a formula with cases.
     """
-    made, reader = operand.op, user.op
-    assert isinstance(made, Formula) and isinstance(reader, Formula)
+    made = operand.op
+    assert isinstance(made, Formula)
     rest = layout.size(operand.shape[skip:])
     if not isinstance(rest, int):
         return False
-    again = reader.switch is not None and user.inputs.count(operand) > 1 and made.switch is None
-    return (made.pointwise and not again) or rest <= room
+    return (made.pointwise and not spread(user, operand)) or rest <= room
 
 
 def reason(node: Node, own: str, draft: Draft) -> str:

@@ -62,7 +62,7 @@ SHAPES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=25, deadline=None, phases=set(Phase) - {Phase.shrink})
+@settings(max_examples=12, deadline=None, phases=set(Phase) - {Phase.shrink})
 @given(SHAPES)
 def test_any_shape_forward_and_by_the_image(shape: dict[str, Any]) -> None:
     down, across = shape["taps"]
@@ -153,6 +153,16 @@ def test_what_follows_stays_in_the_blocks() -> None:
     assert len(home.roots) == 1, "the points, the products and the sum are never stored"
     why = fast.explain("relu")
     assert "block by block" in why and "36 products for 144" in why
+
+
+def test_what_the_gradient_of_padding_cuts_off_is_not_made() -> None:
+    x, k = graphc.input("x", (4, 16, 16, 16)), graphc.parameter("k", value=numbers(16, 16, 3, 3))
+    y = ops.conv2d(ops.tanh(x), k, padding=1)
+    fast, (found,), (expected,) = both(
+        graphc.grad(ops.sum(ops.square(y)), [x]), x=numbers(4, 16, 16, 16, seed=1)
+    )
+    assert not any("pad" in node.op.name for node in fast.stages.graph.nodes)
+    assert distance(found, expected) < 1e-4
 
 
 @pytest.mark.parametrize("target", ["avx512", "avx2", "sse2", "neon"])
