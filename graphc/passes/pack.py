@@ -18,6 +18,7 @@ from graphc.ops import scalar
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, Index, index, stays
 from graphc.passes import layout
+from graphc.passes.invert import covered
 from graphc.types import Shape, TensorType, is_float
 
 REUSE = 24
@@ -35,10 +36,11 @@ def pack(graph: Graph, machine: Machine) -> Graph:
 def turned(node: Node) -> Node | None:
     """[m, n] += f(a[m, k], b[n, k])   ->   f(a[m, k], b'[k, n])  where [k, n] = b[n, k]."""
     op = node.op
-    if not isinstance(op, Formula) or not op.plain or not op.summed or not op.writes:
+    if not isinstance(op, Formula) or not op.summed or not op.writes or not covered(op, node):
         return None
     last = op.writes[-1]
-    assert isinstance(last, Affine) and last.plain
+    if not isinstance(last, Affine) or not last.plain:
+        return None
     extent = op.extents[last.plain]
     if not isinstance(extent, int) or extent < SHORTEST or not is_float(node.dtype):
         return None
@@ -69,8 +71,9 @@ def better(op: Formula, read: Index, lanes: str, operand: Node) -> tuple[str, ..
     names = sorted(offset.names, key=lambda name: -abs(offset.coefficient(name)))
     if offset.coefficient(lanes) in (0, 1) or count(op, names) > count_of(operand.shape):
         return None
-    unit = [n for n in op.summed if offset.coefficient(n) == 1 and op.extents[n] != 1]
-    if not unit or count(op, [n for n in op.kept if n not in names]) < REUSE:
+    apart = abs(offset.coefficient(lanes))
+    near = [n for n in names if abs(offset.coefficient(n)) < apart and op.extents[n] != 1]
+    if not near or count(op, [n for n in op.kept if n not in names]) < REUSE:
         return None
     return (*(name for name in names if name != lanes), lanes)
 
