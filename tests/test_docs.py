@@ -21,7 +21,13 @@ from graphc import ops
 from tests import cases, test_contract
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "docs/architecture.md", "docs/adding_an_op.md", "docs/tuning.md")
+PAGES = (
+    "README.md",
+    "docs/architecture.md",
+    "docs/adding_an_op.md",
+    "docs/performance.md",
+    "docs/tuning.md",
+)
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.FAIL_FAST

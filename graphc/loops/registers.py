@@ -139,9 +139,8 @@ def register_tile(
     for name in reversed(order):
         places[name] = total
         total *= sizes[name]
-    for name in order:
-        if name != vector:
-            inside.append(For(f"{name}.t", 0, sizes[name], 1, "unrolled", ()))
+    for name in walked(nest, [name for name in order if name != vector], vector):
+        inside.append(For(f"{name}.t", 0, sizes[name], 1, "unrolled", ()))
     offset = affine([(f"{name}.t", place) for name, place in places.items()])
 
     def sized(buffer: Buffer) -> Buffer:
@@ -198,6 +197,21 @@ def register_tile(
         summed = chain(loops, sunk(inner))
     after = sunk((*needed(shared, nest.after), *nest.after))
     return (*allocs, *opening, *summed, *closing, *after)
+
+
+def walked(nest: Nest, sides: list[str], vector: str | None) -> list[str]:
+    """The sides of a tile in the order in which they are walked: those that move a vector first.
+
+    So a vector is loaded, used all along the other side, and given up. The cost model counts on it:
+    one vector is held, and the broadcasts of a side. Walked the other way, the vectors of a side
+    stay live beside the accumulators, and are spilled.
+    """
+    wide = [
+        stmt.access.offset
+        for stmt in nest.inner
+        if isinstance(stmt, Load) and vector and stmt.access.offset.coefficient(vector)
+    ]
+    return sorted(sides, key=lambda name: not any(at.coefficient(name) for at in wide))
 
 
 def shared_loads(nest: Nest, loop: For, sizes: dict[str, int], vector: str | None) -> int:
