@@ -42,7 +42,7 @@ NARROW = 0.9
 relative to the image's; and lanes along the batch are taken where they use so much more."""
 BLOCK = 2
 """Vectors along the images of a block."""
-ASKEW = 0.85
+ASKEW = 0.92
 """The speed of vectors that begin anywhere, against that of aligned ones."""
 
 
