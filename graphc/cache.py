@@ -45,6 +45,18 @@ def place(room: str = "") -> Path | None:
     return inside if not room or trusted(inside) else None
 
 
+def ready() -> bool:
+    """Whether something can be kept; the folder is made where it is missing."""
+    root = folder()
+    if root is None:
+        return False
+    try:
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError:
+        return False
+    return trusted(root) and os.access(root, os.W_OK)
+
+
 def read(key: str, room: str = "") -> bytes | None:
     """The object kept under a key; None where there is none, or where it is damaged."""
     inside = place(room)

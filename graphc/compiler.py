@@ -96,9 +96,9 @@ def compile(
     at once what depends on them alone; no later change of theirs is seen. It is for inference,
     whose weights then lie as its kernels read them.
 
-    `math="fast"` trades digits for speed: windows of 2 to 5 that slide over an image
-    by 1, such as convolutions with 3x3 filters and their gradients by the image, become products in
-    tiles (Winograd), about 1e-5 of the largest result off in float32, 1e-14 in float64; a NaN or an
+    `math="fast"` trades digits for speed: windows of 2 to 5 that slide over an image by 1, such as
+    convolutions with 3x3 filters and their gradients by the image, become products in tiles
+    (Winograd), about 1e-5 of the largest result off in float32, 1e-14 in float64; a NaN or an
     infinity spreads over its tile.
 
     By position the program takes its inputs in the order of their declaration (for a model that of
@@ -111,14 +111,14 @@ def compile(
     graph = make_graph(outputs, updates)
     if freeze:
         graph = frozen(graph, engine.target(target), math)
-    image, loaded, stages = build(graph, engine.target(target), math)
+    image, loaded, stages = build(graph, engine.target(target), math, passed=freeze)
     return Program(
         graph, image, loaded, stages, named=isinstance(outputs, Mapping), threads=threads
     )
 
 
 def frozen(source: Graph, target: Target, math: str) -> Graph:
-    """The graph with the values that no call changes computed, and kept in variables of its own."""
+    """The graph after its passes, the values that no call changes in variables of its own."""
     verify(source)
     graph = run_passes(source, Log(), replace(target.model, math=math))
     once = lasting(graph)
@@ -127,10 +127,13 @@ def frozen(source: Graph, target: Target, math: str) -> Graph:
 
 
 def build(
-    source: Graph, target: Target, math: str = "exact"
+    source: Graph, target: Target, math: str = "exact", *, passed: bool = False
 ) -> tuple[Image, engine.Loaded | None, Callable[[], Stages]]:
-    """A program's image, its code, and its stages: where it is kept on disk no stage is made."""
-    parts = [exact(source, written), math, *sorted(skipped()), tuned.state()]
+    """A program's image, its code, and its stages: where it is kept on disk no stage is made.
+
+    `passed`: the graph has been through the graph passes.
+    """
+    parts = [exact(source, written), math, repr(passed), *sorted(skipped()), tuned.state()]
     key = engine.digest("\n".join(parts), target, PROGRAM)
     native = target.native and not debug.reference()
     names = (*ENTRIES, EPOCH_NAME) if source.updates else ENTRIES
@@ -138,8 +141,8 @@ def build(
         kept = images.kept(key)
         loaded = engine.fetch(kept.key, names, target) if kept is not None else None
         if kept is not None and loaded is not None:
-            return kept, loaded, cache_forever(partial(make, source, target, math))
-    stages = make(source, target, math)
+            return kept, loaded, cache_forever(partial(make, source, target, math, passed))
+    stages = make(source, target, math, passed)
     image = image_of(stages, stages.key)
     loaded = None
     if native:
@@ -150,12 +153,12 @@ def build(
     return image, loaded, lambda: stages
 
 
-def make(source: Graph, machine: Target, math: str = "exact") -> Stages:
+def make(source: Graph, machine: Target, math: str = "exact", passed: bool = False) -> Stages:
     """Every stage in order. Each is verified, timed, and dumped where that is asked for."""
     log = Log()
     model = replace(machine.model, math=math)
     verify(source)
-    graph = run_passes(source, log, model)  # nodes  -> nodes
+    graph = source if passed else run_passes(source, log, model)  # nodes  -> nodes
     with log.timed("fuse"):
         fused = cut(graph)  # nodes  -> groups
     with log.timed("memory"):

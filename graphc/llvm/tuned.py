@@ -59,7 +59,7 @@ def find(text: str, target: Target, known: frozenset[str]) -> Entry | None:
         return None
     try:
         return unpack(json.loads(data))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

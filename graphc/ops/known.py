@@ -83,7 +83,7 @@ def read() -> dict[str, Any]:
     data = cache.read(key())
     try:
         found = json.loads(data) if data is not None else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -48,6 +48,8 @@ def variables(graph: Graph) -> tuple[Node, ...]:
 
 def compact(node: Node, sources: set[Node]) -> bool:
     """Whether keeping a value takes about the memory of what it is made of."""
+    if node.type.symbols:
+        return False
     total = sum(elements(source) for source in sources)
     return elements(node) <= GROWTH * total
 

@@ -58,7 +58,12 @@ def boxes(graph: Graph) -> dict[Node, Box]:
 
 
 def can(op: Formula, axis: int) -> bool:
-    """Whether an axis of the result is written once at each place, whatever the place."""
+    """Whether an axis of the result is written once at each place, whatever the place.
+
+    Not where a value may be refused, such as a label: it is refused whoever reads the result.
+    """
+    if op.checks:
+        return False
     e = op.writes[axis]
     name = e.plain if isinstance(e, Affine) else None
     return op.plain and name is not None and name not in {s.name for s in op.used}

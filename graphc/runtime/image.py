@@ -163,5 +163,5 @@ def kept(key: str) -> Image | None:
         return None
     try:
         return unpack(data)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -158,6 +158,8 @@ def tune(
         raise InputError(f"budget must be a number of seconds above 0, or None, got {budget!r}")
     if not dry_run and cache.folder() is None:
         raise InputError('there is no cache to keep winners in (GRAPHC_CACHE_DIR is "off")')
+    if not dry_run and not cache.ready():
+        raise InputError(f"the winners could not be kept: {cache.folder()} cannot be written to")
     if program.loaded is None:
         raise CompileError("the program has no native code here that could be measured")
     began = time.monotonic()

@@ -72,3 +72,23 @@ def test_nothing_but_variables() -> None:
     frozen = graphc.compile([ops.exp(w), w], freeze=True)
     np.testing.assert_array_equal(frozen()[0], graphc.compile(ops.exp(w))()[0])
     np.testing.assert_array_equal(frozen()[1], np.arange(4))
+
+
+def test_it_is_the_same_program_but_for_what_is_done_once() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2))
+    live, frozen = (
+        graphc.compile(net, inputs={"x": (16, 3, 12, 12)}, target="avx2", freeze=freeze)
+        for freeze in (False, True)
+    )
+    assert names(live).count("arranged") == names(frozen).count("arranged") > 0
+    if live.loaded:
+        np.testing.assert_array_equal(live(X[:16])[0], frozen(X[:16])[0])
+
+
+def test_a_weight_spread_over_a_run_time_batch() -> None:
+    x = graphc.input("x", ("batch", 4))
+    start = graphc.parameter("start", value=np.arange(4, dtype=np.float32))
+    both = ops.concat([ops.broadcast_to(ops.tanh(start), ("batch", 4)), x], 1)
+    given = np.ones((3, 4), np.float32)
+    expected = graphc.compile(both)(given)[0]
+    np.testing.assert_array_equal(graphc.compile(both, freeze=True)(given)[0], expected)

@@ -76,3 +76,13 @@ def test_an_image_gradient_has_no_border(padding: int) -> None:
     graph = make_graph(graphc.grad(ops.sum(y * y), x))
     graph = narrow(invert(graph, MACHINE), MACHINE)
     assert [n.shape for n in graph.nodes if "dimage" in n.op.name] == [(2, 3, 8, 8)]
+
+
+def test_a_label_out_of_bounds_is_refused_whoever_reads_its_loss() -> None:
+    logits, labels = graphc.input("logits", (6, 4)), graphc.input("labels", (6,), "int64")
+    first = graphc.compile(ops.cross_entropy(logits, labels, reduction="none")[:3])
+    with pytest.raises(IndexError, match="77"):
+        first(np.zeros((6, 4), np.float32), np.array([0, 1, 2, 3, 77, 1]))
+    rows = graphc.compile(ops.embedding(labels, ops.exp(logits))[1:3])
+    with pytest.raises(IndexError, match="-3"):
+        rows(logits=np.zeros((6, 4), np.float32), labels=np.array([0, 1, 2, 3, 1, -3]))
