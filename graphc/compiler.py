@@ -28,6 +28,7 @@ from graphc.loops.lower import lower
 from graphc.loops.order import order
 from graphc.loops.parallel import parallel
 from graphc.loops.scan import lower_scan
+from graphc.loops.share import share
 from graphc.loops.tile import tile
 from graphc.loops.verify import verify as verify_kernel
 from graphc.machine import MATH, Machine
@@ -73,7 +74,7 @@ PROGRAM = ("graph", "ops", "passes", "runtime", "compiler.py", "machine.py")
 """The sources that an image depends on beside those of its code."""
 TUNED = "tuned"
 """In GRAPHC_SKIP: what measuring has found is left out."""
-LOOP_PASSES: tuple[Callable[[Kernel, Machine], Kernel], ...] = (order, tile, hoist, parallel)
+LOOP_PASSES: tuple[Callable[[Kernel, Machine], Kernel], ...] = (share, order, tile, hoist, parallel)
 
 
 def compile(

@@ -26,11 +26,13 @@ def open_reduction(nest: Nest) -> bool:
 
 def lanes_only(schedule: Schedule, nest: Nest) -> tuple[Stmt, ...]:
     """Sum along the innermost loop in lanes, then across the lanes."""
-    updates = [s for s in nest.inner if isinstance(s, Update)]
+    updates = [s for s in nest.inner if isinstance(s, Update) and registered(s)]
     lanes = schedule.machine.lanes(max(SIZE[u.target.buffer.dtype] for u in updates))
     loop = nest.kept[-1]
-    registers = all(u.target.buffer.space == "register" for u in updates)
-    if not registers or loop.kind != "lanes" or loop.extent == 1:
+    others = [s for s in nest.inner if isinstance(s, Update) and not registered(s)]
+    if any(u.how != "=" or not u.target.offset.coefficient(loop.index) for u in others):
+        return chain(nest.kept, nest.inner)
+    if loop.kind != "lanes" or loop.extent == 1:
         return chain(nest.kept, nest.inner)
     schedule.notes.append(f"lanes along summed {loop.index}, combined across lanes at the end")
     opening, inner, closing = widened(schedule, nest.inner, lanes, loop.index, [])
@@ -38,6 +40,11 @@ def lanes_only(schedule: Schedule, nest: Nest) -> tuple[Stmt, ...]:
     for piece in split(loop, lanes, lanes, True):
         body += strip_tiled(loop.index, piece, lanes, [], inner)
     return (*opening, *chain(nest.kept[:-1], tuple(body)), *closing)
+
+
+def registered(update: Update) -> bool:
+    """Whether a register is updated, and no memory."""
+    return update.target.buffer.space == "register"
 
 
 def widened(
@@ -56,7 +63,7 @@ def widened(
     rewritten: list[Stmt] = []
     symbol = scalar.argument("lane")
     for stmt in inner:
-        if not isinstance(stmt, Update):
+        if not isinstance(stmt, Update) or not registered(stmt):
             rewritten.append(stmt)
             continue
         old = stmt.target.buffer

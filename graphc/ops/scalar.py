@@ -334,7 +334,13 @@ def is_checked(expr: Expr, symbol: Symbol) -> bool:
 
 def elementary(expr: Expr) -> bool:
     """Whether an expression has an elementary function in it, such as exp."""
-    return any(not isinstance(part, CHEAP) for part in expr.atoms(sympy.Function))
+    return bool(functions(expr))
+
+
+def functions(expr: Expr) -> list[Expr]:
+    """The elementary functions in an expression, outer ones first."""
+    found = [part for part in expr.atoms(sympy.Function) if not isinstance(part, CHEAP)]
+    return sorted(found, key=lambda part: (-part.count_ops(), str(part)))
 
 
 CHEAP = (sympy.Piecewise, maximum, minimum, absolute, signum, cast, bounded, is_nan)
