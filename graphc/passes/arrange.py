@@ -17,7 +17,7 @@ Orders are permutations of a node's axes; the arranged node is an ordinary node 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graphc.graph import leaf
@@ -54,9 +54,9 @@ def arrange(graph: Graph, machine: Machine) -> Graph:
     orders: dict[Node, Order] = {}
     found = regions(graph, seeds)
     blocks: dict[Node, int] = {}
-    for region in found:
-        size = region.block(machine)
-        if size:
+    for chain in chains(found):
+        size = block(chain, machine)
+        for region in chain if size else ():
             blocks |= dict.fromkeys(region.channels, size)
     for region in found:
         nodes = [operand for seed in region.seeds for operand in (seed, *seed.inputs)]
@@ -154,22 +154,14 @@ class Region:
                 found[node] = order
         return found
 
-    def block(self, machine: Machine) -> int:
-        """Of how many images a block is, lanes along it being used better than any; 0 for none."""
-        if not self.batched or self.pinned:
-            return 0
-        here = there = 0.0
-        lanes = min(machine.lanes(SIZE[node.dtype]) for node in self.seeds)
-        size = BLOCK * lanes
-        for node in self.seeds:
-            assert isinstance(node.op, Formula)
-            count, work = node.shape[0], volume(node.op)
-            if not isinstance(count, int) or count % size:
-                return 0
-            image = ASKEW * max(use(extent, lanes) for extent in along(node))
-            here += work / max(use(node.shape[self.channels[node]], lanes), image)
-            there += work
-        return size if there <= NARROW * here else 0
+    def meets(self, other: Region) -> bool:
+        """Whether a contraction of one region reads a value of the other."""
+        return any(
+            operand in two.channels
+            for one, two in ((self, other), (other, self))
+            for seed in one.seeds
+            for operand in seed.inputs
+        )
 
     def gains(self, machine: Machine) -> bool:
         """Whether lanes along channels are used better than lanes along the last axis."""
@@ -181,6 +173,35 @@ class Region:
             here += work / use(node.shape[self.channels[node]], lanes)
             there += work / max(use(extent, lanes) for extent in along(node))
         return here * NARROW <= there
+
+
+def chains(regions: Sequence[Region]) -> list[list[Region]]:
+    """Regions whose batch may lie in blocks; together where contractions of one read another."""
+    result: list[list[Region]] = []
+    for region in regions:
+        if not region.batched or region.pinned:
+            continue
+        near = [other for other in result if any(map(region.meets, other))]
+        result = [other for other in result if other not in near]
+        result.append([region, *(member for other in near for member in other)])
+    return result
+
+
+def block(regions: Sequence[Region], machine: Machine) -> int:
+    """Of how many images a block is, lanes along it being used better than any; 0 for none."""
+    seeds = [seed for region in regions for seed in region.seeds]
+    lanes = min(machine.lanes(SIZE[node.dtype]) for node in seeds)
+    size, here, there = BLOCK * lanes, 0.0, 0.0
+    for region in regions:
+        for node in region.seeds:
+            assert isinstance(node.op, Formula)
+            count, work = node.shape[0], volume(node.op)
+            if not isinstance(count, int) or count % size:
+                return 0
+            image = ASKEW * max(use(extent, lanes) for extent in along(node))
+            here += work / max(use(node.shape[region.channels[node]], lanes), image)
+            there += work
+    return size if there <= NARROW * here else 0
 
 
 def along(node: Node) -> list[Extent]:
