@@ -122,8 +122,8 @@ def frozen(source: Graph, target: Target, math: str) -> Graph:
     """The graph after its passes, the values that no call changes in variables of its own."""
     verify(source)
     graph = run_passes(source, Log(), replace(target.model, math=math))
-    once = lasting(graph)
-    values = compile(once, threads=1)() if once else ()
+    once, host = lasting(graph), None if target.native else engine.host_level()
+    values = compile(once, target=host, threads=1)() if once else ()
     return settled(graph, dict(zip(once, values, strict=True)))
 
 

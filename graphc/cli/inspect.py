@@ -6,6 +6,7 @@ import click
 
 from graphc.cli.compiled import inference, training
 from graphc.cli.load import load
+from graphc.cli.options import TRAIN, extent_option, shape_option
 from graphc.cli.shapes import parsed
 from graphc.errors import InputError
 from graphc.inspect.colour import write
@@ -25,27 +26,15 @@ VIEWS = (*STAGES, "kernels", "cost")
 )
 @click.option("--kernel", default=None, metavar="K", help="Only this kernel, such as k03.")
 @click.option("--explain", default=None, metavar="NODE", help="Explain a node, layer or kernel.")
-@click.option("--train", is_flag=True, help="The training step of a Trainer, not the forward pass.")
-@click.option(
-    "--shape",
-    "shapes",
-    multiple=True,
-    metavar="NAME=EXTENTS",
-    help="Shape of an input or target, as x=batch,1,8,8 or y=batch:int64. May be repeated.",
-)
+@TRAIN
+@shape_option()
 @click.option(
     "--math",
     type=click.Choice(MATH),
     default=None,
     help="Exact, or fast at the cost of digits. By default the trainer's, else exact.",
 )
-@click.option(
-    "--extent",
-    "extents",
-    multiple=True,
-    metavar="NAME=N",
-    help="A run-time extent for memory and cost, as batch=64; otherwise 1.",
-)
+@extent_option("for memory and cost, as batch=64; otherwise 1")
 def inspect(
     place: str,
     stage: str | None,

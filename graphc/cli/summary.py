@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from graphc.cli.load import load
+from graphc.cli.options import shape_option
 from graphc.cli.shapes import inputs_of, parsed
 from graphc.errors import InputError
 from graphc.inspect.colour import write
@@ -13,13 +14,7 @@ from graphc.nn.module import Module
 
 @click.command(short_help="Print a model's layers, their shapes, parameters and work.")
 @click.argument("place", metavar="FILE.py:NAME")
-@click.option(
-    "--shape",
-    "shapes",
-    multiple=True,
-    metavar="NAME=EXTENTS",
-    help="Shape of an input, as x=batch,1,8,8. May be repeated.",
-)
+@shape_option("an input, as x=batch,1,8,8")
 def summary(place: str, shapes: tuple[str, ...]) -> None:
     """Print the layers of the model, or of the Trainer's model, that NAME in FILE.py is.
 

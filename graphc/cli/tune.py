@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from graphc.cli.compiled import inference, training
 from graphc.cli.inspect import numbers
 from graphc.cli.load import load
+from graphc.cli.options import TRAIN, extent_option, shape_option
 from graphc.cli.shapes import parsed
 from graphc.errors import InputError
 from graphc.inspect.colour import write
@@ -31,7 +32,7 @@ from graphc.tuning.tune import Moment, Row
     metavar="K",
     help="Only this kernel, such as k03. May be repeated.",
 )
-@click.option("--train", is_flag=True, help="The training step of a Trainer, not the forward pass.")
+@TRAIN
 @click.option(
     "--budget",
     type=float,
@@ -43,20 +44,8 @@ from graphc.tuning.tune import Moment, Row
 @click.option("--dry-run", is_flag=True, help="Measure, and keep nothing.")
 @click.option("--reset", "forget", is_flag=True, help="Forget what was found for these kernels.")
 @click.option("--json", "as_json", is_flag=True, help="The outcome as JSON, for programs.")
-@click.option(
-    "--shape",
-    "shapes",
-    multiple=True,
-    metavar="NAME=EXTENTS",
-    help="Shape of an input or target, as x=batch,1,8,8 or y=batch:int64. May be repeated.",
-)
-@click.option(
-    "--extent",
-    "extents",
-    multiple=True,
-    metavar="NAME=N",
-    help="A run-time extent to measure with, as batch=64; otherwise 128.",
-)
+@shape_option()
+@extent_option("to measure with, as batch=64; otherwise 128")
 def tune(
     place: str,
     kernels: tuple[str, ...],

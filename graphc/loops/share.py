@@ -143,7 +143,7 @@ class Sharing:
                     if inner is None:
                         return None, reads
                     reads |= more
-                    text = f"({inner}: {made.dtype})"
+                    text = f"({scalar.spelled(inner)}: {made.dtype})"
             spelled[symbol] = scalar.argument(text)
         return expr.xreplace(spelled), reads
 

@@ -11,12 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from graphc.graph.graph import Graph
 from graphc.graph.node import Node
-from graphc.graph.rewrite import rebuild
-from graphc.graph.site import made_for
 from graphc.ops.formula import Formula
-from graphc.ops.index import Affine, Index, stays
+from graphc.ops.index import Affine, Index
 from graphc.types import Extent, is_float
 
 TAPS = range(2, 6)
@@ -115,52 +112,6 @@ def slides_of(op: Formula, read: Index) -> Iterator[Slide]:
 def number(extent: Extent) -> bool:
     """Whether an extent is known when compiling."""
     return isinstance(extent, int)
-
-
-def narrowed(graph: Graph) -> Graph:
-    """[i] = y[i + k]  where [j] += f(x[j]) makes y, and nothing else reads y   ->   f(x[i + k]).
-
-    What a sliding contraction makes and is then cut off, as the gradient of padding does, is not
-    made.
-    """
-    users, wanted = graph.users(), set(graph.roots)
-    done: dict[Node, Node] = {}
-    for node in graph.nodes:
-        done[node] = rebuild(node, tuple(done[i] for i in node.inputs))
-        if len(node.inputs) == 1 and users[node.inputs[0]] == [node]:
-            operand = node.inputs[0]
-            if operand not in wanted and sliding(operand) is not None:
-                with made_for(operand.site):
-                    cut = part(node, done[operand])
-                done[node] = done[node] if cut is None else cut
-    return graph.replaced(done.__getitem__)
-
-
-def part(node: Node, whole: Node) -> Node | None:
-    """What a copy reads of a contraction, computed by itself."""
-    copy, op = node.op, whole.op
-    assert isinstance(op, Formula)
-    if not isinstance(copy, Formula) or copy.args != (copy.expr,) or not copy.fills(node.shape):
-        return None
-    if not copy.pointwise or node.dtype != whole.dtype or op.used:
-        return None
-    values: dict[str, Affine] = {}
-    extents = dict(op.extents)
-    writes: dict[str, Affine] = {}
-    for e, size, write in zip(copy.reads[0], whole.shape, op.writes, strict=True):
-        own = (e - e.constant).plain if isinstance(e, Affine) else None
-        if not isinstance(e, Affine) or own is None or not isinstance(write, Affine):
-            return None
-        if not stays(e, size, copy.extents) or own in writes:
-            return None
-        name = str(write.plain)
-        values[name], extents[name], writes[own] = write + e.constant, copy.extents[own], write
-    if set(writes) != {str(e.plain) for e in copy.writes if isinstance(e, Affine)}:
-        return None
-    order = tuple(writes[str(e.plain)] for e in copy.writes if isinstance(e, Affine))
-    reads = tuple(at(read, values) for read in op.reads)
-    cut = Formula(op.name, op.args, op.expr, reads, order, tuple(extents.items()), op.how)
-    return cut((whole.inputs), node.type)
 
 
 def source(image: Node, places: Index) -> tuple[Node, Index]:

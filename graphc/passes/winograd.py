@@ -21,7 +21,7 @@ from graphc.graph.rewrite import rewrite
 from graphc.machine import Machine
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, Lookup
-from graphc.passes.sliding import at, narrowed, sliding
+from graphc.passes.sliding import at, sliding
 from graphc.passes.tiles import PRODUCTS, cut, estimate
 from graphc.passes.transform import in_tiles
 from graphc.types import SIZE, TensorType, is_float
@@ -35,7 +35,7 @@ def winograd(graph: Graph, machine: Machine) -> Graph:
     if machine.math != "fast":
         return graph
     tiler = Tiler(machine)
-    result = rewrite(narrowed(graph), [tiler.contracted, tiler.followed])
+    result = rewrite(graph, [tiler.contracted, tiler.followed])
     return replace(result, notes=(*graph.notes, *tiler.notes))
 
 

@@ -92,3 +92,11 @@ def test_a_weight_spread_over_a_run_time_batch() -> None:
     given = np.ones((3, 4), np.float32)
     expected = graphc.compile(both)(given)[0]
     np.testing.assert_array_equal(graphc.compile(both, freeze=True)(given)[0], expected)
+
+
+def test_code_for_another_machine_can_be_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = nn.Linear(40, 24)
+    for target in ("avx512", "neon"):
+        monkeypatch.setenv("GRAPHC_TARGET", target)
+        frozen = graphc.compile(net, inputs={"x": (64, 40)}, freeze=True)
+        assert "packed" not in names(frozen) and frozen.kernels["k00"].as_text("asm")
