@@ -58,7 +58,6 @@ class Fuser:
         self.views = aliases(graph)
         self.users = graph.users()
         self.wanted = set(graph.roots)
-        self.order = {node: number for number, node in enumerate(graph.nodes)}
         self.drafts: dict[Node, Draft] = {}
         self.runs: dict[object, Draft] = {}
 
@@ -158,7 +157,7 @@ class Fuser:
         """Take in the maps that make what nothing but a block reads."""
         while True:
             size = len(draft.nodes)
-            for other in sorted(draft.needs, key=lambda d: self.order[d.nodes[0]]):
+            for other in sorted(draft.needs, key=lambda d: self.place[d.nodes[0]]):
                 users = {u for n in other.nodes for u in self.users[n]}
                 inside = users <= {*draft.nodes, *other.nodes}
                 if (

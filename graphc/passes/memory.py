@@ -85,6 +85,7 @@ ORDERS: tuple[Weigh, ...] = (
 )
 """What slots are placed by, the greatest first: by their bytes and the steps they are alive."""
 HARDLY = 1.02
+"""How many times the greatest live set an arena may take before another order is tried."""
 
 
 def arena(slots: Sequence[Placed], extents: Mapping[str, int]) -> tuple[dict[int, int], int]:
