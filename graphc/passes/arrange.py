@@ -26,10 +26,10 @@ from graphc.graph.node import Node
 from graphc.graph.rewrite import rebuild
 from graphc.graph.site import made_for
 from graphc.machine import Machine
-from graphc.ops import scalar
 from graphc.ops.formula import Formula
-from graphc.ops.index import Affine, index
+from graphc.ops.index import Affine
 from graphc.passes.batch import blocked, leads, unblocked
+from graphc.passes.copies import permuted
 from graphc.passes.invert import covered
 from graphc.types import SIZE, Extent, Shape, TensorType, is_float
 
@@ -335,13 +335,3 @@ class Arranger:
 def reordered(shape: Shape, order: Order) -> Shape:
     """A shape with its axes in another order."""
     return tuple(shape[axis] for axis in order)
-
-
-def permuted(node: Node, order: Order, name: str) -> Node:
-    """A copy of a node with its axes in another order."""
-    symbol = scalar.argument("x")
-    names = [f"b{axis}" for axis in range(len(order))]
-    domain = tuple((names[i], node.shape[axis]) for i, axis in enumerate(order))
-    read = tuple(index(names[order.index(axis)]) for axis in range(len(order)))
-    op = Formula(name, (symbol,), symbol, (read,), tuple(map(index, names)), domain)
-    return op((node,), TensorType(node.dtype, reordered(node.shape, order)))

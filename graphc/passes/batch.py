@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 from graphc.graph.node import Node
 from graphc.graph.rewrite import rebuild
-from graphc.ops import scalar
 from graphc.ops.formula import Formula
-from graphc.ops.index import Affine, Domain, Index, affine, index
+from graphc.ops.index import Affine, Index, affine, index
+from graphc.passes.copies import copied
 from graphc.types import Shape, TensorType
 
 
@@ -104,7 +104,8 @@ def into(node: Node, size: int) -> Node:
     shape = lying(node.shape, size)
     names = [f"b{axis}" for axis in range(len(shape))]
     read = (affine([(names[0], size), (names[-1], 1)]), *map(index, names[1:-1]))
-    return copy(node, read, tuple(map(index, names)), tuple(zip(names, shape, strict=True)), shape)
+    domain = tuple(zip(names, shape, strict=True))
+    return copied("arranged", node, read, tuple(map(index, names)), domain, shape)
 
 
 def unblocked(node: Node) -> Node:
@@ -115,14 +116,7 @@ def unblocked(node: Node) -> Node:
     first, lane, inner = index(names[0]), index(names[1]), tuple(map(index, names[2:]))
     shape = (count, size, *rest)
     domain = tuple(zip(names, shape, strict=True))
-    rows = copy(node, (first, *inner, lane), (first, lane, *inner), domain, shape)
+    rows = copied("arranged", node, (first, *inner, lane), (first, lane, *inner), domain, shape)
     whole = affine([(names[0], size), (names[1], 1)])
     places = (first, lane, *inner)
-    return copy(rows, places, (whole, *inner), domain, (count * size, *rest))
-
-
-def copy(node: Node, read: Index, writes: Index, domain: Domain, shape: Shape) -> Node:
-    """[writes] = node[read]."""
-    symbol = scalar.argument("x")
-    op = Formula("arranged", (symbol,), symbol, (read,), writes, domain)
-    return op((node,), TensorType(node.dtype, shape))
+    return copied("arranged", rows, places, (whole, *inner), domain, (count * size, *rest))

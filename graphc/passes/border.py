@@ -13,7 +13,8 @@ from graphc.machine import Machine
 from graphc.ops import scalar
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, index, stays
-from graphc.types import Extent, TensorType
+from graphc.passes.copies import copied
+from graphc.types import Extent
 
 
 def border(graph: Graph, machine: Machine) -> Graph:
@@ -58,7 +59,6 @@ def reach(e: object, size: Extent, op: Formula) -> tuple[int, int] | None:
 
 def widened(node: Node, shifts: list[tuple[int, int] | None]) -> Node:
     """A copy of a node with room around it, zero outside."""
-    symbol = scalar.argument("x")
     names = [f"b{axis}" for axis in range(len(shifts))]
     shape = tuple(
         size if shift is None else shift[1] - shift[0] + 1
@@ -70,5 +70,4 @@ def widened(node: Node, shifts: list[tuple[int, int] | None]) -> Node:
     )
     writes = tuple(index(name) for name in names)
     domain = tuple(zip(names, shape, strict=True))
-    op = Formula("bordered", (symbol,), symbol, (read,), writes, domain)
-    return op((node,), TensorType(node.dtype, shape))
+    return copied("bordered", node, read, writes, domain, shape)

@@ -14,12 +14,12 @@ from graphc.graph.graph import Graph
 from graphc.graph.node import Node
 from graphc.graph.rewrite import rewrite
 from graphc.machine import Machine
-from graphc.ops import scalar
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, Index, index, stays
 from graphc.passes import layout
+from graphc.passes.copies import copied
 from graphc.passes.invert import covered
-from graphc.types import Shape, TensorType, is_float
+from graphc.types import Shape, is_float
 
 REUSE = 24
 """How often an element must be read for a copy to pay."""
@@ -49,7 +49,7 @@ def turned(node: Node) -> Node | None:
         if order is None:
             continue
         reads = (*op.reads[:position], tuple(map(index, order)), *op.reads[position + 1 :])
-        copy = copied(op, read, operand, order)
+        copy = laid(op, read, operand, order)
         inputs = (*node.inputs[:position], copy, *node.inputs[position + 1 :])
         moved = Formula(op.name, op.args, op.expr, reads, op.writes, op.domain, op.how)
         return moved(inputs, node.type)
@@ -88,9 +88,8 @@ def count_of(shape: Shape) -> int:
     return math.prod(extent if isinstance(extent, int) else NOMINAL for extent in shape)
 
 
-def copied(op: Formula, read: Index, operand: Node, order: tuple[str, ...]) -> Node:
+def laid(op: Formula, read: Index, operand: Node, order: tuple[str, ...]) -> Node:
     """A copy of what an op reads of an operand, an axis for each index."""
-    symbol = scalar.argument("x")
     axes = {name: f"b{axis}" for axis, name in enumerate(order)}
     moved = tuple(
         e.substitute({name: index(axis) for name, axis in axes.items()})
@@ -99,5 +98,5 @@ def copied(op: Formula, read: Index, operand: Node, order: tuple[str, ...]) -> N
     )
     domain = tuple((axes[name], op.extents[name]) for name in order)
     writes = tuple(index(axis) for axis in axes.values())
-    copy = Formula("packed", (symbol,), symbol, (moved,), writes, domain)
-    return copy((operand,), TensorType(operand.dtype, tuple(op.extents[n] for n in order)))
+    shape = tuple(op.extents[n] for n in order)
+    return copied("packed", operand, moved, writes, domain, shape)

@@ -14,6 +14,7 @@ from graphc.ops import scalar
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, Index, index, stays
 from graphc.ops.toom_cook import Matrix, Transforms, transforms
+from graphc.passes.copies import copied, permuted
 from graphc.passes.sliding import at, source
 from graphc.passes.tiles import PRODUCTS, Axes, Tiles, mixed, several, total
 from graphc.types import Extent, TensorType
@@ -80,14 +81,16 @@ def roomy(op: Formula, node: Node, tiles: Tiles) -> tuple[Node, Index]:
     (last,) = (axis for axis, e in enumerate(read) if isinstance(e, Affine) and "c" in e.names)
     if last != len(read) - 1:
         order = (*(axis for axis in range(len(read)) if axis != last), last)
-        image, read = turned(image, order), tuple(read[axis] for axis in order)
+        image, read = permuted(image, order, "arranged"), tuple(read[axis] for axis in order)
     if all(
         isinstance(e, Affine) and stays(e, size, axes)
         for e, size in zip(read, image.shape, strict=True)
     ):
         return image, read
     writes = tuple(map(index, axes))
-    return copied("bordered", image, read, writes, axes, tuple(axes.values())), writes
+    return copied(
+        "bordered", image, read, writes, tuple(axes.items()), tuple(axes.values())
+    ), writes
 
 
 # --- the filter -----------------------------------------------------------------------------
@@ -102,7 +105,7 @@ def filters(op: Formula, node: Node, tiles: Tiles) -> Node:
     names = [n for e in read if isinstance(e, Affine) for n in e.names if n != found.filters]
     own: Axes = {name: op.extents[name] for name in (*names, found.filters)}
     writes = tuple(map(index, own))
-    copy = copied("packed", operand, read, writes, own, tuple(own.values()))
+    copy = copied("packed", operand, read, writes, tuple(own.items()), tuple(own.values()))
     every: Axes = {**tiles.panels, **tiles.runs}
     outside: Axes = {n: every[n] for n in ("q", "e") if n in every}
     inside: Axes = {n: every[n] for n in ("c", "f")}
@@ -169,12 +172,13 @@ def seen(op: Formula, node: Node, tiles: Tiles, tiled: Node) -> tuple[Node, Node
     )
     sides = (tiles.height * tiles.down, tiles.width * tiles.across)
     shape = (tiles.images, *sides, tiles.filters)
-    image = copied("tiles", tiled, tuple(map(index, axes)), writes, axes, shape)
+    image = copied("tiles", tiled, tuple(map(index, axes)), writes, tuple(axes.items()), shape)
     order = [found.batch, one.kept, two.kept, found.filters]
     now = [str(e.plain) for e in op.writes if isinstance(e, Affine)]
     if now == order and image.type == node.type:
         return image, image
-    return image, turned(image, [order.index(name) for name in now], node.shape)
+    turned = [order.index(name) for name in now]
+    return image, permuted(image, turned, "arranged", node.shape)
 
 
 # --- nodes ----------------------------------------------------------------------------------
@@ -210,21 +214,3 @@ def weighted(row: Sequence[Fraction], args: Sequence[scalar.Symbol]) -> scalar.E
     for factor, arg in zip(row, args, strict=True):
         found = found + scalar.ratio(factor) * arg
     return found
-
-
-def copied(
-    name: str, node: Node, read: Index, writes: Index, axes: Axes, shape: Sequence[Extent]
-) -> Node:
-    """[writes] = x[read]."""
-    symbol = scalar.argument("x")
-    op = Formula(name, (symbol,), symbol, (read,), writes, tuple(axes.items()))
-    return op((node,), TensorType(node.dtype, tuple(shape)))
-
-
-def turned(node: Node, order: Sequence[int], shape: Sequence[Extent] | None = None) -> Node:
-    """A copy of a node with its axes in another order, cut to a shape."""
-    shape = shape or [node.shape[axis] for axis in order]
-    names = [f"b{axis}" for axis in range(len(order))]
-    read = tuple(index(names[list(order).index(axis)]) for axis in range(len(order)))
-    axes = dict(zip(names, shape, strict=True))
-    return copied("arranged", node, read, tuple(map(index, names)), axes, shape)
