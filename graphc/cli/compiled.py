@@ -9,6 +9,7 @@ from graphc.cli.shapes import Specs, inputs_of, sorted_out, targets_of
 from graphc.compiler import compile
 from graphc.errors import InputError
 from graphc.graph.node import Node
+from graphc.graph.site import on_behalf_of
 from graphc.inspect.subject import graph_of, program_of
 from graphc.nn.module import Module
 from graphc.nn.trace import trace
@@ -49,15 +50,16 @@ def training(found: Found, given: Specs, math: str | None = None) -> Program:
     for_inputs, for_targets = sorted_out(trainer.model, given)
     inputs = inputs_of(found, trainer.model, for_inputs)
     targets = targets_of(found, trainer, inputs, for_targets)
-    step = compile_train_step(
-        trainer.model,
-        trainer.loss,
-        trainer.optimizer,
-        inputs,
-        targets,
-        metrics=trainer.metrics,
-        math=math or trainer.math,
-    )
+    with on_behalf_of(trainer.made_at):
+        step = compile_train_step(
+            trainer.model,
+            trainer.loss,
+            trainer.optimizer,
+            inputs,
+            targets,
+            metrics=trainer.metrics,
+            math=math or trainer.math,
+        )
     program = program_of(step)
     assert program is not None
     return program

@@ -6,13 +6,15 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field, replace
+from types import FrameType
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 _path: ContextVar[str] = ContextVar("graphc_layer_path", default="")
 _pinned: ContextVar[Site | None] = ContextVar("graphc_site", default=None)
+_home: ContextVar[tuple[FrameType, Site] | None] = ContextVar("graphc_home", default=None)
 _deriving: ContextVar[bool] = ContextVar("graphc_deriving", default=False)
 
 
@@ -34,12 +36,19 @@ class Site:
 
 
 def current_site() -> Site:
-    """The nearest caller outside graphc, with the layer being traced."""
+    """The nearest caller outside graphc, with the layer being traced.
+
+    Where graphc calls itself on behalf of an object that the user made, such as a layer whose
+    forward is graphc's own, it is the line that made the object.
+    """
     pinned = _pinned.get()
     if pinned is not None:
         return replace(pinned, derived=True) if _deriving.get() else pinned
+    home = _home.get()
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        if home is not None and frame is home[0]:
+            return Site(home[1].file, home[1].line, _path.get(), _deriving.get())
         frame = frame.f_back
     return Site(frame.f_code.co_filename, frame.f_lineno, _path.get(), _deriving.get())
 
@@ -54,6 +63,19 @@ def here() -> str:
 def current_path() -> str:
     """The path of the layer being traced, e.g. "encoder.0.linear"."""
     return _path.get()
+
+
+class on_behalf_of:  # noqa: N801  # a context manager, used as the functions beside it
+    """Nodes that graphc makes inside, not the user's own code, belong to the line of a site."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+
+    def __enter__(self) -> None:
+        self.token: Token[tuple[FrameType, Site] | None] = _home.set((sys._getframe(1), self.site))
+
+    def __exit__(self, *error: object) -> None:
+        _home.reset(self.token)
 
 
 @contextmanager

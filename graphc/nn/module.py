@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from graphc.errors import InputError
 from graphc.graph.leaf import Cell, aligned
 from graphc.graph.node import Node
+from graphc.graph.site import Site, current_site
 from graphc.nn import state
 from graphc.nn.parameter import Parameter
 from graphc.nn.summary import summary
@@ -36,6 +37,8 @@ class Module:
     """
 
     training: bool
+    made_at: Site
+    """The line that made it, where its nodes come from unless its forward is the user's own."""
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Cell | None]
     _modules: dict[str, Module | None]
@@ -45,7 +48,7 @@ class Module:
     def __new__(cls, *args: Any, **named: Any) -> Self:
         module = super().__new__(cls)
         module.__dict__.update(_parameters={}, _buffers={}, _modules={}, training=True)
-        module.__dict__.update(_transient=set(), _reserved=set())
+        module.__dict__.update(_transient=set(), _reserved=set(), made_at=current_site())
         return module
 
     def forward(self, *inputs: Any, **named: Any) -> Any:

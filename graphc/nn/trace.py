@@ -13,7 +13,7 @@ from graphc.errors import InputError, near
 from graphc.graph import leaf
 from graphc.graph.graph import postorder
 from graphc.graph.node import Node
-from graphc.graph.site import layer
+from graphc.graph.site import Site, layer, on_behalf_of
 from graphc.ops.random import streams
 from graphc.types import TensorType, dtype_name
 
@@ -26,6 +26,10 @@ class Traceable(Protocol):
     @property
     def training(self) -> bool:
         """The mode that the model is in."""
+
+    @property
+    def made_at(self) -> Site:
+        """The line that made it."""
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         """Nodes in, nodes out."""
@@ -104,7 +108,7 @@ def apply(module: Traceable, inputs: tuple[Any, ...], named: dict[str, Any]) -> 
         with tracing(module):
             return apply(module, inputs, named)
     path = found.paths.get(id(module), type(module).__name__)
-    with layer(path):
+    with layer(path), on_behalf_of(module.made_at):
         result = module.forward(*inputs, **named)
     found.calls.append(Call(path, module, (*inputs, *named.values()), result))
     return result

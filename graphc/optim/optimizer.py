@@ -14,6 +14,7 @@ from graphc.errors import DTypeError, InputError
 from graphc.graph import leaf
 from graphc.graph.leaf import Cell
 from graphc.graph.node import Node
+from graphc.graph.site import Site, current_site
 from graphc.nn.parameter import Parameter
 from graphc.optim import clip
 from graphc.optim.schedules import Constant, Schedule
@@ -47,6 +48,9 @@ class Optimizer:
     scheduled: bool
     """Whether some rate changes by a schedule."""
 
+    made_at: Site
+    """The line that made it, where the nodes of its updates come from."""
+
     def __new__(cls, *given: Any, **named: Any) -> Self:
         """Refuse options that no __init__ of the class knows, and torch's parameters in front."""
         known = {
@@ -66,7 +70,9 @@ class Optimizer:
                 f"the first argument of {cls.__name__} is the rate, a number or a schedule, not "
                 f"{type(given[0]).__name__}; the parameters are those of the model that is trained"
             )
-        return super().__new__(cls)
+        optimizer = super().__new__(cls)
+        optimizer.made_at = current_site()
+        return optimizer
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from graphc.compiler import compile
 from graphc.errors import DTypeError, IndexError, InputError, ShapeError, near
 from graphc.graph.graph import postorder
 from graphc.graph.node import Node
+from graphc.graph.site import on_behalf_of
 from graphc.metrics.metric import Metric, Metrics, metrics_of
 from graphc.nn.loss import LossFunction, loss_of, target_dtype
 from graphc.nn.module import Module
@@ -212,7 +213,8 @@ def compile_train_step(
         raise InputError("the loss depends on no trainable parameter of the model")
     optimizer.attach(model.named_parameters())
     gradients = gradients_of(step.scalars["loss"], trained)
-    updates = {**optimizer.updates(gradients), **step.updates}
+    with on_behalf_of(optimizer.made_at):
+        updates = {**optimizer.updates(gradients), **step.updates}
     updates |= advance([*step.scalars.values(), *updates.values()])
     program = compile(step.scalars, updates, threads=threads, math=math)
     return TrainStep(program, optimizer, step.metrics, steps_per_epoch)

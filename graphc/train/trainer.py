@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from graphc.compiler import compile
 from graphc.data.sampling import shuffled
 from graphc.errors import InputError, NumericsError
+from graphc.graph.site import current_site, on_behalf_of
 from graphc.metrics.metric import Average, Metrics, metrics_of
 from graphc.nn.loss import LossFunction, loss_of, target_dtype
 from graphc.nn.module import Module
@@ -69,6 +70,7 @@ class Trainer:
         self.model, self.loss, self.optimizer = model, loss_of(loss), optimizer
         self.metrics, self.seed, self.threads, self.math = metrics, seed, threads, math
         self.terminate_on_nan = terminate_on_nan
+        self.made_at = current_site()
         self.history = History()
         self.epoch = 0
         self.stop = False
@@ -409,7 +411,8 @@ class Trainer:
         trained = [p.trainable for p in self.model.parameters()]
         name = repr((key, modes, trained))
         if name not in self._compiled:
-            self._compiled[name] = build()
+            with on_behalf_of(self.made_at):
+                self._compiled[name] = build()
         return self._compiled[name]
 
 
