@@ -53,7 +53,7 @@ from graphc.passes.winograd import winograd
 from graphc.runtime import image as images
 from graphc.runtime.image import Image, image_of
 from graphc.runtime.program import Program
-from graphc.runtime.stages import Stages
+from graphc.runtime.stages import Pass, Stages
 from graphc.types import SIZE
 
 GRAPH_PASSES: tuple[Callable[[Graph, Machine], Graph], ...] = (
@@ -121,7 +121,7 @@ def compile(
 def frozen(source: Graph, target: Target, math: str) -> Graph:
     """The graph after its passes, the values that no call changes in variables of its own."""
     verify(source)
-    graph = run_passes(source, Log(), replace(target.model, math=math))
+    graph = run_passes(source, Log(), replace(target.model, math=math))[-1].graph
     once, host = lasting(graph), None if target.native else engine.host_level()
     values = compile(once, target=host, threads=1)() if once else ()
     return settled(graph, dict(zip(once, values, strict=True)))
@@ -159,7 +159,8 @@ def make(source: Graph, machine: Target, math: str = "exact", passed: bool = Fal
     log = Log()
     model = replace(machine.model, math=math)
     verify(source)
-    graph = source if passed else run_passes(source, log, model)  # nodes  -> nodes
+    passes = () if passed else run_passes(source, log, model)  # nodes  -> nodes
+    graph = passes[-1].graph if passes else source
     with log.timed("fuse"):
         fused = cut(graph)  # nodes  -> groups
     with log.timed("memory"):
@@ -221,7 +222,7 @@ def make(source: Graph, machine: Target, math: str = "exact", passed: bool = Fal
     )
     key = engine.digest("\n".join([*texts, repr(parts)]), machine)
     stages = Stages(
-        source, graph, fused, plan, kernels, machine, extents, tuple(tags), finish, key, log
+        source, passes, graph, fused, plan, kernels, machine, extents, tuple(tags), finish, key, log
     )
     if debug.level() or debug.dumps():
         stages.finished  # noqa: B018  # made now, to be dumped now
@@ -252,16 +253,18 @@ def tuned_kernels(kernels: Sequence[Kernel], target: Target) -> tuple[Kernel, ..
     )
 
 
-def run_passes(graph: Graph, log: Log, machine: Machine) -> Graph:
+def run_passes(graph: Graph, log: Log, machine: Machine) -> tuple[Pass, ...]:
     """The graph passes in order, then the same on the bodies of scans."""
-    passes = tuple(p for p in GRAPH_PASSES if p.__name__ not in skipped())
+    passes, made = tuple(p for p in GRAPH_PASSES if p.__name__ not in skipped()), []
     for step in passes:
         with log.timed(step.__name__):
             graph = step(graph, machine)
         verify(graph)
         log.dump(step.__name__, 3, partial(show, graph))
+        made.append(Pass(step.__name__, graph))
     with log.timed("bodies"):
-        return prepare(graph, passes, machine)
+        made.append(Pass("bodies", prepare(graph, passes, machine)))
+    return tuple(made)
 
 
 def cut(graph: Graph) -> Fused:

@@ -17,10 +17,19 @@ from graphc.passes.memory import Plan
 
 
 @dataclass(frozen=True)
+class Pass:
+    """What a graph pass made of the graph before it."""
+
+    name: str
+    graph: Graph
+
+
+@dataclass(frozen=True)
 class Stages:
-    """What each stage of the compiler made."""
+    """What each stage of the compiler made. `passes` are the graph passes in order."""
 
     source: Graph
+    passes: tuple[Pass, ...]
     graph: Graph
     fused: Fused
     plan: Plan
