@@ -215,9 +215,8 @@ def serial(function: Function, loop: For) -> None:
     more = b.compare("slt", following, stop)
     end = function.label
     b.emit(f"br i1 {more.text}, label %{head}, label %{after}")
-    lines = [
-        f"  {index.text} = phi i64 [ {start.text}, %{before} ], [ {following.text}, %{end} ]{b.where}"
-    ]
+    again = f"[ {following.text}, %{end} ]{b.where}"
+    lines = [f"  {index.text} = phi i64 [ {start.text}, %{before} ], {again}"]
     for key, phi in entered.items():
         lines.append(
             f"  {phi.text} = phi {phi.type} [ {previous[key].text}, %{before} ], "

@@ -37,7 +37,8 @@ class Function:
     """One kernel's function being written.
 
     `entry` holds what is computed once, on entry, `globals` what stands before the function;
-    `label` is the block that is open. `lines`: what its instructions are said to be for, if anything.
+    `label` is the block that is open. `lines`: what its instructions are said to be for, if that is
+    asked for.
     """
 
     kernel: Kernel

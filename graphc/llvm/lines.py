@@ -1,15 +1,14 @@
-"""Debug line information: metadata that says which line of the user's files an instruction is for."""
+"""Debug line information: metadata that tells for which line of a file an instruction stands."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from graphc.graph.node import Node
 from graphc.graph.site import Site
-from graphc.loops.ir import Kernel, Stmt
-from graphc.loops.origin import origin
+from graphc.loops.ir import Kernel, Stmt, walk
+from graphc.loops.origin import apart, origin
 
 HEADER = """!llvm.dbg.cu = !{!0}
 !llvm.module.flags = !{!1, !2}
@@ -104,6 +103,13 @@ def user_lines(kernel: Kernel, number: int) -> Lines:
     return Lines(title(kernel), place_of(kernel.sites[0]), place, number)
 
 
+def statement_lines(kernel: Kernel, number: int) -> tuple[Kernel, Lines]:
+    """The kernel, and as its lines the numbers of its statements: from 1, outer before inner."""
+    kernel = replace(kernel, body=apart(kernel.body))
+    places = {id(s): Place(kernel.name, n) for n, s in enumerate(walk(kernel.body), 1)}
+    return kernel, Lines(kernel.name, Place(kernel.name, 0), lambda s: places[id(s)], number)
+
+
 def place_of(site: Site) -> Place:
     """A node's place in the user's code."""
     return Place(site.file, site.line, 2 if site.derived else 1)
@@ -111,17 +117,11 @@ def place_of(site: Site) -> Place:
 
 def title(kernel: Kernel) -> str:
     """A kernel's name, its ops and the layer: what debuggers and profilers call it."""
-    ops = [node.op.name for node in outer(kernel)]
+    ops = list(dict.fromkeys(nodes[-1].op.name for nodes in kernel.origins.values()))
     more = "+..." if len(ops) > NAMED else ""
     path = kernel.sites[0].path
     layer = f" ({path})" if path else ""
     return f"{kernel.name} {'+'.join(ops[:NAMED])}{more}{layer}"
-
-
-def outer(kernel: Kernel) -> list[Node]:
-    """The nodes of the program's graph that a kernel computes, one for each op's name."""
-    named = {nodes[-1].op.name: nodes[-1] for nodes in reversed(kernel.origins.values())}
-    return list(reversed(named.values()))
 
 
 def marked(kernel: Kernel) -> str:

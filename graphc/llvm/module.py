@@ -9,7 +9,7 @@ from graphc.llvm import epoch, fastcall, team
 from graphc.llvm.emit import define, header
 from graphc.llvm.engine import Target, module_text
 from graphc.llvm.function import Function
-from graphc.llvm.lines import FIRST, HEADER, user_lines
+from graphc.llvm.lines import FIRST, HEADER, statement_lines, user_lines
 from graphc.loops.ir import Kernel
 from graphc.types import Shape
 
@@ -85,8 +85,8 @@ class Writer:
 
     The entry takes the pointer table, the extents and the context. The context's words are the
     outcome of the checks, the team's address and how many of its threads to use. Kernels that share
-    their work run on all of them, the others on the first. With `lines` instructions are marked with
-    the lines of the user's code that they come from.
+    their work run on all of them, the others on the first. With `lines` instructions point at the
+    lines of the user's code that they come from.
     """
 
     def __init__(
@@ -188,6 +188,19 @@ def emit(calls: Sequence[Call], extents: tuple[str, ...], target: Target) -> Mod
     writer = Writer(extents, target)
     writer.kernels(calls)
     return writer.close()
+
+
+def numbered(module: Module, calls: Sequence[Call], extents: tuple[str, ...]) -> Module:
+    """A module whose instructions point at their statements' numbers, else the same."""
+    number, functions = FIRST, {}
+    for call in calls:
+        if call.kernel.name in module.functions:
+            kernel, lines = statement_lines(call.kernel, number)
+            functions[call.kernel.name] = define(Function(kernel, lines), extents)
+            number = lines.number
+    new = {text: functions[name] for name, text in module.functions.items()}
+    parts = [new.get(part, part) for part in module.text.split("\n\n") if part != HEADER]
+    return Module("\n\n".join([*parts, HEADER]), functions)
 
 
 class Steps:

@@ -163,8 +163,8 @@ Stmt = For | Load | Let | Update | Check | Alloc | Transpose | Barrier
 class Kernel:
     """One function: its buffers in argument order, its statements, and where it comes from.
 
-    `choices` are what measuring has decided about its schedule. `origins`: the nodes that values, and
-    what buffers are made to hold, come from (see `loops/origin.py`).
+    `choices` are what measuring has decided about its schedule. `origins`: the nodes that values,
+    and what buffers are made to hold, come from (see `loops/origin.py`).
     """
 
     name: str

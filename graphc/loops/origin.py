@@ -1,7 +1,7 @@
 """Origins: which nodes of the graph each statement of a kernel computes for.
 
-Lowering names what it makes after the node it makes it for (`Kernel.origins`), and passes keep these
-names. What has no such name belongs to those that read it: a load, a value kept, a panel copied.
+Lowering notes the node that it makes a value for by the value's name (`Kernel.origins`), and passes
+keep these names. What has no such name belongs to those that read it: a load, a panel copied.
 """
 
 from __future__ import annotations
