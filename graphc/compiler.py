@@ -20,6 +20,7 @@ from graphc.graph.verify import verify
 from graphc.llvm import engine, tuned
 from graphc.llvm.engine import Target
 from graphc.llvm.epoch import EPOCH_NAME
+from graphc.llvm.lines import marked
 from graphc.llvm.module import CALL_NAME, ENTRY_NAME, Call, Done, Module, Writer
 from graphc.loops import show as loops
 from graphc.loops.hoist import hoist
@@ -33,6 +34,7 @@ from graphc.loops.tile import tile
 from graphc.loops.verify import verify as verify_kernel
 from graphc.machine import MATH, Machine
 from graphc.ops import known
+from graphc.ops.recurrence import Scan
 from graphc.ops.scalar import written
 from graphc.passes import layout
 from graphc.passes.arrange import arrange
@@ -135,6 +137,7 @@ def build(
     `passed`: the graph has been through the graph passes.
     """
     parts = [exact(source, written), math, repr(passed), *sorted(skipped()), tuned.state()]
+    parts += places(source) if debug.lines() else []
     key = engine.digest("\n".join(parts), target, PROGRAM)
     native = target.native and not debug.reference()
     names = (*ENTRIES, EPOCH_NAME) if source.updates else ENTRIES
@@ -181,7 +184,10 @@ def make(source: Graph, machine: Target, math: str = "exact", passed: bool = Fal
         (i, s.type.shape) for i, s in enumerate(plan.slots) if s.kind == "output" and s.type.shape
     ]
     many = bool(source.updates)  # a step is made many times in one call
+    lines = debug.lines()
     texts = tuple(map(loops.exact, kernels))
+    if lines:  # kernels from different lines are no longer alike
+        texts = tuple(text + marked(kernel) for text, kernel in zip(texts, kernels, strict=True))
     first: dict[str, int] = {}
     for number, text in enumerate(texts):
         first.setdefault(text, number)
@@ -190,7 +196,7 @@ def make(source: Graph, machine: Target, math: str = "exact", passed: bool = Fal
         return Call(kernel, slots[number], number in plan.commits, first[texts[number]])
 
     def finish(done: Done) -> tuple[tuple[Call, ...], Module]:
-        writer = Writer(extents, machine, done)
+        writer = Writer(extents, machine, done, lines=lines)
         scheduled: list[Kernel] = []
         for some in batches(len(kernels)):
             with log.timed("schedule"):  # loop nests -> loop nests
@@ -287,6 +293,15 @@ def skipped() -> frozenset[str]:
     return debug.skipped(
         [p.__name__ for p in GRAPH_PASSES] + ["fuse"] + [p.__name__ for p in LOOP_PASSES] + [TUNED]
     )
+
+
+def places(graph: Graph) -> list[str]:
+    """The lines that a graph comes from, node by node, those inside scans among them."""
+    found: list[str] = []
+    for node in graph.nodes:
+        found += [f"{node.site!r} {node.site.derived}"]
+        found += places(node.op.body) if isinstance(node.op, Scan) else []
+    return found
 
 
 def size_of(variable: Node) -> int:

@@ -6,6 +6,8 @@ GRAPHC_SKIP=fuse,...  leave passes out, to bisect
 GRAPHC_REFERENCE=1    run the numpy oracle instead of native code
 GRAPHC_TARGET=avx2    generate for another level: avx512, avx2, sse2, neon
 GRAPHC_CACHE_DIR=dir  where compiled objects are kept ("off": nowhere)
+GRAPHC_DEBUG_INFO=1   machine code that says which line of the user's code it is for: for gdb
+GRAPHC_PERF=dir       that, and what `perf` needs to know of it: dir/jit-PID.dump, /tmp/perf-PID.map
 """
 
 from __future__ import annotations
@@ -50,6 +52,17 @@ def dumps() -> bool:
 def reference() -> bool:
     """Whether GRAPHC_REFERENCE asks for the numpy oracle."""
     return os.environ.get("GRAPHC_REFERENCE", "") not in ("", "0")
+
+
+def lines() -> bool:
+    """Whether GRAPHC_DEBUG_INFO, or GRAPHC_PERF, asks for line information in machine code."""
+    return os.environ.get("GRAPHC_DEBUG_INFO", "") not in ("", "0") or perf() is not None
+
+
+def perf() -> Path | None:
+    """The folder in which GRAPHC_PERF asks for a record of loaded code; None where it is unset."""
+    named = os.environ.get("GRAPHC_PERF")
+    return Path(named).expanduser() if named else None
 
 
 @dataclass

@@ -97,7 +97,7 @@ class Builder:
     """Collects the instructions of one function body.
 
     What a block has computed, or read since it last wrote, is not written a second time: `known`
-    and `read` hold its values by their right sides.
+    and `read` hold its values by their right sides. `where` ends each instruction: its line.
     """
 
     prefix: str = "v"
@@ -106,6 +106,7 @@ class Builder:
     serial: int = 0
     known: dict[str, str] = field(default_factory=dict)
     read: dict[str, str] = field(default_factory=dict)
+    where: str = ""
 
     def fresh(self) -> str:
         """A new SSA name."""
@@ -114,7 +115,7 @@ class Builder:
 
     def emit(self, line: str) -> None:
         """Append one line as it is: a branch, or what writes to memory."""
-        self.lines.append(f"  {line}")
+        self.lines.append(f"  {line}{self.where}")
         self.read.clear()
 
     def block(self, label: str) -> None:
@@ -130,7 +131,7 @@ class Builder:
         name = table.get(right)
         if name is None:
             name = table[right] = self.fresh()
-            self.lines.append(f"  {name} = {right}")
+            self.lines.append(f"  {name} = {right}{self.where}")
         return Value(name, dtype, lanes)
 
     def address(self, element: str, pointer: str, places: Value) -> Value:

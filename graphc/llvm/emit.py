@@ -33,12 +33,14 @@ def define(function: Function, extents: tuple[str, ...]) -> str:
     function.b.lines.append(function.entry)
     for buffer in function.kernel.buffers:
         at, slot = f"%{buffer.name}.at", f"%{buffer.name}.slot"
-        function.entry.append(f"  {at} = getelementptr ptr, ptr %table, i64 {slot}")
-        function.entry.append(f"  %{buffer.name} = load ptr, ptr {at}, align 8")
+        function.once(f"{at} = getelementptr ptr, ptr %table, i64 {slot}")
+        function.once(f"%{buffer.name} = load ptr, ptr {at}, align 8")
     statements(function, function.kernel.body)
     function.b.emit("ret void")
-    lines = [f"define {header(function.kernel, extents)} #0 {{", "entry:"]
-    return "\n".join([*function.globals, *lines, *function.b.flat(), "}"])
+    known = f" !dbg !{function.lines.subprogram}" if function.lines is not None else ""
+    lines = [f"define {header(function.kernel, extents)} #0{known} {{", "entry:"]
+    after = function.lines.text if function.lines is not None else []
+    return "\n".join([*function.globals, *lines, *function.b.flat(), "}", *after])
 
 
 def header(kernel: Kernel, extents: tuple[str, ...]) -> str:
@@ -55,7 +57,10 @@ def header(kernel: Kernel, extents: tuple[str, ...]) -> str:
 
 def statements(function: Function, stmts: tuple[Stmt, ...]) -> None:
     """Statements in order."""
+    outside = function.b.where
     for stmt in stmts:
+        if function.lines is not None:
+            function.b.where = function.lines.at(stmt) or outside
         match stmt:
             case For(kind="vector"):
                 vector(function, stmt)
@@ -79,6 +84,7 @@ def statements(function: Function, stmts: tuple[Stmt, ...]) -> None:
                 alloc(function, stmt.buffer)
             case Transpose():
                 turned_block(function, stmt)
+    function.b.where = outside
 
 
 def unrolled(function: Function, loop: For) -> None:
@@ -209,11 +215,12 @@ def serial(function: Function, loop: For) -> None:
     more = b.compare("slt", following, stop)
     end = function.label
     b.emit(f"br i1 {more.text}, label %{head}, label %{after}")
-    lines = [f"  {index.text} = phi i64 [ {start.text}, %{before} ], [ {following.text}, %{end} ]"]
+    again = f"[ {following.text}, %{end} ]{b.where}"
+    lines = [f"  {index.text} = phi i64 [ {start.text}, %{before} ], {again}"]
     for key, phi in entered.items():
         lines.append(
             f"  {phi.text} = phi {phi.type} [ {previous[key].text}, %{before} ], "
-            f"[ {function.registers[key].text}, %{end} ]"
+            f"[ {function.registers[key].text}, %{end} ]{b.where}"
         )
     b.lines[phis] = lines
     function.open(after)

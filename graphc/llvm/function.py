@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graphc.llvm.builder import Builder, Value
+from graphc.llvm.lines import Lines
 from graphc.loops.ir import Kernel
 from graphc.ops.index import Affine
 
@@ -36,10 +37,12 @@ class Function:
     """One kernel's function being written.
 
     `entry` holds what is computed once, on entry, `globals` what stands before the function;
-    `label` is the block that is open.
+    `label` is the block that is open. `lines`: what its instructions are said to be for, if that is
+    asked for.
     """
 
     kernel: Kernel
+    lines: Lines | None = None
     b: Builder = field(default_factory=Builder)
     values: dict[str, Value] = field(default_factory=dict)
     constants: dict[str, Affine] = field(default_factory=dict)
@@ -51,6 +54,18 @@ class Function:
     globals: list[str] = field(default_factory=list)
     label: str = "entry"
     labels: int = 0
+
+    def __post_init__(self) -> None:
+        if self.lines is not None:
+            self.b.where = self.lines.begin
+
+    def once(self, line: str) -> None:
+        """Append an instruction to what is computed on entry."""
+        self.entry.append(f"  {line}{self.b.where}")
+
+    def ahead(self, loop: Loop, line: str) -> None:
+        """Append an instruction to the head of a loop."""
+        loop.prelude.append(f"  {line}{self.b.where}")
 
     def fresh(self, stem: str) -> str:
         """A new block label."""

@@ -47,7 +47,7 @@ def scaled(function: Function, loop: Loop, factor: int) -> Value:
         return loop.value
     if factor not in loop.scaled:
         name = function.b.fresh()
-        loop.prelude.append(f"  {name} = mul i64 {loop.value.text}, {factor}")
+        function.ahead(loop, f"{name} = mul i64 {loop.value.text}, {factor}")
         loop.scaled[factor] = name
     return Value(loop.scaled[factor], "int64")
 
@@ -61,9 +61,9 @@ def bound(function: Function, limit: Bound) -> Value:
     if key not in function.stack:
         function.stack[key] = key
         source = f"%size.{limit.name}"
-        function.entry.append(f"  {key}.all = mul i64 {source}, {limit.scale}")
-        function.entry.append(f"  {key}.rest = urem i64 {key}.all, {limit.multiple}")
-        function.entry.append(f"  {key} = sub i64 {key}.all, {key}.rest")
+        function.once(f"{key}.all = mul i64 {source}, {limit.scale}")
+        function.once(f"{key}.rest = urem i64 {key}.all, {limit.multiple}")
+        function.once(f"{key} = sub i64 {key}.all, {key}.rest")
     return Value(key, "int64")
 
 

@@ -28,7 +28,7 @@ def alloc(function: Function, buffer: Buffer) -> None:
         function.stack[buffer.name] = name
     else:
         name = f"%{buffer.name}"
-        function.entry.append(f"  {name} = alloca [{buffer.size} x {element}], align 64")
+        function.once(f"{name} = alloca [{buffer.size} x {element}], align 64")
         function.stack[buffer.name] = name
 
 
@@ -65,8 +65,8 @@ def pointer(function: Function, access: Access) -> tuple[str, int, list[tuple[Va
         if key not in loop.pointers:
             amount = scaled(function, loop, factor)
             fresh = function.b.fresh()
-            loop.prelude.append(
-                f"  {fresh} = getelementptr {element}, ptr {name}, i64 {amount.text}"
+            function.ahead(
+                loop, f"{fresh} = getelementptr {element}, ptr {name}, i64 {amount.text}"
             )
             loop.pointers[key] = fresh
         name = loop.pointers[key]

@@ -9,6 +9,7 @@ from graphc.llvm import epoch, fastcall, team
 from graphc.llvm.emit import define, header
 from graphc.llvm.engine import Target, module_text
 from graphc.llvm.function import Function
+from graphc.llvm.lines import FIRST, HEADER, statement_lines, user_lines
 from graphc.loops.ir import Kernel
 from graphc.types import Shape
 
@@ -84,11 +85,20 @@ class Writer:
 
     The entry takes the pointer table, the extents and the context. The context's words are the
     outcome of the checks, the team's address and how many of its threads to use. Kernels that share
-    their work run on all of them, the others on the first.
+    their work run on all of them, the others on the first. With `lines` instructions point at the
+    lines of the user's code that they come from.
     """
 
-    def __init__(self, extents: tuple[str, ...], target: Target, done: Done = ignored) -> None:
-        self.extents, self.target, self.done = extents, target, done
+    def __init__(
+        self,
+        extents: tuple[str, ...],
+        target: Target,
+        done: Done = ignored,
+        *,
+        lines: bool = False,
+    ) -> None:
+        self.extents, self.target, self.done, self.lines = extents, target, done, lines
+        self.number = FIRST  # the next number of metadata
         self.calls: list[Call] = []
         self.functions: dict[str, str] = {}
         self.declarations: set[str] = set()
@@ -103,8 +113,10 @@ class Writer:
             self.calls.append(call)
             if call.like not in (None, number):
                 continue
-            function = Function(call.kernel)
+            lines = user_lines(call.kernel, self.number) if self.lines else None
+            function = Function(call.kernel, lines)
             text = define(function, self.extents)
+            self.number = lines.number if lines is not None else self.number
             self.functions[call.kernel.name] = text
             self.declarations |= function.b.declarations
             self.open.append(text)
@@ -126,7 +138,8 @@ class Writer:
 
     def module(self, needs: set[str], functions: Iterable[str]) -> str:
         """Functions and what they declare as a module's text."""
-        return module_text(self.target, ["\n".join(sorted(needs)), *functions])
+        header = [HEADER] if self.lines else []
+        return module_text(self.target, ["\n".join(sorted(needs)), *functions, *header])
 
     def close(
         self,
@@ -175,6 +188,19 @@ def emit(calls: Sequence[Call], extents: tuple[str, ...], target: Target) -> Mod
     writer = Writer(extents, target)
     writer.kernels(calls)
     return writer.close()
+
+
+def numbered(module: Module, calls: Sequence[Call], extents: tuple[str, ...]) -> Module:
+    """A module whose instructions point at their statements' numbers, else the same."""
+    number, functions = FIRST, {}
+    for call in calls:
+        if call.kernel.name in module.functions:
+            kernel, lines = statement_lines(call.kernel, number)
+            functions[call.kernel.name] = define(Function(kernel, lines), extents)
+            number = lines.number
+    new = {text: functions[name] for name, text in module.functions.items()}
+    parts = [new.get(part, part) for part in module.text.split("\n\n") if part != HEADER]
+    return Module("\n\n".join([*parts, HEADER]), functions)
 
 
 class Steps:

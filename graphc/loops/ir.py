@@ -24,9 +24,10 @@ unrolled and vector indices only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from graphc.graph.node import Node
 from graphc.graph.site import Site
 from graphc.loops.choice import Choices
 from graphc.ops.index import Affine, Bound, Runtime
@@ -162,7 +163,8 @@ Stmt = For | Load | Let | Update | Check | Alloc | Transpose | Barrier
 class Kernel:
     """One function: its buffers in argument order, its statements, and where it comes from.
 
-    `choices` are what measuring has decided about its schedule.
+    `choices` are what measuring has decided about its schedule. `origins`: the nodes that values,
+    and what buffers are made to hold, come from (see `loops/origin.py`).
     """
 
     name: str
@@ -172,6 +174,7 @@ class Kernel:
     written: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
     choices: Choices = ()
+    origins: Mapping[str, tuple[Node, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def parallel(self) -> bool:

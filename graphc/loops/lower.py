@@ -39,7 +39,8 @@ def lower(group: Group, fused: Fused, name: str, tags: list[Node]) -> Lowered:
     written = tuple(lowering.home(r).buffer(lowering.buffers).name for r in group.roots)
     sites = tuple(dict.fromkeys(n.site for n in group.nodes))
     buffers = tuple(lowering.buffers.values())
-    kernel = Kernel(name, buffers, body, sites, written, group.reasons)
+    origins = {made: (node,) for made, node in lowering.origins.items()}
+    kernel = Kernel(name, buffers, body, sites, written, group.reasons, origins=origins)
     return Lowered(kernel, tuple(lowering.buffers))
 
 

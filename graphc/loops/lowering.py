@@ -30,7 +30,8 @@ class Lowering:
 
     `blamed`: the scan, around the graph being lowered, that a failed check is reported of.
     `stored`: the members that are results, by where they lie. `outer`: the group's outer loops.
-    `switches`: whether a member is another formula for each value of an index.
+    `switches`: whether a member is another formula for each value of an index. `origins`: the node
+    that a value, or what a buffer is made to hold, is.
     """
 
     group: Group
@@ -43,6 +44,7 @@ class Lowering:
     blamed: Node | None = None
     local: dict[Node, Row] = field(default_factory=dict)
     depth: dict[str, int] = field(default_factory=dict)
+    origins: dict[str, Node] = field(default_factory=dict)
     serial: int = 0
     members: set[Node] = field(init=False)
     stored: dict[Node, Node] = field(init=False)
@@ -57,10 +59,13 @@ class Lowering:
         self.stored = {self.fused.home(r): r for r in self.group.roots}
         self.outer = tuple(index(f"i{axis}") for axis in range(len(self.group.outer)))
 
-    def fresh(self, letter: str) -> str:
-        """A new name."""
+    def fresh(self, letter: str, node: Node | None = None) -> str:
+        """A new name; of what is computed for a node, where that is known."""
         self.serial += 1
-        return f"{letter}{self.serial}"
+        name = f"{letter}{self.serial}"
+        if node is not None:
+            self.origins[name] = node
+        return name
 
     def open(self, loop: str) -> None:
         """Begin a loop's body."""

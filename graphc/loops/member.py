@@ -21,7 +21,7 @@ they are moved apart by a line."""
 def start(lowering: Lowering, node: Node) -> tuple[Access, Access | None]:
     """A register that holds the identity of the member's reduction."""
     op = formula(node)
-    register = Buffer(lowering.fresh("r"), node.dtype, 1, "register")
+    register = Buffer(lowering.fresh("r", node), node.dtype, 1, "register")
     access = Access(register, Affine())
     lowering.write(Alloc(register))
     kinds = {a: i.dtype for a, i in zip(op.args, node.inputs, strict=True)}
@@ -29,7 +29,7 @@ def start(lowering: Lowering, node: Node) -> tuple[Access, Access | None]:
         lowering.write(Update(access, scalar.identity(op.how, node.dtype), ()))
         return access, None
     lowering.write(Update(access, scalar.whole(-1), ()))  # nowhere yet
-    best = Buffer(lowering.fresh("r"), scalar.dtype_of(op.expr, kinds), 1, "register")
+    best = Buffer(lowering.fresh("r", node), scalar.dtype_of(op.expr, kinds), 1, "register")
     lowering.write(Alloc(best))
     companion = Access(best, Affine())
     lowering.write(Update(companion, scalar.identity(op.how[3:], best.dtype), ()))
@@ -64,10 +64,10 @@ def finish(
     inner: bool,
 ) -> None:
     """Remember, and where needed store, a finished reduction."""
-    name = lowering.fresh("v")
+    name = lowering.fresh("v", node)
     lowering.place(Load(name, registers[0]), name)
     if registers[1] is not None:
-        found, name = name, lowering.fresh("v")
+        found, name = name, lowering.fresh("v", node)
         place = scalar.argument("place")
         at_least = scalar.maximum(place, scalar.ZERO)
         lowering.place(Let(name, at_least, ((place, found),), node.dtype), name)
@@ -97,6 +97,7 @@ def save(lowering: Lowering, node: Node, values: dict[str, Affine], name: str) -
     if node in lowering.stored.values():
         place = lowering.home(node)
         target = Access(place.buffer(lowering.buffers), place.offset(node.shape, position))
+        lowering.origins[target.buffer.name] = node
         guards = tuple(
             Guard(e.substitute(values), bound(size))
             for e, size in zip(op.writes, node.shape, strict=True)
@@ -120,7 +121,7 @@ def reserve(lowering: Lowering, node: Node) -> Row:
     if not formula(node).pointwise and strides and strides[0] * SIZE[node.dtype] % PERIOD == 0:
         strides = (strides[0] + LINE // SIZE[node.dtype], *strides[1:])
         size = strides[0] * int(rest[0])
-    stack = Buffer(lowering.fresh("row"), node.dtype, size, "stack")
+    stack = Buffer(lowering.fresh("row", node), node.dtype, size, "stack")
     lowering.scopes[0].body.insert(0, Alloc(stack))
     return Row(stack, skip, strides)
 
@@ -130,6 +131,7 @@ def scatter(lowering: Lowering, node: Node) -> None:
     op = formula(node)
     place = lowering.home(node)
     buffer = place.buffer(lowering.buffers)
+    lowering.origins[buffer.name] = node
     letter = lowering.fresh("k")
     lowering.open(letter)
     empty = scalar.identity(op.how, node.dtype)

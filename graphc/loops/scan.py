@@ -28,7 +28,9 @@ def lower_scan(group: Group, fused: Fused, name: str, tags: list[Node]) -> Lower
     body = tuple(writer.statements())
     sites = tuple(dict.fromkeys(n.site for n in group.nodes))
     written = tuple(b.name for k, b in writer.buffers.items() if k in set(group.roots))
-    kernel = Kernel(name, tuple(writer.buffers.values()), body, sites, written, group.reasons)
+    buffers = tuple(writer.buffers.values())
+    origins = {made: (node, first) for made, node in writer.origins.items()}
+    kernel = Kernel(name, buffers, body, sites, written, group.reasons, origins=origins)
     return Lowered(kernel, tuple(writer.buffers))
 
 
@@ -43,6 +45,7 @@ class Writer:
     buffers: dict[Key, Buffer] = field(default_factory=dict)
     serial: int = 0
     depth: int = 0
+    origins: dict[str, Node] = field(default_factory=dict)
 
     def statements(self) -> list[Stmt]:
         """First values, then the loop."""
@@ -154,6 +157,7 @@ class Writer:
             self.inner,
             self.tags,
             buffers=self.buffers,
+            origins=self.origins,
             serial=self.serial,
             places=self.places,
             owner=self.group,
@@ -163,7 +167,14 @@ class Writer:
     def nested(self, group: Group) -> Writer:
         """A scan inside the body."""
         return Writer(
-            group, self.tags, self.place, self.blamed, self.buffers, self.serial, self.depth + 1
+            group,
+            self.tags,
+            self.place,
+            self.blamed,
+            self.buffers,
+            self.serial,
+            self.depth + 1,
+            self.origins,
         )
 
     def place(self, value: Node) -> Place:
@@ -183,6 +194,7 @@ class Writer:
         at = tuple(index(letter) for letter in loops)
         self.serial += 1
         name, symbol = f"v{self.serial}", scalar.argument("value")
+        self.origins[name] = self.group.nodes[0]
         body: tuple[Stmt, ...] = (
             Load(name, self.access(shape, source, at)),
             Update(self.access(shape, target, at), symbol, ((symbol, name),)),

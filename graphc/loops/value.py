@@ -78,7 +78,7 @@ def compute(
         if key is not None:
             lowering.scopes[lowering.depth.get(name, 0)].memo[key] = name
         return name
-    name = lowering.fresh("v")
+    name = lowering.fresh("v", node)
     lowering.place(Let(name, expr, args, node.dtype), name, key)
     return name
 
@@ -144,7 +144,7 @@ def checked(
             return scope.memo[key]
     depth = lowering.depth[name]
     lowering.scopes[depth].body.append(Check(name, limit, lowering.tag(node)))
-    safe = lowering.fresh("v")
+    safe = lowering.fresh("v", node)
     i, n = scalar.position("i"), scalar.position("n")
     expr = scalar.only_where(i, [scalar.within(i, n)])
     count: Affine | Runtime = Affine((), limit) if isinstance(limit, int) else limit

@@ -10,7 +10,7 @@ from graphc.debug import Log
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
 from graphc.llvm.engine import Target
-from graphc.llvm.module import Call, Done, Module, ignored
+from graphc.llvm.module import Call, Done, Module, ignored, numbered
 from graphc.loops.ir import Kernel
 from graphc.passes.group import Fused
 from graphc.passes.memory import Plan
@@ -72,3 +72,8 @@ class Stages:
     def module(self) -> Module:
         """The LLVM module."""
         return self.finished[1]
+
+    @cached_property
+    def numbered(self) -> Module:
+        """The module with instructions that point at their statements' numbers (see `lines`)."""
+        return numbered(self.module, self.calls, self.extents)

@@ -129,15 +129,24 @@ def assembly(text: str, target: Target) -> str:
 
 
 def function_assembly(text: str, name: str) -> str:
-    """One function's part of a module's assembly, from its label to its end."""
+    """One function's part of a module's assembly, label to end, without debug lines."""
+    return "\n".join(line for line in function_lines(text, name) if not DEBUG_LINE.match(line))
+
+
+DEBUG_LINE = re.compile(r"\s+\.(loc|file|cfi_\w+)\b|\.L(tmp|func_begin)\d+:")
+"""What debug line information adds to assembly."""
+
+
+def function_lines(text: str, name: str) -> list[str]:
+    """One function's lines of a module's assembly."""
     lines = text.splitlines()
     label = re.compile(rf"_?{re.escape(name)}:")
     start = next((i for i, line in enumerate(lines) if label.match(line)), None)
     if start is None:
-        return f"# {name} has no function of its own: LLVM put it into its caller"
+        return [f"# {name} has no function of its own: LLVM put it into its caller"]
     ends = re.compile(r"\.?Lfunc_end\d+:|\s+\.size\s")
     stop = next((i for i in range(start, len(lines)) if ends.match(lines[i])), len(lines))
-    return "\n".join(lines[start:stop])
+    return lines[start:stop]
 
 
 def function_name(stages: Stages, number: int) -> str:
