@@ -18,10 +18,11 @@ from graphc.graph.node import Node
 from graphc.ops.chain import RESULT, slope
 from graphc.ops.formula import KINDS, Formula
 from graphc.ops.index import Affine, Index, Lookup
-from graphc.ops.scalar import Expr, Symbol, argument
+from graphc.ops.scalar import Expr, Symbol
 
 OPERATORS = {"sum": "∑", "prod": "∏", "any": "⋁", "all": "⋀"}
 """How a reduction is written before its formula; another one by its name."""
+MINUS = "\N{MINUS SIGN}"
 Places = Mapping[Symbol, str]
 
 
@@ -131,13 +132,13 @@ def affine(place: Affine) -> str:
     parts: list[str] = []
     for letter, factor in place.terms:
         if parts or factor < 0:
-            parts.append(operator("−" if factor < 0 else "+"))
+            parts.append(operator(MINUS if factor < 0 else "+"))
         if abs(factor) != 1:
             parts.append(f"<mn>{abs(factor)}</mn>")
         parts.append(f"<mi>{html.escape(letter)}</mi>")
     if place.constant or not parts:
         if parts or place.constant < 0:
-            parts.append(operator("−" if place.constant < 0 else "+"))
+            parts.append(operator(MINUS if place.constant < 0 else "+"))
         parts.append(f"<mn>{abs(place.constant)}</mn>")
     return row(*parts)
 
@@ -181,6 +182,7 @@ def name(symbol: Symbol) -> str:
 def printed(expr: Expr, places: Places) -> str:
     """A scalar formula, its operands with their subscripts."""
     text: str = Typesetter(places)._print(expr).toxml()
+    text = re.sub(r"&(?:amp;)?InvisibleTimes;", "·", text)
     return re.sub(r"&(?:amp;)?([A-Z]\w+);", lambda found: html.unescape(f"&{found[1]};"), text)
 
 

@@ -1,0 +1,54 @@
+"""The whole report that the page shows, as plain data ready for JSON."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+from graphc import __version__
+from graphc.explorer.changes import changes
+from graphc.explorer.code import code, kernels
+from graphc.explorer.nodes import Numbers, described
+from graphc.explorer.plan import plan
+from graphc.explorer.source import sources
+from graphc.inspect.host import model_name
+from graphc.runtime.memory import assume
+from graphc.runtime.program import Program
+from graphc.runtime.threads import available
+
+
+def report(
+    program: Program,
+    title: str,
+    *,
+    extents: Mapping[str, int] | None = None,
+    roofline: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Everything that the page shows of a program.
+
+    Sizes, work and memory are stated for the run-time `extents`, those not given taken as 1.
+    `roofline` and `training` are what the panes of these names show; without them they say so.
+    """
+    stages = program.stages
+    assumed, numbers = assume(stages, dict(extents or {})), Numbers(stages)
+    found = described(numbers, assumed)
+    parts = ("bodies", "fuse", "memory", "lower", "schedule", "emit", "codegen")
+    return {
+        "title": title,
+        "kind": "training step" if stages.source.updates else "inference",
+        "version": __version__,
+        "made": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        "machine": f"{model_name()}, {available()} cores, code for {stages.target.name}",
+        "extents": assumed,
+        "files": sources(found["nodes"]),
+        **found,
+        "passes": changes(numbers),
+        "stages": [[part, stages.seconds.get(part, 0.0) * 1e3] for part in parts],
+        "kernels": kernels(numbers, assumed),
+        "code": code(numbers),
+        "memory": plan(numbers, assumed),
+        "roofline": dict(roofline) if roofline is not None else None,
+        "training": dict(training) if training is not None else None,
+    }

@@ -1,0 +1,46 @@
+// A training: its loss and metrics by epoch, and its weights and gradients by layer.
+
+function trainingPanel() {
+  const side = make("div.side", { tabindex: "0", "aria-label": "Curves" });
+  const wide = make("div.wide", { tabindex: "0", "aria-label": "Weights and gradients" });
+  const panel = make("div.panel", {}, side, wide);
+  function draws() {
+    const { training } = report;
+    if (!training) {
+      side.replaceChildren(make("p.quiet", {}, "This program is no training step, or was explored without its Trainer."));
+      wide.replaceChildren();
+      return;
+    }
+    side.replaceChildren(...curveParts(training));
+    wide.replaceChildren(...histogramParts(training));
+    relight(panel);
+  }
+  draws();
+  panel.renew = draws;
+  return panel;
+}
+
+/** One picture for each value, with its validation beside it. */
+function curveParts(training) {
+  const names = Object.keys(training.curves);
+  if (!names.length) return [make("p.quiet", {}, "Nothing has been trained yet.")];
+  const parts = [];
+  for (const name of names.filter((other) => !other.startsWith("val_"))) {
+    const second = training.curves[`val_${name}`];
+    const series = [{ name, values: training.curves[name] }];
+    if (second) series.push({ name: `val_${name}`, values: second });
+    parts.push(make("h3", {}, make("span.forward", {}, name), ...(second ? [", ", make("span.backward", {}, `val_${name}`)] : [])), curves(series, training.epochs));
+  }
+  return parts;
+}
+
+/** For each parameter its values and its gradient. */
+function histogramParts(training) {
+  const note = training.gradients ? [make("p.quiet", {}, training.gradients)] : [];
+  const cards = training.parameters.map((found) => {
+    const parts = [make("h3", {}, found.name), make("p.quiet", {}, `${found.shape}, mean ${label(found.mean)}, deviation ${label(found.deviation)}`), histogram(found.values)];
+    if (found.gradient) parts.push(make("p.quiet", {}, `gradient, deviation ${label(found.gradient.deviation)}`), histogram(found.gradient, true));
+    return shows(make("div.card", {}, ...parts), found.nodes);
+  });
+  return [...note, make("div.cards", {}, ...cards)];
+}
