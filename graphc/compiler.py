@@ -20,7 +20,16 @@ from graphc.graph.verify import verify
 from graphc.llvm import engine, tuned
 from graphc.llvm.engine import Target
 from graphc.llvm.epoch import EPOCH_NAME
-from graphc.llvm.module import CALL_NAME, ENTRY_NAME, Call, Done, Module, Writer
+from graphc.llvm.module import (
+    CALL_NAME,
+    ENTRY_NAME,
+    KERNELS_NAME,
+    Call,
+    Done,
+    Ending,
+    Module,
+    Writer,
+)
 from graphc.loops import show as loops
 from graphc.loops.hoist import hoist
 from graphc.loops.ir import Kernel
@@ -67,7 +76,7 @@ GRAPH_PASSES: tuple[Callable[[Graph, Machine], Graph], ...] = (
     border,
     pack,
 )
-ENTRIES = (ENTRY_NAME, CALL_NAME)
+ENTRIES = (ENTRY_NAME, CALL_NAME, KERNELS_NAME)
 BATCH = 16
 """Kernels that are scheduled before they are written."""
 PROGRAM = ("graph", "ops", "passes", "runtime", "compiler.py", "machine.py")
@@ -179,7 +188,8 @@ def make(source: Graph, machine: Target, math: str = "exact", passed: bool = Fal
     bound += [
         (i, s.type.shape) for i, s in enumerate(plan.slots) if s.kind == "output" and s.type.shape
     ]
-    many = bool(source.updates)  # a step is made many times in one call
+    # A step with updates is made many times in one call.
+    ending = Ending(tuple(copies), tuple(bound), bool(source.updates))
     texts = tuple(map(loops.exact, kernels))
     first: dict[str, int] = {}
     for number, text in enumerate(texts):
@@ -203,7 +213,7 @@ def make(source: Graph, machine: Target, math: str = "exact", passed: bool = Fal
             with log.timed("emit"):  # loop nests -> LLVM
                 writer.kernels([call(n, scheduled[n]) for n in range(len(scheduled))[some]])
         with log.timed("emit"):
-            module = writer.close(copies, bound, many)
+            module = writer.close(ending)
         log.dump("loops", 2, lambda: "\n\n".join(map(loops.show, scheduled)))
         log.dump("llvm", 4, lambda: module.text)
         log.dump("asm", 4, lambda: engine.assembly(module.text, machine))
@@ -213,15 +223,13 @@ def make(source: Graph, machine: Target, math: str = "exact", passed: bool = Fal
         [kernel.choices for kernel in kernels if kernel.choices],
         slots,
         sorted(plan.commits),
-        copies,
-        bound,
-        many,
+        ending,
         extents,
         sorted(skipped()),
     )
     key = engine.digest("\n".join([*texts, repr(parts)]), machine)
     stages = Stages(
-        source, graph, fused, plan, kernels, machine, extents, tuple(tags), finish, key, log
+        source, graph, fused, plan, kernels, machine, extents, tuple(tags), ending, finish, key, log
     )
     if debug.level() or debug.dumps():
         stages.finished  # noqa: B018  # made now, to be dumped now

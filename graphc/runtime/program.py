@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from operator import itemgetter
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from graphc.graph import leaf
 from graphc.graph.graph import Graph
 from graphc.graph.leaf import aligned, reserved
 from graphc.graph.node import Node
-from graphc.llvm import engine
+from graphc.llvm import engine, timed
 from graphc.llvm.engine import ENTRY, Loaded
 from graphc.llvm.module import CALL_NAME, ENTRY_NAME
 from graphc.ops import reference
@@ -35,6 +35,8 @@ from graphc.runtime.kernels import Kernels, KernelView
 from graphc.runtime.memory import Memory, memory
 from graphc.runtime.profile import Profile, profile
 from graphc.runtime.stages import Stages as Stages
+from graphc.runtime.times import Clock, Records, Timed, timed_entry
+from graphc.runtime.watch import Watch
 from graphc.types import TensorType, resolve
 
 Array = np.ndarray[Any, Any]
@@ -125,18 +127,9 @@ class Program:
         self.overwritten = [
             r.number for r in image.results if r.kind == "state" and known[r.number] in updated
         ]
-        self.entry: Callable[..., int] | None = None
-        self.fast: FastCall | None = None
-        if self.loaded is not None:
-            self.entry = ENTRY(self.loaded.addresses[ENTRY_NAME])
-            if supported() and all(n in self.place for n in self.inputs):
-                self.fast = FastCall(
-                    self.loaded.addresses[CALL_NAME],
-                    self.table,
-                    self.sizes,
-                    self.context,
-                    [n.dtype for n in self.inputs] + [t.dtype for _, t in self.made if t.shape],
-                )
+        self.records: Records | None = None
+        self.watches = 0
+        self.connect(self.loaded)
         self.given = tuple(n.op.name for n in self.inputs)
         get = itemgetter(*self.given) if len(self.given) > 1 else None
         self.pick: Callable[[dict[str, Any]], Sequence[Any]] = (
@@ -151,6 +144,24 @@ class Program:
         told = {extent for node in self.inputs for extent in node.type.symbols}
         self.untold = [name for name in image.extents if name not in told]
         self.blank: list[tuple[int, tuple[int, ...], str]] = []
+
+    def connect(self, loaded: Loaded | None) -> None:
+        """Have calls run this code, the program's own or that with time stamps."""
+        self.running = loaded
+        self.entry: Callable[..., int] | None = None
+        self.fast: FastCall | None = None
+        self.known = self.quick = None
+        if loaded is None:
+            return
+        self.entry = ENTRY(loaded.addresses[ENTRY_NAME])
+        if supported() and all(n in self.place for n in self.inputs):
+            self.fast = FastCall(
+                loaded.addresses[CALL_NAME],
+                self.table,
+                self.sizes,
+                self.context,
+                [n.dtype for n in self.inputs] + [t.dtype for _, t in self.made if t.shape],
+            )
 
     def cell(self, number: int) -> leaf.Cell:
         """The cell of a variable, by its number among the leaves."""
@@ -339,7 +350,7 @@ class Program:
             variable.op.cell.value[...] = new
         return tuple(values[:count])
 
-    def refuse(self, code: int, arrays: list[Array], extents: dict[str, int]) -> None:
+    def refuse(self, code: int, arrays: list[Array], extents: dict[str, int]) -> NoReturn:
         """Find the index that a kernel refused, by the oracle, and raise its IndexError."""
         given = {n.op.name: a for n, a in zip(self.inputs, arrays, strict=True)}
         reference.refuse(self.stages.source.nodes, given, extents)
@@ -378,29 +389,61 @@ class Program:
         """
         return explain(self.stages, subject)
 
+    @cached_property
+    def timed(self) -> Timed:
+        """The entry with time stamps. Raises CompileError where there is no native code."""
+        if self.loaded is None:
+            raise CompileError("the program has no native code here that could be timed")
+        return timed_entry(self.stages, self.loaded)
+
     def profile(self, inputs: Mapping[str, Any] | Sequence[Any], *, repeats: int = 50) -> Profile:
-        """The time that each kernel takes on these inputs: medians, one kernel at a time.
+        """The time that each kernel takes inside the step on these inputs: medians.
 
         The state is afterwards as it was. Raises as a call does, and CompileError where there is
         no native code.
         """
-        named = isinstance(inputs, Mapping)
+        code, named = self.timed, isinstance(inputs, Mapping)
         given = self.collect((), dict(inputs)) if named else self.collect(tuple(inputs), {})
-        if self.entry is None:
-            raise CompileError("the program has no native code here that could be timed")
         extents: dict[str, int] = {}
         arrays = [
             bind(node, value, extents) for node, value in zip(self.inputs, given, strict=True)
         ]
         with self.lock:
             made = self.point(arrays, extents)
-            table = (self.table, self.sizes, self.context)
-            found = profile(self.stages, table, extents, repeats)
-            code = self.context[0]
+            call = (self.table, self.sizes, self.context)
+            found = profile(self.stages, code, call, extents, int(self.context[2]) or 1, repeats)
+            outcome = self.context[0]
             del made
-        if code:
-            self.refuse(code, arrays, extents)
+        if found is None:
+            self.refuse(outcome, arrays, extents)
         return found
+
+    def watch(self) -> Watch:
+        """Take the time of every kernel in all calls from now on, until the watch is stopped.
+
+        It can be read at any moment, from any thread, also while a call is under way. Raises
+        CompileError where there is no native code.
+        """
+        stages, code = self.stages, self.timed
+        with self.lock:
+            if self.records is None:
+                self.records = Records(code.parts, self.threads)
+            self.watches += 1
+            if self.watches == 1:
+                self.context[timed.TIMES] = self.records.address
+                self.connect(code.loaded)
+            records = self.records
+        return Watch(stages, records, Clock(code.ticks), lambda: self.known or {}, self.unwatch)
+
+    def unwatch(self) -> None:
+        """Calls take no time any more, once the last watch is stopped.
+
+        The records stay: a call from another thread may be on its way to them.
+        """
+        with self.lock:
+            self.watches -= 1
+            if not self.watches:
+                self.connect(self.loaded)
 
     def __repr__(self) -> str:
         """Inputs, outputs and size: `<Program (x: f32[n,3]) -> (y: f32[]), 7 kernels, sse2>`."""

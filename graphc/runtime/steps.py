@@ -81,8 +81,7 @@ def run(
     extents: dict[str, int] = {}
     for node in program.inputs:
         bind(node, batches[node.op.name], extents)
-    address = program.loaded.addresses[epoch.EPOCH_NAME] if program.loaded else None
-    if address is None:
+    if not can_run(program):
         raise InputError("the program has no native code for many steps in one call")
     held: list[Array] = []
     feeds: list[int] = []
@@ -114,7 +113,8 @@ def run(
     words = (np.array(feeds, np.int64), np.array(records, np.int64))
     with program.lock:
         program.fit(extents)
-        STEPS(address)(
+        assert program.running is not None
+        STEPS(program.running.addresses[epoch.EPOCH_NAME])(
             ctypes.addressof(program.table),
             ctypes.addressof(program.sizes),
             ctypes.addressof(program.context),
