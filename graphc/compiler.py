@@ -61,6 +61,7 @@ from graphc.passes.verify import verify as verify_groups
 from graphc.passes.winograd import winograd
 from graphc.runtime import image as images
 from graphc.runtime.image import Image, image_of
+from graphc.runtime.nans import Nans
 from graphc.runtime.program import Program
 from graphc.runtime.stages import Stages
 from graphc.types import SIZE
@@ -95,6 +96,7 @@ def compile(
     threads: int | None = None,
     freeze: bool = False,
     math: str = "exact",
+    debug_nans: bool | str | None = None,
 ) -> Program:
     """Graph in, callable out. Each stage is kept for inspection.
 
@@ -111,20 +113,41 @@ def compile(
     (Winograd), about 1e-5 of the largest result off in float32, 1e-14 in float64; a NaN or an
     infinity spreads over its tile.
 
+    `debug_nans`: look at the results and the new state of every call, and where they hold a NaN,
+    raise a NanError that names the node that made it, the state as before the call; "inf" looks
+    for infinities too. None: as GRAPHC_DEBUG_NANS says. When off, it costs nothing.
+
     By position the program takes its inputs in the order of their declaration (for a model that of
     `inputs`), those that nothing reads left out; by name in any.
     """
     if math not in MATH:
         raise CompileError(f"math={math!r}: there are {' and '.join(map(repr, MATH))}{here()}")
+    wanted = debug.nans() if debug_nans is None else debug_nans
+    if wanted not in (False, True, "inf"):
+        raise CompileError(f"debug_nans={wanted!r}: give True, False or 'inf'{here()}")
     if hasattr(outputs, "trace"):
         outputs = outputs.trace(inputs)
     graph = make_graph(outputs, updates)
     if freeze:
         graph = frozen(graph, engine.target(target), math)
-    image, loaded, stages = build(graph, engine.target(target), math, passed=freeze)
-    return Program(
-        graph, image, loaded, stages, named=isinstance(outputs, Mapping), threads=threads
-    )
+    made = built(graph, target, math, freeze, threads, named=isinstance(outputs, Mapping))
+    if wanted:
+        made.nans = Nans(wanted == "inf", lambda g: built(g, target, math, freeze, threads))
+    return made
+
+
+def built(
+    graph: Graph,
+    target: str | None,
+    math: str,
+    passed: bool,
+    threads: int | None,
+    *,
+    named: bool = False,
+) -> Program:
+    """The program of a graph, which may have been through the graph passes."""
+    image, loaded, stages = build(graph, engine.target(target), math, passed=passed)
+    return Program(graph, image, loaded, stages, named=named, threads=threads)
 
 
 def frozen(source: Graph, target: Target, math: str) -> Graph:
@@ -132,7 +155,7 @@ def frozen(source: Graph, target: Target, math: str) -> Graph:
     verify(source)
     graph = run_passes(source, Log(), replace(target.model, math=math))
     once, host = lasting(graph), None if target.native else engine.host_level()
-    values = compile(once, target=host, threads=1)() if once else ()
+    values = compile(once, target=host, threads=1, debug_nans=False)() if once else ()
     return settled(graph, dict(zip(once, values, strict=True)))
 
 

@@ -4,6 +4,7 @@ GRAPHC_DEBUG=1..4     times; loops; the graph after each pass; LLVM and assembly
 GRAPHC_DUMP=dir       numbered files, one a stage, that diff
 GRAPHC_SKIP=fuse,...  leave passes out, to bisect
 GRAPHC_REFERENCE=1    run the numpy oracle instead of native code
+GRAPHC_DEBUG_NANS=1   name the node that makes a NaN; inf: or an infinity
 GRAPHC_TARGET=avx2    generate for another level: avx512, avx2, sse2, neon
 GRAPHC_CACHE_DIR=dir  where compiled objects are kept ("off": nowhere)
 """
@@ -50,6 +51,15 @@ def dumps() -> bool:
 def reference() -> bool:
     """Whether GRAPHC_REFERENCE asks for the numpy oracle."""
     return os.environ.get("GRAPHC_REFERENCE", "") not in ("", "0")
+
+
+def nans() -> bool | str:
+    """What GRAPHC_DEBUG_NANS asks for: nothing, NaN, or "inf". Raises InputError for another."""
+    text = os.environ.get("GRAPHC_DEBUG_NANS") or "0"
+    known: dict[str, bool | str] = {"0": False, "1": True, "inf": "inf"}
+    if text not in known:
+        raise InputError(f"GRAPHC_DEBUG_NANS is {', '.join(known)}, not {text!r}")
+    return known[text]
 
 
 @dataclass

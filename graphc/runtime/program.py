@@ -33,6 +33,7 @@ from graphc.runtime.fastcall import FastCall, supported
 from graphc.runtime.image import Image, Result, constant, leaves
 from graphc.runtime.kernels import Kernels, KernelView
 from graphc.runtime.memory import Memory, memory
+from graphc.runtime.nans import Nans
 from graphc.runtime.profile import Profile, profile
 from graphc.runtime.stages import Stages as Stages
 from graphc.runtime.times import Clock, Records, Timed, timed_entry
@@ -78,6 +79,7 @@ class Program:
         self.names = source.names
         self.inputs = source.inputs
         self.threads = threads_.resolve(threads)
+        self.nans: Nans | None = None  # what looks for NaN in every call, where that is asked for
         self.lock = threading.Lock()
         _programs.add(self)
         self.allocate: Callable[..., Array] = np.empty  # where a call's outputs come from
@@ -136,7 +138,7 @@ class Program:
             get if get is not None else lambda given: [given[name] for name in self.given]
         )
         # What the native code binds itself: numbers, and arrays in the shape they are made in.
-        self.bound = self.fast is not None and all(
+        self.bound = all(
             r.kind == "slot" and r.type == r.home and not any(map(named, r.type.shape[1:]))
             for r in image.results
         )
@@ -244,10 +246,17 @@ class Program:
         return [given[n] for n in names]
 
     def run(self, given: list[Any], extents: dict[str, int]) -> tuple[Array, ...]:
-        """Bind the inputs, call the native entry, collect the outputs."""
+        """Bind the inputs and compute; look for NaN where that is asked for."""
         arrays = [
             bind(node, value, extents) for node, value in zip(self.inputs, given, strict=True)
         ]
+        if self.nans is None:
+            return self.compute(arrays, extents)
+        named = {n.op.name: a for n, a in zip(self.inputs, arrays, strict=True)}
+        return self.nans.guarded(self.source, lambda: self.compute(arrays, extents), named, extents)
+
+    def compute(self, arrays: list[Array], extents: dict[str, int]) -> tuple[Array, ...]:
+        """Call the native entry on inputs that are bound, collect the outputs."""
         if self.entry is None:
             engine.check_runs(self.stages.target)
             return self.oracle(arrays, extents)
@@ -301,7 +310,8 @@ class Program:
             for number, type in self.made
             if type.shape
         ]
-        if self.fast is not None and self.bound and self.image.work(extents) < QUICK:
+        bound = self.bound and self.nans is None
+        if self.fast is not None and bound and self.image.work(extents) < QUICK:
             self.quick = self.fast.call
 
     def share(self, extents: dict[str, int]) -> None:

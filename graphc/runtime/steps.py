@@ -51,7 +51,12 @@ class Rows:
 
 
 def can_run(program: Program) -> bool:
-    """Whether a program can be run so: it updates state, and its outputs are numbers."""
+    """Whether a program can be run so: it updates state, and its outputs are numbers.
+
+    Not where every call is looked at for NaN.
+    """
+    if program.nans is not None:
+        return False
     loaded = program.loaded is not None and epoch.EPOCH_NAME in program.loaded.addresses
     return loaded and all(r.number in program.scalars for r in program.image.results)
 
