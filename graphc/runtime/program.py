@@ -32,9 +32,11 @@ from graphc.runtime.explain import explain
 from graphc.runtime.fastcall import FastCall, supported
 from graphc.runtime.image import Image, Result, constant, leaves
 from graphc.runtime.kernels import Kernels, KernelView
+from graphc.runtime.limits import limits
 from graphc.runtime.memory import Memory, memory
 from graphc.runtime.nans import Nans
 from graphc.runtime.profile import Profile, profile
+from graphc.runtime.roofline import Roofline, roofline
 from graphc.runtime.stages import Stages as Stages
 from graphc.runtime.times import Clock, Records, Timed, timed_entry
 from graphc.runtime.watch import Watch
@@ -427,6 +429,21 @@ class Program:
         if found is None:
             self.refuse(outcome, arrays, extents)
         return found
+
+    def roofline(
+        self,
+        inputs: Mapping[str, Any] | Sequence[Any],
+        *,
+        repeats: int = 50,
+        measure: bool = False,
+    ) -> Roofline:
+        """Every kernel's speed on these inputs beside what this machine can do at most.
+
+        That is measured, and kept for a day in the cache; `measure` measures it anew. The state is
+        afterwards as it was. Raises as `profile` does.
+        """
+        found = self.profile(inputs, repeats=repeats)
+        return roofline(self.stages, found, limits(found.threads, measure=measure))
 
     def watch(self) -> Watch:
         """Take the time of every kernel in all calls from now on, until the watch is stopped.
