@@ -21,7 +21,16 @@ from graphc.llvm import engine, tuned
 from graphc.llvm.engine import Target
 from graphc.llvm.epoch import EPOCH_NAME
 from graphc.llvm.lines import marked
-from graphc.llvm.module import CALL_NAME, ENTRY_NAME, Call, Done, Module, Writer
+from graphc.llvm.module import (
+    CALL_NAME,
+    ENTRY_NAME,
+    KERNELS_NAME,
+    Call,
+    Done,
+    Ending,
+    Module,
+    Writer,
+)
 from graphc.loops import show as loops
 from graphc.loops.hoist import hoist
 from graphc.loops.ir import Kernel
@@ -54,6 +63,7 @@ from graphc.passes.verify import verify as verify_groups
 from graphc.passes.winograd import winograd
 from graphc.runtime import image as images
 from graphc.runtime.image import Image, image_of
+from graphc.runtime.nans import Nans
 from graphc.runtime.program import Program
 from graphc.runtime.stages import Pass, Stages
 from graphc.types import SIZE
@@ -69,7 +79,7 @@ GRAPH_PASSES: tuple[Callable[[Graph, Machine], Graph], ...] = (
     border,
     pack,
 )
-ENTRIES = (ENTRY_NAME, CALL_NAME)
+ENTRIES = (ENTRY_NAME, CALL_NAME, KERNELS_NAME)
 BATCH = 16
 """Kernels that are scheduled before they are written."""
 PROGRAM = ("graph", "ops", "passes", "runtime", "compiler.py", "machine.py")
@@ -88,6 +98,7 @@ def compile(
     threads: int | None = None,
     freeze: bool = False,
     math: str = "exact",
+    debug_nans: bool | str | None = None,
 ) -> Program:
     """Graph in, callable out. Each stage is kept for inspection.
 
@@ -104,20 +115,41 @@ def compile(
     (Winograd), about 1e-5 of the largest result off in float32, 1e-14 in float64; a NaN or an
     infinity spreads over its tile.
 
+    `debug_nans`: look at the results and the new state of every call, and where they hold a NaN,
+    raise a NanError that names the node that made it, the state as before the call; "inf" looks
+    for infinities too. None: as GRAPHC_DEBUG_NANS says. When off, it costs nothing.
+
     By position the program takes its inputs in the order of their declaration (for a model that of
     `inputs`), those that nothing reads left out; by name in any.
     """
     if math not in MATH:
         raise CompileError(f"math={math!r}: there are {' and '.join(map(repr, MATH))}{here()}")
+    wanted = debug.nans() if debug_nans is None else debug_nans
+    if wanted not in (False, True, "inf"):
+        raise CompileError(f"debug_nans={wanted!r}: give True, False or 'inf'{here()}")
     if hasattr(outputs, "trace"):
         outputs = outputs.trace(inputs)
     graph = make_graph(outputs, updates)
     if freeze:
         graph = frozen(graph, engine.target(target), math)
-    image, loaded, stages = build(graph, engine.target(target), math, passed=freeze)
-    return Program(
-        graph, image, loaded, stages, named=isinstance(outputs, Mapping), threads=threads
-    )
+    made = built(graph, target, math, freeze, threads, named=isinstance(outputs, Mapping))
+    if wanted:
+        made.nans = Nans(wanted == "inf", lambda g: built(g, target, math, freeze, threads))
+    return made
+
+
+def built(
+    graph: Graph,
+    target: str | None,
+    math: str,
+    passed: bool,
+    threads: int | None,
+    *,
+    named: bool = False,
+) -> Program:
+    """The program of a graph, which may have been through the graph passes."""
+    image, loaded, stages = build(graph, engine.target(target), math, passed=passed)
+    return Program(graph, image, loaded, stages, named=named, threads=threads)
 
 
 def frozen(source: Graph, target: Target, math: str) -> Graph:
@@ -125,7 +157,7 @@ def frozen(source: Graph, target: Target, math: str) -> Graph:
     verify(source)
     graph = run_passes(source, Log(), replace(target.model, math=math))[-1].graph
     once, host = lasting(graph), None if target.native else engine.host_level()
-    values = compile(once, target=host, threads=1)() if once else ()
+    values = compile(once, target=host, threads=1, debug_nans=False)() if once else ()
     return settled(graph, dict(zip(once, values, strict=True)))
 
 
@@ -183,8 +215,9 @@ def make(source: Graph, machine: Target, math: str = "exact", passed: bool = Fal
     bound += [
         (i, s.type.shape) for i, s in enumerate(plan.slots) if s.kind == "output" and s.type.shape
     ]
-    many = bool(source.updates)  # a step is made many times in one call
     lines = debug.lines()
+    # A step with updates is made many times in one call.
+    ending = Ending(tuple(copies), tuple(bound), bool(source.updates))
     texts = tuple(map(loops.exact, kernels))
     if lines:  # kernels from different lines are no longer alike
         texts = tuple(text + marked(kernel) for text, kernel in zip(texts, kernels, strict=True))
@@ -210,7 +243,7 @@ def make(source: Graph, machine: Target, math: str = "exact", passed: bool = Fal
             with log.timed("emit"):  # loop nests -> LLVM
                 writer.kernels([call(n, scheduled[n]) for n in range(len(scheduled))[some]])
         with log.timed("emit"):
-            module = writer.close(copies, bound, many)
+            module = writer.close(ending)
         log.dump("loops", 2, lambda: "\n\n".join(map(loops.show, scheduled)))
         log.dump("llvm", 4, lambda: module.text)
         log.dump("asm", 4, lambda: engine.assembly(module.text, machine))
@@ -220,15 +253,25 @@ def make(source: Graph, machine: Target, math: str = "exact", passed: bool = Fal
         [kernel.choices for kernel in kernels if kernel.choices],
         slots,
         sorted(plan.commits),
-        copies,
-        bound,
-        many,
+        ending,
         extents,
         sorted(skipped()),
     )
     key = engine.digest("\n".join([*texts, repr(parts)]), machine)
     stages = Stages(
-        source, passes, graph, fused, plan, kernels, machine, extents, tuple(tags), finish, key, log
+        source,
+        passes,
+        graph,
+        fused,
+        plan,
+        kernels,
+        machine,
+        extents,
+        tuple(tags),
+        ending,
+        finish,
+        key,
+        log,
     )
     if debug.level() or debug.dumps():
         stages.finished  # noqa: B018  # made now, to be dumped now

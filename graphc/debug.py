@@ -4,6 +4,7 @@ GRAPHC_DEBUG=1..4     times; loops; the graph after each pass; LLVM and assembly
 GRAPHC_DUMP=dir       numbered files, one a stage, that diff
 GRAPHC_SKIP=fuse,...  leave passes out, to bisect
 GRAPHC_REFERENCE=1    run the numpy oracle instead of native code
+GRAPHC_DEBUG_NANS=1   name the node that makes a NaN; inf: or an infinity
 GRAPHC_TARGET=avx2    generate for another level: avx512, avx2, sse2, neon
 GRAPHC_CACHE_DIR=dir  where compiled objects are kept ("off": nowhere)
 GRAPHC_DEBUG_INFO=1   machine code that says which line of the user's code it is for: for gdb
@@ -63,6 +64,15 @@ def perf() -> Path | None:
     """The folder in which GRAPHC_PERF asks for a record of loaded code; None where it is unset."""
     named = os.environ.get("GRAPHC_PERF")
     return Path(named).expanduser() if named else None
+
+
+def nans() -> bool | str:
+    """What GRAPHC_DEBUG_NANS asks for: nothing, NaN, or "inf". Raises InputError for another."""
+    text = os.environ.get("GRAPHC_DEBUG_NANS") or "0"
+    known: dict[str, bool | str] = {"0": False, "1": True, "inf": "inf"}
+    if text not in known:
+        raise InputError(f"GRAPHC_DEBUG_NANS is {', '.join(known)}, not {text!r}")
+    return known[text]
 
 
 @dataclass

@@ -31,6 +31,24 @@ class NumericsError(GraphcError, ArithmeticError):
     """A value is NaN or infinite where a finite one is required."""
 
 
+class NanError(NumericsError):
+    """A call made a NaN, or found one; the state is as before the call. See debug_nans.
+
+    `op` is the operation that made the first one, or None where an input or a variable held it:
+    `holder` then has its name. `position` is its place in the result; `step` that of a sequence.
+    `file`, `line`, `layer` and `derived`, whether differentiation made the operation, tell where.
+    """
+
+    op: str | None = None
+    holder: str | None = None
+    position: tuple[int, ...] = ()
+    step: int | None = None
+    file: str = ""
+    line: int = 0
+    layer: str = ""
+    derived: bool = False
+
+
 class InputError(GraphcError, ValueError):
     """An argument of a call is missing, unknown, or cannot be converted without loss."""
 

@@ -1,7 +1,8 @@
-"""The machine model that schedules are chosen by: vectors, registers and caches."""
+"""The machine model that schedules are chosen by: vectors, registers and caches; and its name."""
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass
 from functools import cache as cache_forever
 from pathlib import Path
@@ -37,6 +38,16 @@ class Machine:
     def lanes(self, element: int) -> int:
         """Elements of `element` bytes in a vector."""
         return max(1, self.vector_bytes // max(element, 4))
+
+
+def processor() -> str:
+    """The processor's name, from /proc/cpuinfo where there is one."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or "unknown"
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from graphc.cli.load import Found
 from graphc.errors import InputError
 from graphc.graph.node import Node
@@ -39,7 +41,7 @@ def inputs_of(found: Found, model: Module, given: Specs) -> Specs:
         return given
     beside = found.beside(f"{found.name}_inputs")
     if isinstance(beside, Mapping):
-        return dict(beside)
+        return {name: spec_of(value) for name, value in beside.items()}
     shape = getattr(model, "input_shape", getattr(found.value, "input_shape", None))
     if shape is not None:
         accepted = names(model)
@@ -49,6 +51,13 @@ def inputs_of(found: Found, model: Module, given: Specs) -> Specs:
         return dict(beside)
     advice = ADVICE.format(name=found.name)
     raise InputError(f"the shape of the inputs of {found.name} is not known: {advice}")
+
+
+def spec_of(value: Any) -> Any:
+    """A shape as it is; of an array its own, as a batch of any size."""
+    if not isinstance(value, np.ndarray):
+        return value
+    return ("batch", *value.shape[1:]) if value.ndim else (), value.dtype.name
 
 
 def sorted_out(model: Module, given: Specs) -> tuple[Specs, Specs]:

@@ -12,7 +12,7 @@ from graphc.explorer.code import code, kernels
 from graphc.explorer.nodes import Numbers, described
 from graphc.explorer.plan import plan
 from graphc.explorer.source import sources
-from graphc.inspect.host import model_name
+from graphc.machine import processor
 from graphc.runtime.memory import assume
 from graphc.runtime.program import Program
 from graphc.runtime.threads import available
@@ -40,7 +40,7 @@ def report(
         "kind": "training step" if stages.source.updates else "inference",
         "version": __version__,
         "made": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        "machine": f"{model_name()}, {available()} cores, code for {stages.target.name}",
+        "machine": f"{processor()}, {available()} cores, code for {stages.target.name}",
         "extents": assumed,
         "files": sources(found["nodes"]),
         **found,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from graphc import __version__, cache, machine
@@ -60,23 +59,13 @@ def processor() -> dict[str, Any]:
     """The processor: model, cores that this process may use, features, caches where readable."""
     features = engine.host_features()
     return {
-        "model": model_name(),
+        "model": machine.processor(),
         "architecture": platform.machine(),
         "system": f"{platform.system()} {platform.release()}",
         "usable_cores": threads.available(),
         "features": [name for name in USED if features.get(name)],
         "caches": caches(),
     }
-
-
-def model_name() -> str:
-    """The processor's name, from /proc/cpuinfo where there is one."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or "unknown"
 
 
 def caches() -> list[dict[str, Any]]:

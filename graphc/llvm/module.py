@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from graphc.llvm import epoch, fastcall, team
 from graphc.llvm.emit import define, header
@@ -13,7 +14,8 @@ from graphc.llvm.lines import FIRST, HEADER, statement_lines, user_lines
 from graphc.loops.ir import Kernel
 from graphc.types import Shape
 
-ENTRY_NAME, CALL_NAME = "entry", "entry_call"
+ENTRY_NAME, CALL_NAME, KERNELS_NAME = "entry", "entry_call", "entry_kernels"
+"""The step, the step as a C function of Python objects, and the table of its kernels' addresses."""
 PART = 1500
 """Lines of kernels that are compiled together, while what follows is written."""
 MEMCPY = "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)"
@@ -65,6 +67,19 @@ class Call:
 
 
 @dataclass(frozen=True)
+class Ending:
+    """What the entry needs beside the kernels.
+
+    `copies` (from slot, to slot, bytes) follow the kernels. `bound` (slot, shape) are what the
+    entry's form as a C function of Python objects binds; `many` asks for many steps in one call.
+    """
+
+    copies: tuple[tuple[int, int, int], ...] = ()
+    bound: tuple[tuple[int, Shape], ...] = ()
+    many: bool = False
+
+
+@dataclass(frozen=True)
 class Module:
     """The module's text, and each kernel's part of it."""
 
@@ -72,6 +87,7 @@ class Module:
     functions: dict[str, str]
 
 
+NOTHING = Ending()
 Done = Callable[[str], object]
 """What is to be done with a part of a program: compile it."""
 
@@ -141,37 +157,21 @@ class Writer:
         header = [HEADER] if self.lines else []
         return module_text(self.target, ["\n".join(sorted(needs)), *functions, *header])
 
-    def close(
-        self,
-        copies: Sequence[tuple[int, int, int]] = (),
-        bound: Sequence[tuple[int, Shape]] = (),
-        many: bool = False,
-    ) -> Module:
+    def close(self, ending: Ending = NOTHING) -> Module:
         """The whole, and the entry's part handed over; all in one where there is little.
-
-        `copies` (from slot, to slot, bytes) follow the kernels. `bound` (slot, shape) are what the
-        entry's form as a C function of Python objects binds.
 
         Kernels that write state follow all that check indices: where a check failed, the entry
         returns before the first of them, and no state has changed.
         """
-        calls, triple = self.calls, self.target.triple
-        together = any(call.kernel.parallel for call in calls) and team.architecture(triple)
-        needs = set(team.declarations(triple)) if together else set()
-        steps = Steps(self.extents, bool(together))
-        for number, call in enumerate(calls):
-            like = number if call.like is None else call.like
-            steps.kernel(call, calls[like].kernel.name)
-        for number, copy in enumerate(copies):
-            steps.copy(number, *copy)
-        if copies or many:
-            needs.add(MEMCPY)
-        called = fastcall.emit(ENTRY_NAME, CALL_NAME, bound, self.extents)
-        entry = {"steps": steps.text(), ENTRY_NAME: ENTRIES[bool(together)], CALL_NAME: called}
-        if together:
-            entry["team"] = team.functions(triple)
-        if many:
-            entry[epoch.EPOCH_NAME] = epoch.TEXT
+        calls = self.calls
+        together = shares(calls, self.target)
+        steps = Steps(self.extents, together)
+        first = [calls[n if c.like is None else c.like] for n, c in enumerate(calls)]
+        names = [f"@{call.kernel.name}" for call in first]
+        steps.all(calls, names, ending)
+        entry = {"steps": steps.text(), ENTRY_NAME: ENTRIES[together]}
+        needs = around(entry, together, ending, self.extents, self.target)
+        entry[KERNELS_NAME] = addresses(names)
         whole = self.module(self.declarations | needs, [*self.functions.values(), *entry.values()])
         if self.apart:
             self.complete()
@@ -181,6 +181,30 @@ class Writer:
         else:
             self.done(whole)
         return Module(whole, self.functions)
+
+
+def shares(calls: Sequence[Call], target: Target) -> bool:
+    """Whether threads may share the work of some of the kernels."""
+    return any(call.kernel.parallel for call in calls) and bool(team.architecture(target.triple))
+
+
+def around(
+    entry: dict[str, str], together: bool, ending: Ending, extents: Sequence[str], target: Target
+) -> set[str]:
+    """Add what stands around a step to an entry's functions; what they all declare."""
+    entry[CALL_NAME] = fastcall.emit(ENTRY_NAME, CALL_NAME, ending.bound, extents)
+    if together:
+        entry["team"] = team.functions(target.triple)
+    if ending.many:
+        entry[epoch.EPOCH_NAME] = epoch.TEXT
+    needs = set(team.declarations(target.triple)) if together else set()
+    return needs | ({MEMCPY} if ending.copies or ending.many else set())
+
+
+def addresses(names: Sequence[str]) -> str:
+    """The table of the kernels' addresses, in the order of the calls: for who calls them alone."""
+    listed = ", ".join(f"ptr {name}" for name in names)
+    return f"@{KERNELS_NAME} = constant [{len(names)} x ptr] [{listed}]"
 
 
 def emit(calls: Sequence[Call], extents: tuple[str, ...], target: Target) -> Module:
@@ -203,33 +227,68 @@ def numbered(module: Module, calls: Sequence[Call], extents: tuple[str, ...]) ->
     return Module("\n\n".join([*parts, HEADER]), functions)
 
 
+class Stamps(Protocol):
+    """What a step that takes the time adds to its lines: see `timed`."""
+
+    def start(self) -> list[str]:
+        """When the step begins."""
+
+    def begin(self, number: int) -> list[str]:
+        """Before the kernel of a number; the number after the last one's is that of the copies."""
+
+    def end(self, number: int) -> list[str]:
+        """After a kernel, on every thread that shares it."""
+
+    def stop(self) -> list[str]:
+        """When the step is done, on all threads."""
+
+
 class Steps:
     """The function that calls the kernels in order, run by every thread of a team."""
 
-    def __init__(self, extents: tuple[str, ...], together: bool) -> None:
-        self.extents, self.together = extents, together
+    def __init__(
+        self,
+        extents: tuple[str, ...],
+        together: bool,
+        *,
+        name: str = "steps",
+        stamps: Stamps | None = None,
+    ) -> None:
+        self.extents, self.together, self.stamps = extents, together, stamps
         self.lines = [
-            "define internal void @steps(ptr %table, ptr %extents, ptr %context, i64 %thread, "
+            f"define internal void @{name}(ptr %table, ptr %extents, ptr %context, i64 %thread, "
             "i64 %threads, ptr %team) #0 {",
             "entry:",
         ]
-        for number, name in enumerate(extents):
-            self.lines.append(f"  %at.{name} = getelementptr i64, ptr %extents, i64 {number}")
-            self.lines.append(f"  %size.{name} = load i64, ptr %at.{name}, align 8")
+        for number, extent in enumerate(extents):
+            self.lines.append(f"  %at.{extent} = getelementptr i64, ptr %extents, i64 {number}")
+            self.lines.append(f"  %size.{extent} = load i64, ptr %at.{extent}, align 8")
         if together:
             self.lines.append("  %first = icmp eq i64 %thread, 0")
         self.guarded = False
         self.inside = 0  # the number of the part that the first thread runs, where one is open
         self.parts = 0
+        if stamps is not None:
+            self.lines += stamps.start()
         self.waited = True
+
+    def all(self, calls: Sequence[Call], names: Sequence[str], ending: Ending) -> None:
+        """Every kernel by the name of its function, and the copies that follow them."""
+        for number, (call, name) in enumerate(zip(calls, names, strict=True)):
+            self.kernel(call, name, number)
+        for number, copy in enumerate(ending.copies):
+            self.copy(number, *copy, after=len(calls))
 
     def text(self) -> str:
         """The whole function."""
         self.close()
+        if self.stamps is not None:
+            self.barrier()
+            self.lines += self.stamps.stop()
         ends = ["  ret void", *(["refused:", "  ret void"] if self.guarded else []), "}"]
         return "\n".join([*self.lines, *ends])
 
-    def kernel(self, call: Call, name: str) -> None:
+    def kernel(self, call: Call, name: str, number: int) -> None:
         """One kernel by its function's name, on all threads or on the first."""
         if call.commits:
             self.commit()
@@ -247,13 +306,19 @@ class Steps:
                 if shared
                 else ["i64 0", "i64 1", "ptr null"]
             )
-        self.lines.append(f"  call void @{name}({', '.join(arguments)})")
+        if self.stamps is not None:
+            self.lines += self.stamps.begin(number)
+        self.lines.append(f"  call void {name}({', '.join(arguments)})")
+        if self.stamps is not None and shared:
+            self.lines += self.stamps.end(number)
         self.waited = False
 
-    def copy(self, number: int, source: int, destination: int, size: int) -> None:
-        """A variable's new value copied to its place, after all checks."""
+    def copy(self, number: int, source: int, destination: int, size: int, *, after: int) -> None:
+        """A variable's new value copied to its place, after all checks and so many kernels."""
         self.commit()
         self.open()
+        if self.stamps is not None and not number:
+            self.lines += self.stamps.begin(after)
         start = self.pointer(f"%c{number}.from", source)
         end = self.pointer(f"%c{number}.to", destination)
         self.lines.append(

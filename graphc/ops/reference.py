@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -71,16 +71,27 @@ def evaluate(
 
 def scan(op: Scan, operands: list[Array], known: dict[str, int]) -> list[Array]:
     """Every result of a scan: its body evaluated step by step."""
+    results: list[Array] = []
+    for _ in scan_steps(op, operands, known, results):
+        pass
+    return results
+
+
+def scan_steps(
+    op: Scan, operands: list[Array], known: dict[str, int], results: list[Array]
+) -> Iterator[tuple[int, dict[str, Array]]]:
+    """Each step of a scan, and what its body is given by name; `results` are filled meanwhile."""
     names = [p.op.name for p in op.placeholders]
     carries, after = len(op.carries), len(op.carries) + len(op.slices)
     types = [op.result_type(j) for j in range(len(op.body.outputs))]
-    results = [np.zeros(resolve(t.shape, known), t.dtype) for t in types]
+    results += [np.zeros(resolve(t.shape, known), t.dtype) for t in types]
     for result, start in zip(results, operands[:carries], strict=False):
         result[op.first] = start
     for step in op.steps:
         given = [result[op.before(step)] for result in results[:carries]]
         given += [sequence[step] for sequence in operands[carries:after]]
         values = dict(zip(names, [*given, *operands[after:]], strict=True))
+        yield step, values
         try:
             found = evaluate(op.body.outputs, values, known)
         except IndexError as error:
@@ -88,7 +99,6 @@ def scan(op: Scan, operands: list[Array], known: dict[str, int]) -> list[Array]:
             raise
         for j, value in enumerate(found):
             results[j][op.after(step) if j < carries else step] = value
-    return results
 
 
 IDENTITY = {"sum": 0, "prod": 1, "any": False, "all": True}

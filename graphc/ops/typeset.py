@@ -20,7 +20,7 @@ from graphc.ops.formula import KINDS, Formula
 from graphc.ops.index import Affine, Index, Lookup
 from graphc.ops.scalar import Expr, Symbol
 
-OPERATORS = {"sum": "∑", "prod": "∏", "any": "⋁", "all": "⋀"}
+OPERATORS = {"sum": "∑", "prod": "∏", "any": "\N{N-ARY LOGICAL OR}", "all": "⋀"}
 """How a reduction is written before its formula; another one by its name."""
 MINUS = "\N{MINUS SIGN}"
 Places = Mapping[Symbol, str]

@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from operator import itemgetter
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from graphc.graph import leaf
 from graphc.graph.graph import Graph
 from graphc.graph.leaf import aligned, reserved
 from graphc.graph.node import Node
-from graphc.llvm import engine
+from graphc.llvm import engine, timed
 from graphc.llvm.engine import ENTRY, Loaded
 from graphc.llvm.module import CALL_NAME, ENTRY_NAME
 from graphc.ops import reference
@@ -32,9 +32,14 @@ from graphc.runtime.explain import explain
 from graphc.runtime.fastcall import FastCall, supported
 from graphc.runtime.image import Image, Result, constant, leaves
 from graphc.runtime.kernels import Kernels, KernelView
+from graphc.runtime.limits import limits
 from graphc.runtime.memory import Memory, memory
+from graphc.runtime.nans import Nans
 from graphc.runtime.profile import Profile, profile
+from graphc.runtime.roofline import Roofline, roofline
 from graphc.runtime.stages import Stages as Stages
+from graphc.runtime.times import Clock, Records, Timed, timed_entry
+from graphc.runtime.watch import Watch
 from graphc.types import TensorType, resolve
 
 Array = np.ndarray[Any, Any]
@@ -76,6 +81,7 @@ class Program:
         self.names = source.names
         self.inputs = source.inputs
         self.threads = threads_.resolve(threads)
+        self.nans: Nans | None = None  # what looks for NaN in every call, where that is asked for
         self.lock = threading.Lock()
         _programs.add(self)
         self.allocate: Callable[..., Array] = np.empty  # where a call's outputs come from
@@ -125,25 +131,16 @@ class Program:
         self.overwritten = [
             r.number for r in image.results if r.kind == "state" and known[r.number] in updated
         ]
-        self.entry: Callable[..., int] | None = None
-        self.fast: FastCall | None = None
-        if self.loaded is not None:
-            self.entry = ENTRY(self.loaded.addresses[ENTRY_NAME])
-            if supported() and all(n in self.place for n in self.inputs):
-                self.fast = FastCall(
-                    self.loaded.addresses[CALL_NAME],
-                    self.table,
-                    self.sizes,
-                    self.context,
-                    [n.dtype for n in self.inputs] + [t.dtype for _, t in self.made if t.shape],
-                )
+        self.records: Records | None = None
+        self.watches = 0
+        self.connect(self.loaded)
         self.given = tuple(n.op.name for n in self.inputs)
         get = itemgetter(*self.given) if len(self.given) > 1 else None
         self.pick: Callable[[dict[str, Any]], Sequence[Any]] = (
             get if get is not None else lambda given: [given[name] for name in self.given]
         )
         # What the native code binds itself: numbers, and arrays in the shape they are made in.
-        self.bound = self.fast is not None and all(
+        self.bound = all(
             r.kind == "slot" and r.type == r.home and not any(map(named, r.type.shape[1:]))
             for r in image.results
         )
@@ -151,6 +148,24 @@ class Program:
         told = {extent for node in self.inputs for extent in node.type.symbols}
         self.untold = [name for name in image.extents if name not in told]
         self.blank: list[tuple[int, tuple[int, ...], str]] = []
+
+    def connect(self, loaded: Loaded | None) -> None:
+        """Have calls run this code, the program's own or that with time stamps."""
+        self.running = loaded
+        self.entry: Callable[..., int] | None = None
+        self.fast: FastCall | None = None
+        self.known = self.quick = None
+        if loaded is None:
+            return
+        self.entry = ENTRY(loaded.addresses[ENTRY_NAME])
+        if supported() and all(n in self.place for n in self.inputs):
+            self.fast = FastCall(
+                loaded.addresses[CALL_NAME],
+                self.table,
+                self.sizes,
+                self.context,
+                [n.dtype for n in self.inputs] + [t.dtype for _, t in self.made if t.shape],
+            )
 
     def cell(self, number: int) -> leaf.Cell:
         """The cell of a variable, by its number among the leaves."""
@@ -233,10 +248,17 @@ class Program:
         return [given[n] for n in names]
 
     def run(self, given: list[Any], extents: dict[str, int]) -> tuple[Array, ...]:
-        """Bind the inputs, call the native entry, collect the outputs."""
+        """Bind the inputs and compute; look for NaN where that is asked for."""
         arrays = [
             bind(node, value, extents) for node, value in zip(self.inputs, given, strict=True)
         ]
+        if self.nans is None:
+            return self.compute(arrays, extents)
+        named = {n.op.name: a for n, a in zip(self.inputs, arrays, strict=True)}
+        return self.nans.guarded(self.source, lambda: self.compute(arrays, extents), named, extents)
+
+    def compute(self, arrays: list[Array], extents: dict[str, int]) -> tuple[Array, ...]:
+        """Call the native entry on inputs that are bound, collect the outputs."""
         if self.entry is None:
             engine.check_runs(self.stages.target)
             return self.oracle(arrays, extents)
@@ -290,7 +312,8 @@ class Program:
             for number, type in self.made
             if type.shape
         ]
-        if self.fast is not None and self.bound and self.image.work(extents) < QUICK:
+        bound = self.bound and self.nans is None
+        if self.fast is not None and bound and self.image.work(extents) < QUICK:
             self.quick = self.fast.call
 
     def share(self, extents: dict[str, int]) -> None:
@@ -339,7 +362,7 @@ class Program:
             variable.op.cell.value[...] = new
         return tuple(values[:count])
 
-    def refuse(self, code: int, arrays: list[Array], extents: dict[str, int]) -> None:
+    def refuse(self, code: int, arrays: list[Array], extents: dict[str, int]) -> NoReturn:
         """Find the index that a kernel refused, by the oracle, and raise its IndexError."""
         given = {n.op.name: a for n, a in zip(self.inputs, arrays, strict=True)}
         reference.refuse(self.stages.source.nodes, given, extents)
@@ -378,29 +401,76 @@ class Program:
         """
         return explain(self.stages, subject)
 
+    @cached_property
+    def timed(self) -> Timed:
+        """The entry with time stamps. Raises CompileError where there is no native code."""
+        if self.loaded is None:
+            raise CompileError("the program has no native code here that could be timed")
+        return timed_entry(self.stages, self.loaded)
+
     def profile(self, inputs: Mapping[str, Any] | Sequence[Any], *, repeats: int = 50) -> Profile:
-        """The time that each kernel takes on these inputs: medians, one kernel at a time.
+        """The time that each kernel takes inside the step on these inputs: medians.
 
         The state is afterwards as it was. Raises as a call does, and CompileError where there is
         no native code.
         """
-        named = isinstance(inputs, Mapping)
+        code, named = self.timed, isinstance(inputs, Mapping)
         given = self.collect((), dict(inputs)) if named else self.collect(tuple(inputs), {})
-        if self.entry is None:
-            raise CompileError("the program has no native code here that could be timed")
         extents: dict[str, int] = {}
         arrays = [
             bind(node, value, extents) for node, value in zip(self.inputs, given, strict=True)
         ]
         with self.lock:
             made = self.point(arrays, extents)
-            table = (self.table, self.sizes, self.context)
-            found = profile(self.stages, table, extents, repeats)
-            code = self.context[0]
+            call = (self.table, self.sizes, self.context)
+            found = profile(self.stages, code, call, extents, int(self.context[2]) or 1, repeats)
+            outcome = self.context[0]
             del made
-        if code:
-            self.refuse(code, arrays, extents)
+        if found is None:
+            self.refuse(outcome, arrays, extents)
         return found
+
+    def roofline(
+        self,
+        inputs: Mapping[str, Any] | Sequence[Any],
+        *,
+        repeats: int = 50,
+        measure: bool = False,
+    ) -> Roofline:
+        """Every kernel's speed on these inputs beside what this machine can do at most.
+
+        That is measured, and kept for a day in the cache; `measure` measures it anew. The state is
+        afterwards as it was. Raises as `profile` does.
+        """
+        found = self.profile(inputs, repeats=repeats)
+        return roofline(self.stages, found, limits(found.threads, measure=measure))
+
+    def watch(self) -> Watch:
+        """Take the time of every kernel in all calls from now on, until the watch is stopped.
+
+        It can be read at any moment, from any thread, also while a call is under way. Raises
+        CompileError where there is no native code.
+        """
+        stages, code = self.stages, self.timed
+        with self.lock:
+            if self.records is None:
+                self.records = Records(code.parts, self.threads)
+            self.watches += 1
+            if self.watches == 1:
+                self.context[timed.TIMES] = self.records.address
+                self.connect(code.loaded)
+            records = self.records
+        return Watch(stages, records, Clock(code.ticks), lambda: self.known or {}, self.unwatch)
+
+    def unwatch(self) -> None:
+        """Calls take no time any more, once the last watch is stopped.
+
+        The records stay: a call from another thread may be on its way to them.
+        """
+        with self.lock:
+            self.watches -= 1
+            if not self.watches:
+                self.connect(self.loaded)
 
     def __repr__(self) -> str:
         """Inputs, outputs and size: `<Program (x: f32[n,3]) -> (y: f32[]), 7 kernels, sse2>`."""

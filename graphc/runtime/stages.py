@@ -10,7 +10,7 @@ from graphc.debug import Log
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
 from graphc.llvm.engine import Target
-from graphc.llvm.module import Call, Done, Module, ignored, numbered
+from graphc.llvm.module import Call, Done, Ending, Module, ignored, numbered
 from graphc.loops.ir import Kernel
 from graphc.passes.group import Fused
 from graphc.passes.memory import Plan
@@ -37,6 +37,7 @@ class Stages:
     target: Target
     extents: tuple[str, ...]
     tags: tuple[Node, ...]
+    ending: Ending
     finish: Callable[[Done], tuple[tuple[Call, ...], Module]] = field(repr=False)
     key: str
     log: Log

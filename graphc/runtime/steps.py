@@ -51,7 +51,12 @@ class Rows:
 
 
 def can_run(program: Program) -> bool:
-    """Whether a program can be run so: it updates state, and its outputs are numbers."""
+    """Whether a program can be run so: it updates state, and its outputs are numbers.
+
+    Not where every call is looked at for NaN.
+    """
+    if program.nans is not None:
+        return False
     loaded = program.loaded is not None and epoch.EPOCH_NAME in program.loaded.addresses
     return loaded and all(r.number in program.scalars for r in program.image.results)
 
@@ -81,8 +86,7 @@ def run(
     extents: dict[str, int] = {}
     for node in program.inputs:
         bind(node, batches[node.op.name], extents)
-    address = program.loaded.addresses[epoch.EPOCH_NAME] if program.loaded else None
-    if address is None:
+    if not can_run(program):
         raise InputError("the program has no native code for many steps in one call")
     held: list[Array] = []
     feeds: list[int] = []
@@ -114,7 +118,8 @@ def run(
     words = (np.array(feeds, np.int64), np.array(records, np.int64))
     with program.lock:
         program.fit(extents)
-        STEPS(address)(
+        assert program.running is not None
+        STEPS(program.running.addresses[epoch.EPOCH_NAME])(
             ctypes.addressof(program.table),
             ctypes.addressof(program.sizes),
             ctypes.addressof(program.context),

@@ -187,6 +187,7 @@ def compile_train_step(
     math: str = "exact",
     dtype: str | None = None,
     steps_per_epoch: int = 1,
+    debug_nans: bool | str | None = None,
 ) -> TrainStep:
     """Compile forward, loss, gradients and updates into one program.
 
@@ -200,7 +201,8 @@ def compile_train_step(
 
     Parameters that are not trainable, or that the loss does not depend on, stay as they are.
     threads is the largest number to use, all that this process may use for None; no bit depends on
-    it, and short steps stay on one. math="fast" trades digits for speed, as in compile.
+    it, and short steps stay on one. math="fast" trades digits for speed, and debug_nans names what
+    makes a NaN, as in compile.
 
     Raises InputError for an unknown loss or metric, or an optimiser of another model; ShapeError
     or DTypeError where shapes do not fit or the loss is no float scalar.
@@ -216,7 +218,7 @@ def compile_train_step(
     with on_behalf_of(optimizer.made_at):
         updates = {**optimizer.updates(gradients), **step.updates}
     updates |= advance([*step.scalars.values(), *updates.values()])
-    program = compile(step.scalars, updates, threads=threads, math=math)
+    program = compile(step.scalars, updates, threads=threads, math=math, debug_nans=debug_nans)
     return TrainStep(program, optimizer, step.metrics, steps_per_epoch)
 
 
@@ -230,11 +232,13 @@ def compile_eval_step(
     threads: int | None = None,
     math: str = "exact",
     dtype: str | None = None,
+    debug_nans: bool | str | None = None,
 ) -> EvalStep:
     """Compile loss and metrics in evaluation mode; arguments and errors as compile_train_step's."""
     resolve(threads)
     step = trace_step(model, loss, inputs, targets, metrics, dtype, training=False)
-    return EvalStep(compile(step.scalars, threads=threads, math=math), step.metrics)
+    program = compile(step.scalars, threads=threads, math=math, debug_nans=debug_nans)
+    return EvalStep(program, step.metrics)
 
 
 def gradients_of(loss: Node, parameters: list[Parameter]) -> dict[Parameter, Node]:

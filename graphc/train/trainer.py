@@ -43,9 +43,10 @@ SPAN = 0.05
 class Trainer:
     """Trains a model on arrays: many steps in each native call.
 
-    loss, metrics, threads and math are as in compile_train_step. seed decides the order of
-    examples, with the number of the epoch, and what dropout drops, with that of the step: the same
-    seed, initial weights and data give the same result, bit for bit, also across save and load.
+    loss, metrics, threads, math and debug_nans are as in compile_train_step. seed decides the
+    order of examples, with the number of the epoch, and what dropout drops, with that of the step:
+    the same seed, initial weights and data give the same result, bit for bit, also across save and
+    load.
 
     epoch counts the finished epochs and history holds what each reported; setting stop ends fit
     after the current epoch. With terminate_on_nan, a loss that is NaN or infinite raises
@@ -63,13 +64,14 @@ class Trainer:
         threads: int | None = None,
         math: str = "exact",
         terminate_on_nan: bool = False,
+        debug_nans: bool | str | None = None,
     ) -> None:
         if not isinstance(optimizer, Optimizer):
             raise InputError(f"optimizer={optimizer!r} is no optimizer, such as optim.Adam(1e-3)")
         metrics_of(metrics)
         self.model, self.loss, self.optimizer = model, loss_of(loss), optimizer
         self.metrics, self.seed, self.threads, self.math = metrics, seed, threads, math
-        self.terminate_on_nan = terminate_on_nan
+        self.terminate_on_nan, self.debug_nans = terminate_on_nan, debug_nans
         self.made_at = current_site()
         self.history = History()
         self.epoch = 0
@@ -157,7 +159,7 @@ class Trainer:
         """The rest of an epoch; whether it was finished within the budget of steps.
 
         Whole batches are trained on many at a time, in one native call, as many as take about
-        SPAN seconds; with terminate_on_nan one by one.
+        SPAN seconds; with terminate_on_nan or debug_nans one by one.
         """
         if self._average is None:
             self._average = Average(step.metrics)
@@ -181,7 +183,7 @@ class Trainer:
                 )
             progress.step(self.position, average.values)
             spent = monotonic() - began
-            if not self.terminate_on_nan:
+            if not self.terminate_on_nan and step.program.nans is None:
                 count = max(1, min(2 * count, int(SPAN * steps / max(spent, 1e-9))))
         return True
 
@@ -268,6 +270,7 @@ class Trainer:
                 metrics=self.metrics,
                 threads=self.threads,
                 math=self.math,
+                debug_nans=self.debug_nans,
             ),
         )
         average = Average(step.metrics)
@@ -287,7 +290,9 @@ class Trainer:
         def build() -> tuple[Any, str]:
             found = self.model.trace(inputs)
             kind = "dict" if isinstance(found, Mapping) else "tuple"
-            program = compile(found, threads=self.threads, math=self.math)
+            program = compile(
+                found, threads=self.threads, math=self.math, debug_nans=self.debug_nans
+            )
             return program, kind if isinstance(found, Mapping | list | tuple) else "array"
 
         program, kind = self._once(("predict", inputs), build)
@@ -400,6 +405,7 @@ class Trainer:
                 metrics=self.metrics,
                 threads=self.threads,
                 math=self.math,
+                debug_nans=self.debug_nans,
             )
 
         step: TrainStep = self._once(("fit", inputs, targets), build)

@@ -17,9 +17,9 @@ from graphc.llvm.engine import ENTRY, Target
 from graphc.llvm.module import ENTRY_NAME, Call, emit
 from graphc.loops.alternatives import STACK, stack
 from graphc.loops.choice import Choices
-from graphc.loops.ir import Access, Buffer, Check, Kernel, Load, Transpose, Update, walk
-from graphc.ops.index import Bound
+from graphc.loops.ir import Kernel, Transpose, Update, walk
 from graphc.runtime import threads as threads_
+from graphc.runtime.invented import drawn, indices_below
 
 Array = np.ndarray[Any, Any]
 SPAN = 0.5e-3
@@ -130,45 +130,6 @@ def apart(arrays: Sequence[Array]) -> list[Array]:
         found.append(place)
         at += -(-array.nbytes // PAGE) * PAGE + STAGGER
     return found
-
-
-def amount(bound: Bound, extents: Mapping[str, int]) -> int:
-    """A size as a number."""
-    if isinstance(bound, int):
-        return bound
-    return extents[bound.name] * bound.scale // bound.multiple * bound.multiple
-
-
-def drawn(buffer: Buffer, extents: Mapping[str, int], most: int, random: Any) -> Array:
-    """A buffer's contents: numbers between 0 and 1, so that all roots and logarithms are real."""
-    size, dtype = max(1, amount(buffer.size, extents)), np.dtype(buffer.dtype)
-    if dtype.kind == "f":
-        values: Array = random.uniform(0.01, 1.0, size).astype(dtype)
-    elif dtype.kind == "b":
-        values = random.integers(0, 2, size).astype(dtype)
-    else:
-        values = random.integers(0, most, size).astype(dtype)
-    return values
-
-
-def accesses(kernel: Kernel) -> list[Access]:
-    """Every access of a kernel."""
-    found: list[Access] = []
-    for stmt in walk(kernel.body):
-        if isinstance(stmt, Load):
-            found.append(stmt.access)
-        elif isinstance(stmt, Update):
-            found += [stmt.target, *([stmt.companion] if stmt.companion is not None else [])]
-    return found
-
-
-def indices_below(kernel: Kernel, extents: Mapping[str, int]) -> int:
-    """What all whole numbers must be below, so that as indices they stay in bounds."""
-    bounds = [amount(s.bound, extents) for s in walk(kernel.body) if isinstance(s, Check)]
-    for access in accesses(kernel):
-        size = amount(access.buffer.size, extents)
-        bounds += [size // abs(stride) for _, stride in access.lookups if stride]
-    return max(1, min(bounds, default=2))
 
 
 def stored(kernel: Kernel) -> set[str]:

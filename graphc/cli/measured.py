@@ -1,0 +1,115 @@
+"""What `profile` and `roofline` measure: a program, and inputs for it, given or invented."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import click
+import numpy as np
+
+from graphc.cli.compiled import inference, training
+from graphc.cli.inspect import numbers
+from graphc.cli.load import Found, load
+from graphc.cli.options import TRAIN, Decorator, extent_option, shape_option
+from graphc.cli.shapes import parsed
+from graphc.runtime import invented
+from graphc.runtime.program import Program
+from graphc.runtime.threads import VARIABLE
+
+Array = np.ndarray[Any, Any]
+EXTENT = 32
+"""The run-time extents that nothing else is said of: the batch that Trainer.fit takes."""
+INVENTED = "# the inputs are invented: numbers between 0 and 1, indices within bounds"
+
+OPTIONS: tuple[Decorator, ...] = (
+    click.argument("place", metavar="FILE.py:NAME"),
+    TRAIN,
+    click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Use at most so many threads, where the file itself says nothing.",
+    ),
+    click.option(
+        "--repeats",
+        type=click.IntRange(min=1),
+        default=50,
+        show_default=True,
+        metavar="N",
+        help="How many steps are timed.",
+    ),
+    click.option(
+        "--sort",
+        type=click.Choice(["time", "order"]),
+        default="time",
+        show_default=True,
+        help="Kernels by the time they take, or in the order in which they run.",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="All numbers as JSON, for programs."),
+    shape_option(),
+    extent_option(f"to measure with, as batch=64; otherwise {EXTENT}"),
+)
+
+
+def options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The arguments and options that both verbs take."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A program, its inputs by name, and those among them that were invented."""
+
+    program: Program
+    inputs: dict[str, Array]
+    invented: tuple[str, ...]
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be said of the inputs above a table."""
+        return [INVENTED] if self.invented else []
+
+
+def subject(
+    place: str,
+    train: bool,
+    threads: int | None,
+    shapes: tuple[str, ...],
+    extents: tuple[str, ...],
+) -> Subject:
+    """What NAME in FILE.py compiles to, with inputs from the file or invented ones.
+
+    The file's are the arrays in NAME_inputs and NAME_targets. Raises InputError.
+    """
+    given, sizes = parsed(shapes), numbers(extents)
+    if threads is not None:
+        os.environ[VARIABLE] = str(threads)
+    found = load(place)
+    program = found.at_definition(lambda: (training if train else inference)(found, given))
+    named = program.image.extents
+    arrays = beside(found, {node.op.name for node in program.inputs})
+    told = {
+        extent: array.shape[0]
+        for node in program.inputs
+        if (array := arrays.get(node.op.name)) is not None and array.ndim
+        for extent in node.type.symbols
+    }
+    known = dict.fromkeys(named, EXTENT) | told | sizes
+    made = invented.inputs(program.stages, known)
+    missing = tuple(name for name in made if name not in arrays)
+    return Subject(program, {name: arrays.get(name, made[name]) for name in made}, missing)
+
+
+def beside(found: Found, names: set[str]) -> dict[str, Array]:
+    """The arrays that the file has for a program's inputs."""
+    arrays: dict[str, Array] = {}
+    for kind in ("inputs", "targets"):
+        held = found.beside(f"{found.name}_{kind}")
+        if isinstance(held, Mapping):
+            arrays |= {n: a for n, a in held.items() if isinstance(a, np.ndarray) and n in names}
+    return arrays

@@ -1,0 +1,82 @@
+"""Values where nobody gives any: numbers drawn at random, indices within all bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from graphc.loops.ir import Access, Buffer, Check, Kernel, Load, Update, walk
+from graphc.ops.index import Bound
+from graphc.runtime.memory import assume
+from graphc.runtime.stages import Stages
+from graphc.types import resolve
+
+Array = np.ndarray[Any, Any]
+
+
+def inputs(stages: Stages, extents: Mapping[str, int]) -> dict[str, Array]:
+    """An array for each input of a program, by name, for run-time extents; the others are 1.
+
+    Raises InputError for an extent that the program does not have.
+    """
+    known = assume(stages, extents)
+    most = below([bound for kernel in stages.lowered for bound in bounds(kernel, known)])
+    random = np.random.default_rng(0)
+    return {
+        node.op.name: values(resolve(node.shape, known), node.dtype, most, random)
+        for node in stages.source.inputs
+    }
+
+
+def values(shape: tuple[int, ...], dtype: str, most: int, random: Any) -> Array:
+    """Numbers between 0 and 1, so that all roots and logarithms are real; integers below `most`."""
+    kind = np.dtype(dtype).kind
+    if kind == "f":
+        found: Array = random.uniform(0.01, 1.0, shape).astype(dtype)
+    else:
+        found = random.integers(0, 2 if kind == "b" else most, shape).astype(dtype)
+    return found
+
+
+def drawn(buffer: Buffer, extents: Mapping[str, int], most: int, random: Any) -> Array:
+    """A buffer's contents."""
+    return values((max(1, amount(buffer.size, extents)),), buffer.dtype, most, random)
+
+
+def amount(bound: Bound, extents: Mapping[str, int]) -> int:
+    """A size as a number."""
+    if isinstance(bound, int):
+        return bound
+    return extents[bound.name] * bound.scale // bound.multiple * bound.multiple
+
+
+def indices_below(kernel: Kernel, extents: Mapping[str, int]) -> int:
+    """What all whole numbers must be below, so that as indices they stay in bounds."""
+    return below(bounds(kernel, extents))
+
+
+def below(bounds: list[int]) -> int:
+    """The least of some bounds, and at least 1; 2 where there is none."""
+    return max(1, min(bounds, default=2))
+
+
+def bounds(kernel: Kernel, extents: Mapping[str, int]) -> list[int]:
+    """The bounds of all indices that are data."""
+    found = [amount(s.bound, extents) for s in walk(kernel.body) if isinstance(s, Check)]
+    for access in accesses(kernel):
+        size = amount(access.buffer.size, extents)
+        found += [size // abs(stride) for _, stride in access.lookups if stride]
+    return found
+
+
+def accesses(kernel: Kernel) -> list[Access]:
+    """Every access of a kernel."""
+    found: list[Access] = []
+    for stmt in walk(kernel.body):
+        if isinstance(stmt, Load):
+            found.append(stmt.access)
+        elif isinstance(stmt, Update):
+            found += [stmt.target, *([stmt.companion] if stmt.companion is not None else [])]
+    return found
