@@ -10,7 +10,7 @@ import click
 from graphc import __version__
 from graphc.errors import GraphcError
 
-VERBS = ("inspect", "summary", "tune", "doctor")
+VERBS = ("inspect", "summary", "diff", "tune", "bench", "cache", "doctor")
 
 
 class Refusal(click.ClickException):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc import html
 from graphc.errors import InputError
 from graphc.graph.leaf import Variable
 from graphc.graph.show import aligned
@@ -76,6 +77,10 @@ class Profile:
         rows.append(("total", "", f"{self.seconds * 1e6:,.3f}", "", "", ""))
         lines = aligned([HEADER, *rows], right=(2, 3, 4, 5))
         return "\n".join([f"# medians of {self.repeats} calls, one kernel at a time", *lines])
+
+    def _repr_html_(self) -> str:
+        """The table, for notebooks."""
+        return html.text(str(self), "print(profile)")
 
 
 @dataclass(frozen=True)
