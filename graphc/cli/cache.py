@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -56,7 +57,7 @@ def listing(as_json: bool = False) -> None:
         write("the cache is empty")
     else:
         rows = [(e["kind"], f"{e['bytes']:,}", age(e["age"]), e["key"][:NAME]) for e in found]
-        write("\n".join(aligned([HEADER, *rows], right=(1, 2))))
+        write("\n".join(aligned([HEADER, *rows], right=(1, 2))), "cache")
 
 
 @cache.command(short_help="How much there is of each kind.")
@@ -93,10 +94,10 @@ def clear(yes: bool, as_json: bool) -> None:
     """
     found = entries()
     if found and not yes:
-        if not click.get_text_stream("stdin").isatty():
+        if not sys.stdin.isatty():
             raise InputError(f"this deletes {len(found)} entries: say so with --yes")
-        size = sum(entry["bytes"] for entry in found)
-        click.confirm(f"Delete {len(found)} entries, {size:,} bytes, of {folder()}?", abort=True)
+        whole = sum(entry["bytes"] for entry in found)
+        click.confirm(f"Delete {len(found)} entries, {whole:,} bytes, of {folder()}?", abort=True)
     gone = kept.clear()
     left = len(found) - len(gone)
     if left > 0:
@@ -142,7 +143,7 @@ def summed(found: Iterable[dict[str, Any]], kind: str) -> dict[str, int]:
 
 def age(seconds: float) -> str:
     """Seconds in the largest unit that leaves a whole number."""
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit}"
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)} {unit}"
     return f"{int(seconds)} s"

@@ -36,4 +36,7 @@ def summary(place: str, shapes: tuple[str, ...], as_json: bool) -> None:
         )
     inputs = inputs_of(found, model, given)
     shown = found.at_definition(lambda: model.summary(inputs))
-    write(json.dumps(asdict(shown), indent=2) if as_json else str(shown))
+    if as_json:
+        write(json.dumps(asdict(shown), indent=2))
+    else:
+        write(str(shown), "summary")
