@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
+from dataclasses import dataclass
 from functools import cache as cache_forever
 from pathlib import Path
 
 MAGIC = b"graphc1\n"
+OURS = re.compile(r"[0-9a-f]{64}\.o|\.new-\w+")
+"""The names of files that graphc writes: of objects by their keys, and of unfinished ones."""
 
 
 def folder() -> Path | None:
@@ -106,6 +110,78 @@ def write(key: str, data: bytes, room: str = "") -> None:
             raise
     except OSError:
         return
+
+
+# --- what is kept ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of the cache: where it is, the room it lies in ("" for none), its size and date.
+
+    `begins` are the first bytes of what is kept in it; None for a file that is damaged, or was
+    left behind unfinished.
+    """
+
+    path: Path
+    room: str
+    size: int
+    written: float
+    begins: bytes | None
+
+
+def entries() -> list[Entry]:
+    """Every file of graphc's in its folder and the rooms below, the newest first.
+
+    Empty where the folder is not ours alone. Other files, links, and what lies in folders that
+    others may write to, are passed over.
+    """
+    root = place()
+    if root is None:
+        return []
+    below = [path for path in listed(root) if path.is_dir() and not path.is_symlink()]
+    found = [
+        entry
+        for folder in (root, *filter(trusted, below))
+        for path in listed(folder)
+        if (entry := look(path, "" if folder == root else folder.name)) is not None
+    ]
+    return sorted(found, key=lambda entry: (-entry.written, str(entry.path)))
+
+
+def listed(folder: Path) -> list[Path]:
+    """What a folder holds; nothing where it cannot be read."""
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+def look(path: Path, room: str) -> Entry | None:
+    """A file as an entry; None for one that is none of graphc's, or is gone."""
+    if path.is_symlink() or not OURS.fullmatch(path.name):
+        return None
+    try:
+        status = path.stat()
+        with path.open("rb") as file:
+            head = file.read(len(MAGIC) + 32 + 64)
+    except OSError:
+        return None
+    whole = head.startswith(MAGIC) and path.suffix == ".o"
+    begins = head[len(MAGIC) + 32 :] if whole else None
+    return Entry(path, room, status.st_size, status.st_mtime, begins)
+
+
+def clear() -> list[Entry]:
+    """Delete every entry; those that were deleted."""
+    gone = []
+    for entry in entries():
+        try:
+            entry.path.unlink()
+        except OSError:
+            continue
+        gone.append(entry)
+    return gone
 
 
 # --- keys -----------------------------------------------------------------------------------

@@ -87,6 +87,13 @@ PROGRAM = ("graph", "ops", "passes", "runtime", "compiler.py", "machine.py")
 TUNED = "tuned"
 """In GRAPHC_SKIP: what measuring has found is left out."""
 LOOP_PASSES: tuple[Callable[[Kernel, Machine], Kernel], ...] = (share, order, tile, hoist, parallel)
+PASSES = (
+    *(step.__name__ for step in GRAPH_PASSES),
+    "fuse",
+    *(step.__name__ for step in LOOP_PASSES),
+    TUNED,
+)
+"""What GRAPHC_SKIP can leave out."""
 
 
 def compile(
@@ -333,9 +340,7 @@ def schedule(kernel: Kernel, machine: Machine) -> Kernel:
 
 def skipped() -> frozenset[str]:
     """The passes that GRAPHC_SKIP leaves out."""
-    return debug.skipped(
-        [p.__name__ for p in GRAPH_PASSES] + ["fuse"] + [p.__name__ for p in LOOP_PASSES] + [TUNED]
-    )
+    return debug.skipped(PASSES)
 
 
 def places(graph: Graph) -> list[str]:

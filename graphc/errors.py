@@ -1,4 +1,4 @@
-"""The exceptions that graphc raises: one root and its kinds; and the names that may be meant."""
+"""The exceptions that graphc raises: one root and its kinds; and what refusals say."""
 
 from __future__ import annotations
 
@@ -61,6 +61,10 @@ class InputDTypeError(InputError, DTypeError):
     """An array given to a program cannot become its input's dtype."""
 
 
+class WriteError(GraphcError, OSError):
+    """The system refuses to write a file: no space, no permission, a name that cannot be."""
+
+
 class IndexError(GraphcError, builtins.IndexError):
     """A label or index lies outside its bound. No memory outside the operand was touched.
 
@@ -81,3 +85,8 @@ def near(wanted: str, known: Iterable[str]) -> str:
     found = found or [name for name in names if name.lower() == wanted.lower()]
     found = found or difflib.get_close_matches(wanted, names, n=3, cutoff=0.6)
     return f". Did you mean {' or '.join(map(repr, found))}?" if found else ""
+
+
+def missing(use: str, package: str, extra: str) -> InputError:
+    """The refusal of a use for which a library of an extra is not installed."""
+    return InputError(f"{use} needs {package}: pip install 'graphc[{extra}]'")

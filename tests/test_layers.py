@@ -21,7 +21,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "graphc"
 
 LEVELS: tuple[tuple[str, ...], ...] = (
-    ("errors", "debug", "types", "machine", "cache"),
+    ("errors", "debug", "types", "machine", "cache", "files", "html", "plot"),
     ("graph",),
     ("ops",),
     ("autodiff", "passes"),
@@ -49,6 +49,12 @@ THIRD_PARTIES = {
     "rich": ("cli/", "train/", "inspect/"),
     "safetensors": ("train/",),
     "sklearn": ("data/",),
+    "pygraphviz": ("graph/draw.py",),
+    "matplotlib": ("plot.py",),
+    "torch": ("cli/peers/torch.py",),
+    "onnx": ("cli/peers/onnxruntime.py",),
+    "onnxruntime": ("cli/peers/onnxruntime.py",),
+    "jax": ("cli/peers/jax.py",),
 }
 """Where each third party may be imported, as prefixes of paths below graphc/."""
 

@@ -8,32 +8,49 @@ from typing import Any
 import click
 import numpy as np
 
+from graphc import nn, optim
 from graphc.compiler import compile
 from graphc.errors import GraphcError
 from graphc.graph import leaf
 from graphc.graph.show import aligned
 from graphc.inspect.colour import write
-from graphc.inspect.host import examine
+from graphc.inspect.host import MISSING, examine
+from graphc.train.trainer import Trainer
 
 
 @click.command(short_help="Print what the machine offers and what graphc uses of it.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def doctor(as_json: bool) -> None:
-    """Print versions, the processor, the chosen target, the object cache, and a trial's result.
+    """Print versions, the processor, the chosen target, the object cache, extras, and two trials.
 
-    Exits with 1 where the trial, compiling and running a small program, fails.
+    Exits with 1 where a trial fails: compiling and running a small program, and training a net of
+    two layers, whose loss must fall.
 
     \b
     Example:
       graphc doctor --json
     """
-    facts = {**examine(), "trial": trial()}
+    facts = {**examine(), "trial": trial(), "training": training()}
     if as_json:
         click.echo(json.dumps(facts, indent=2))
     else:
         write("\n".join(report(facts)))
-    if facts["trial"] != "passed":
+    if (facts["trial"], facts["training"]) != ("passed", "passed"):
         raise SystemExit(1)
+
+
+def training() -> str:
+    """Train a small net for some steps: "passed", or what went wrong."""
+    random = np.random.default_rng(0)
+    x = random.standard_normal((64, 4)).astype(np.float32)
+    y = (x.sum(axis=1) > 0).astype(np.int64)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
+    trainer = Trainer(model, "cross_entropy", optim.Adam(0.05))
+    try:
+        losses = trainer.fit(x, y, epochs=5, batch_size=16, verbose=0)["loss"]
+    except (GraphcError, OSError, RuntimeError) as error:
+        return f"failed: {error}"
+    return "passed" if losses[-1] < losses[0] else f"failed: the loss went {losses}"
 
 
 def trial() -> str:
@@ -76,9 +93,25 @@ def report(facts: dict[str, Any]) -> list[str]:
         ("threads", f"{facts['threads']} at most; short calls stay on the calling thread"),
         ("object cache", object_cache(kept)),
         ("settings", " ".join(f"{k}={v}" for k, v in facts["settings"].items()) or "no GRAPHC_*"),
+        *(("extra", line) for line in extras(facts["extras"])),
+        ("tools", ", ".join(f"{k}: {v or 'not found'}" for k, v in facts["tools"].items())),
         ("trial", facts["trial"]),
+        ("training", facts["training"]),
     ]
     return aligned(rows)
+
+
+def extras(found: dict[str, Any]) -> list[str]:
+    """Each extra on a line: what it is for, what is there of it, and how to get the rest."""
+    lines = []
+    for name, extra in found.items():
+        libraries = extra["libraries"]
+        there = [f"{library} {v}" for library, v in libraries.items() if v != MISSING]
+        lacking = [library for library, v in libraries.items() if v == MISSING]
+        shown = ", ".join([*there, *(f"no {library}" for library in lacking)])
+        way = f"; pip install 'graphc[{name}]'" if lacking else ""
+        lines.append(f"{name}, {extra['for']}: {shown}{way}")
+    return lines
 
 
 def caches(found: list[dict[str, Any]]) -> str:
@@ -93,5 +126,6 @@ def object_cache(kept: dict[str, Any]) -> str:
         return 'off (GRAPHC_CACHE_DIR is "off")'
     size = f"{kept['objects']} objects, {kept['bytes'] / 1e6:.1f} MB"
     size += f", {kept['tuned']} tuned kernels"
-    trust = "" if kept["trusted"] else "; NOT used: others may write there, or it is not yours"
+    trust = "" if kept["writable"] else "; NOT writable"
+    trust += "" if kept["trusted"] else "; NOT used: others may write there, or it is not yours"
     return f"{kept['folder']}: {size}{trust}"

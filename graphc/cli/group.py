@@ -10,7 +10,18 @@ import click
 from graphc import __version__
 from graphc.errors import GraphcError
 
-VERBS = ("inspect", "summary", "profile", "roofline", "tune", "doctor")
+VERBS = (
+    "summary",
+    "inspect",
+    "explore",
+    "profile",
+    "roofline",
+    "diff",
+    "bench",
+    "tune",
+    "cache",
+    "doctor",
+)
 
 
 class Refusal(click.ClickException):

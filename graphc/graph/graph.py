@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,9 @@ from graphc.errors import InputError
 from graphc.graph.leaf import Input, Variable, declared
 from graphc.graph.node import Node
 from graphc.graph.site import Site, here
+
+looks: dict[str, Callable[..., Any]] = {}
+"""How a graph shows itself: as text, drawing and html, filled in by `graphc.graph.draw`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,25 @@ class Graph:
         """Variables that are read or written, in order of appearance."""
         found = [n for n in self.nodes if isinstance(n.op, Variable)]
         return tuple(dict.fromkeys([*found, *(v for v, _ in self.updates)]))
+
+    def draw(self, path: str | os.PathLike[str], *, detail: str | None = None) -> None:
+        """Draw the graph into a .svg, .png, .pdf or .dot file, its nodes in clusters by layer.
+
+        `detail`: "nodes", or "layers" for an overview; for None, layers where there are more than
+        200 nodes. All but .dot need the extra `draw`, no program. Raises InputError for another
+        suffix or detail, and without the extra; WriteError where the system refuses.
+        """
+        looks["draw"](self, path, detail=detail)
+
+    def __str__(self) -> str:
+        """The graph as its mathematics."""
+        text: str = looks["text"](self)
+        return text
+
+    def _repr_html_(self) -> str:
+        """The same as a table, for notebooks."""
+        table: str = looks["html"](self)
+        return table
 
 
 def postorder(roots: Iterable[Node]) -> Iterator[Node]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 from importlib import metadata
 from typing import Any
 
@@ -12,6 +13,14 @@ from graphc.llvm import engine, tuned
 from graphc.runtime import threads
 
 LIBRARIES = ("numpy", "sympy", "networkx", "llvmlite", "click", "rich", "safetensors")
+MISSING = "not installed"
+EXTRAS = {
+    "draw": ("drawings of graphs", "pygraphviz"),
+    "plot": ("plots of histories and rooflines", "matplotlib"),
+    "examples": ("the digits and other data of the examples", "scikit-learn"),
+    "bench": ("other libraries to compare with", "torch", "jax", "onnx", "onnxruntime"),
+}
+"""What each extra is for, and the libraries that it brings."""
 USED = ("sse2", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl", "neon")
 """The features that decide what code is generated."""
 
@@ -36,6 +45,8 @@ def examine() -> dict[str, Any]:
         "threads": threads.resolve(None) if threads.supported() else 1,
         "targets": {name: engine.target(name).native for name in engine.WIDTHS},
         "object_cache": object_cache(),
+        "extras": extras(),
+        "tools": tools(),
         "settings": {k: v for k, v in sorted(os.environ.items()) if k.startswith("GRAPHC_")},
     }
 
@@ -52,7 +63,7 @@ def version(package: str) -> str:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return "not installed"
+        return MISSING
 
 
 def processor() -> dict[str, Any]:
@@ -77,20 +88,42 @@ def caches() -> list[dict[str, Any]]:
 
 
 def object_cache() -> dict[str, Any]:
-    """Where compiled objects are kept, how many, how large, and whether the folder is trusted."""
+    """Where compiled code is kept: how much, and whether the folder is ours alone and writable."""
     folder = cache.folder()
     if folder is None:
-        return {"folder": None, "objects": 0, "bytes": 0, "tuned": 0, "trusted": False}
-    sizes = []
-    for path in folder.glob("*.o"):
-        try:
-            sizes.append(path.stat().st_size)
-        except OSError:
-            continue
+        none = {"folder": None, "objects": 0, "bytes": 0, "tuned": 0}
+        return {**none, "trusted": False, "writable": False}
+    found = cache.entries()
+    there = next(path for path in (folder, *folder.parents) if path.exists())
     return {
         "folder": str(folder),
-        "objects": len(sizes),
-        "bytes": sum(sizes),
+        "objects": sum(kind_of(entry) == "object" for entry in found),
+        "bytes": sum(entry.size for entry in found),
         "tuned": len(tuned.entries()),
         "trusted": cache.trusted(folder) or not folder.exists(),
+        "writable": os.access(there, os.W_OK),
     }
+
+
+def kind_of(entry: cache.Entry) -> str:
+    """What an entry of the cache holds: the room that it lies in, or what its contents tell."""
+    if entry.begins is None:
+        return "unfinished" if entry.path.name.startswith(".") else "damaged"
+    if entry.room:
+        return entry.room
+    if entry.begins.startswith(b'{"slots"'):
+        return "image"
+    return "derivations" if entry.begins.startswith(b"{") else "object"
+
+
+def extras() -> dict[str, dict[str, Any]]:
+    """What can be installed beside graphc: for what, and the version of each library it needs."""
+    return {
+        name: {"for": use, "libraries": {library: version(library) for library in libraries}}
+        for name, (use, *libraries) in EXTRAS.items()
+    }
+
+
+def tools() -> dict[str, str | None]:
+    """The path of each native tool that can look at generated code; None where there is none."""
+    return {name: shutil.which(name) for name in ("perf", "gdb")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
@@ -9,13 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from graphc.errors import InputError
+from graphc.graph.graph import make_graph
 from graphc.graph.leaf import Cell, aligned
 from graphc.graph.node import Node
 from graphc.graph.site import Site, current_site
 from graphc.nn import state
 from graphc.nn.parameter import Parameter
-from graphc.nn.summary import summary
-from graphc.nn.trace import apply, current, trace
+from graphc.nn.summary import Summary, layers, named, summary
+from graphc.nn.trace import apply, current, nodes_of, trace
 from graphc.types import dtype_name
 
 Array = NDArray[Any]
@@ -265,12 +267,16 @@ class Module:
         """Convert to float32."""
         return self.to("float32")
 
-    def summary(self, inputs: Any, dtype: str = "float32") -> str:
-        """A table of every layer: path, type, output shape, parameters, FLOPs of a forward pass.
+    def summary(self, inputs: Any, dtype: str = "float32") -> Summary:
+        """Every layer: path, type, output shape, parameters, FLOPs of a forward pass; as a table.
 
         inputs is the shape of the one input, or a dict of shapes by name; see nn.summary.
         """
         return summary(self, inputs, dtype)
+
+    def draw(self, path: str | os.PathLike[str], inputs: Any, *, detail: str | None = None) -> None:
+        """Draw the graph of a forward pass, as Graph.draw does; `inputs` are as in summary."""
+        make_graph(nodes_of(self.trace(named(inputs)))).draw(path, detail=detail)
 
     # --- text -------------------------------------------------------------------------------
 
@@ -289,3 +295,7 @@ class Module:
             return f"{name}({extra})"
         body = "\n  ".join(([extra] if extra else []) + lines)
         return f"{name}(\n  {body}\n)"
+
+    def _repr_html_(self) -> str:
+        """The layers as a table, for notebooks."""
+        return layers(self)

@@ -58,9 +58,10 @@ class Cost:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __str__(self) -> str:
+    def cells(self) -> list[tuple[str, ...]]:
+        """The table's lines below HEADER, the sum as the last."""
         total = KernelCost("total", (), self.flops, self.bytes, ())
-        rows = [
+        return [
             (
                 row.kernel,
                 shortened(row.ops),
@@ -71,9 +72,11 @@ class Cost:
             )
             for row in (*self.rows, total)
         ]
+
+    def __str__(self) -> str:
         given = ", ".join(f"{name} = {extent}" for name, extent in self.extents.items())
         head = [f"# for {given}"] if given else []
-        return "\n".join([*head, *aligned([HEADER, *rows], right=(2, 3, 4))])
+        return "\n".join([*head, *aligned([HEADER, *self.cells()], right=(2, 3, 4))])
 
 
 def cost(stages: Stages, extents: Mapping[str, int]) -> Cost:

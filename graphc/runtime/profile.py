@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc import html
 from graphc.errors import InputError
 from graphc.graph.graph import Graph
 from graphc.graph.leaf import Variable
@@ -178,6 +179,10 @@ class Profile:
                 json.dump(self.trace(), file)
         except OSError as error:
             raise InputError(f"{os.fspath(path)}: cannot write there: {error.strerror}") from None
+
+    def _repr_html_(self) -> str:
+        """The table, for notebooks."""
+        return html.text(str(self), "print(profile)")
 
 
 def costs(stages: Stages, extents: Mapping[str, int]) -> list[KernelCost]:

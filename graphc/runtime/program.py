@@ -23,7 +23,7 @@ from graphc.llvm.engine import ENTRY, Loaded
 from graphc.llvm.module import CALL_NAME, ENTRY_NAME
 from graphc.ops import reference
 from graphc.passes.memory import arena
-from graphc.runtime import text
+from graphc.runtime import picture, text
 from graphc.runtime import threads as threads_
 from graphc.runtime.binding import bind
 from graphc.runtime.buffers import logical, named, physical
@@ -471,6 +471,20 @@ class Program:
             self.watches -= 1
             if not self.watches:
                 self.connect(self.loaded)
+
+    def draw(
+        self, path: str | os.PathLike[str], stage: str = "graph", *, detail: str | None = None
+    ) -> None:
+        """Draw a stage into a .svg, .png, .pdf or .dot file, as Graph.draw does.
+
+        The stages are "graph", as it was declared; "simplified", after the passes; and "fused", the
+        same with a cluster for each kernel instead of each layer. Raises InputError for another.
+        """
+        picture.draw(self.stages, path, stage, detail)
+
+    def _repr_html_(self) -> str:
+        """What repr() says, and the kernels with their work as a table, for notebooks."""
+        return picture.as_html(repr(self), self.cost())
 
     def __repr__(self) -> str:
         """Inputs, outputs and size: `<Program (x: f32[n,3]) -> (y: f32[]), 7 kernels, sse2>`."""

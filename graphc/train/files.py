@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from graphc.errors import DTypeError, GraphcError, InputError
+from graphc.errors import WriteError as WriteError
+from graphc.files import writing as writing
 
 DTYPES = {
     "BOOL": "bool",
@@ -46,21 +48,6 @@ class MissingArraysError(GraphcError, FileNotFoundError):
 
 class ArraysFormatError(GraphcError, ValueError):
     """The file is truncated, or no safetensors file."""
-
-
-class WriteError(GraphcError, OSError):
-    """The system refuses to write a file: no space, no permission, a name that cannot be."""
-
-
-@contextmanager
-def writing(path: str | os.PathLike[str]) -> Iterator[None]:
-    """What is inside writes the file: a refusal of the system is a WriteError with its path."""
-    try:
-        yield
-    except GraphcError:
-        raise
-    except OSError as error:
-        raise WriteError(f"cannot save {os.fspath(path)}: {error.strerror or error}") from error
 
 
 def check_place(path: str | os.PathLike[str]) -> None:

@@ -8,10 +8,11 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
+from graphc import html, plot
 from graphc.errors import InputError
-from graphc.train.files import writing
+from graphc.files import writing
 
 EPOCH = "epoch"
 
@@ -57,15 +58,41 @@ class History:
             raise KeyError(f"{name!r}: the epochs reported {', '.join(self.names) or 'nothing'}")
         return [row.get(name, math.nan) for row in self.rows]
 
+    def cells(self) -> list[tuple[str, ...]]:
+        """The table's lines: the epoch, and each value to five significant digits."""
+        names = self.names
+        return [
+            (str(epoch), *(f"{row[n]:#.5g}" if n in row else "-" for n in names))
+            for epoch, row in zip(self.epochs, self.rows, strict=True)
+        ]
+
     def __str__(self) -> str:
         """A table of one line an epoch, values to five significant digits."""
-        names = self.names
-        table = [[EPOCH, *names]]
-        for epoch, row in zip(self.epochs, self.rows, strict=True):
-            table.append([str(epoch), *(f"{row[n]:#.5g}" if n in row else "-" for n in names)])
+        table = [(EPOCH, *self.names), *self.cells()]
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = (map(str.rjust, line, widths) for line in table)
         return "\n".join("  ".join(line) for line in lines)
+
+    def _repr_html_(self) -> str:
+        """The table below a curve for each name, for notebooks."""
+        names = self.names
+        curves = {position: self[name] for position, name in enumerate(names, 1)}
+        return html.table(
+            (EPOCH, *names),
+            self.cells(),
+            right=range(len(names) + 1),
+            curves=curves,
+            everything="print(history)",
+        )
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """A matplotlib figure of the values over the epochs, one panel for each kind.
+
+        A value and its val_ counterpart share a panel. With a path it is written there, as .svg,
+        .png or .pdf. Raises InputError without matplotlib (the extra `plot`), for another suffix
+        and for a history without epochs; WriteError where the system refuses.
+        """
+        return plot.history(self.epochs, {name: self[name] for name in self.names}, path)
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Write a header and one line an epoch; floats are written so that they read back equal.

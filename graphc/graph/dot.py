@@ -1,0 +1,250 @@
+"""A graph as a drawing in Graphviz's language: boxes and edges, in clusters by layer or kernel.
+
+Detailed, every node is a box. In an overview every layer is one, its nodes counted and named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from graphc.errors import InputError, near
+from graphc.graph.graph import Graph, postorder
+from graphc.graph.leaf import Constant, Extent, Leaf, Variable
+from graphc.graph.node import Node
+from graphc.graph.show import Names, call, leaf_kind, name_nodes
+
+DETAILS = ("nodes", "layers")
+MOST = 200
+"""Nodes from which on a drawing is an overview, and the boxes that an overview may have."""
+LONG = 60
+FORWARD, BACKWARD, UPDATE = "forward", "backward", "update"
+FILLS = {
+    FORWARD: "#dbe8f8",
+    BACKWARD: "#fbe3d0",
+    UPDATE: "#dff0dc",
+    "input": "#ffffff",
+    "parameter": "#efefef",
+    "state": "#efefef",
+    "constant": "#efefef",
+}
+"""The colour of a box: of the part of a step that it belongs to, or of the kind of a leaf."""
+FONT = 'fontname="Helvetica,Arial,sans-serif"'
+HEAD = f"""digraph graphc {{
+  graph [rankdir=TB, bgcolor=white, {FONT}, fontsize=11, fontcolor="#606060", nodesep=0.3]
+  node [shape=box, style="filled,rounded", color="#808080", {FONT}, fontsize=11, margin="0.12,0.06"]
+  edge [color="#606060", {FONT}, fontsize=9, fontcolor="#606060", arrowsize=0.6]"""
+
+Cluster = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Box:
+    """One box: the lines in it, its kind, the clusters around it from the outside, its remark."""
+
+    lines: tuple[str, ...]
+    kind: str
+    cluster: Cluster = ()
+    remark: str = ""
+
+
+@dataclass
+class Drawing:
+    """Boxes by their keys, and the types that pass from one to another along each edge."""
+
+    boxes: dict[object, Box] = field(default_factory=dict)
+    edges: dict[tuple[object, object], dict[str, None]] = field(default_factory=dict)
+
+    def edge(self, source: object, target: object, text: str) -> None:
+        """Add an edge, or a text to the one that is there."""
+        self.edges.setdefault((source, target), {})[text] = None
+
+
+def dot(
+    graph: Graph,
+    *,
+    names: Names | None = None,
+    detail: str | None = None,
+    groups: Mapping[str, Collection[Node]] | None = None,
+) -> str:
+    """The drawing of a graph as text. `names` are those of `name_nodes`.
+
+    `detail` is "nodes", or "layers" for an overview; for None, nodes unless there are more than
+    MOST. With `groups` clusters are those, such as kernels by name, in the place of layers. Raises
+    InputError for another detail.
+    """
+    if detail is not None and detail not in DETAILS:
+        known = ", ".join(map(repr, DETAILS))
+        hint = near(detail, DETAILS)
+        raise InputError(f"no detail {detail!r} of a drawing; there are {known}{hint}")
+    names = name_nodes(graph) if names is None else names
+    few = sum(not isinstance(node.op, Leaf) for node in graph.nodes) <= MOST
+    detailed = detail == "nodes" or (detail is None and (few or groups is not None))
+    return written(nodes(graph, names, groups) if detailed else layers(graph, names))
+
+
+def phases(graph: Graph) -> dict[Node, str]:
+    """The part of a step that each node belongs to: forward, backward or update."""
+    derived = [node for node in graph.nodes if node.site.derived]
+    needed = set(postorder([*graph.outputs, *derived]))
+    return {
+        node: BACKWARD if node.site.derived else FORWARD if node in needed else UPDATE
+        for node in graph.nodes
+    }
+
+
+# --- every node -----------------------------------------------------------------------------
+
+
+def nodes(graph: Graph, names: Names, groups: Mapping[str, Collection[Node]] | None) -> Drawing:
+    """A box for every node, for every output and for every update."""
+    found, phase = Drawing(), phases(graph)
+    group = {node: name for name, members in (groups or {}).items() for node in members}
+
+    def cluster(node: Node) -> Cluster:
+        if groups is not None:
+            return (group[node],) if node in group else ()
+        after = "" if phase[node] == FORWARD else f", {phase[node]}"
+        return tuple(f"{path}{after}" for path in parts(node.site.path))
+
+    for node in graph.nodes:
+        if isinstance(node.op, Leaf):
+            continue
+        lines = (node.op.name, *([names[node]] if names[node] != node.op.name else []))
+        remark = f"{call(node, names)} : {node.type}\n{node.op.describe()}\n{node.site}"
+        found.boxes[node] = Box(lines, phase[node], cluster(node), remark)
+        for operand in dict.fromkeys(node.inputs):
+            key: object = operand
+            if isinstance(operand.op, Leaf):
+                key = leaf(found, operand, node, names, cluster(node))
+            found.edge(key, node, str(operand.type))
+    for name, node in zip(graph.names, graph.outputs, strict=True):
+        end(found, f"output {name}", node, names)
+    for variable, node in graph.updates:
+        end(found, f"update {names[variable]}", node, names)
+    return found
+
+
+def leaf(found: Drawing, node: Node, user: Node, names: Names, cluster: Cluster) -> object:
+    """The box of a leaf, beside the first node that reads it; a number's is its reader's own."""
+    number = isinstance(node.op, Extent) or (isinstance(node.op, Constant) and not node.shape)
+    key: object = (node, user) if number else node
+    lines = (names[node],) if number else (names[node], str(node.type))
+    kind = "constant" if number else leaf_kind(node)
+    inside = cluster if number or isinstance(node.op, Variable) else ()
+    found.boxes.setdefault(key, Box(lines, kind, inside, f"{kind} {names[node]} : {node.type}"))
+    return key
+
+
+def end(found: Drawing, text: str, node: Node, names: Names) -> None:
+    """A box for what becomes of a value."""
+    key = leaf(found, node, node, names, ()) if isinstance(node.op, Leaf) else node
+    found.boxes[text] = Box((text,), "input")
+    found.edge(key, text, str(node.type))
+
+
+# --- an overview ----------------------------------------------------------------------------
+
+
+def layers(graph: Graph, names: Names) -> Drawing:
+    """A box for every layer, forward and backward apart; for fewer boxes, for what holds them."""
+    phase = phases(graph)
+    depth = max((len(parts(node.site.path)) for node in graph.nodes), default=1)
+    while depth > 1 and len({key(node, phase, depth) for node in graph.nodes}) > MOST:
+        depth -= 1
+    return overview(graph, names, phase, depth)
+
+
+def key(node: Node, phase: Mapping[Node, str], depth: int) -> tuple[str, str]:
+    """The box of a node in an overview: its part of a step, and the path down to a depth."""
+    paths = parts(node.site.path)[:depth]
+    return phase[node], paths[-1] if paths else ""
+
+
+def overview(graph: Graph, names: Names, phase: Mapping[Node, str], depth: int) -> Drawing:
+    """A box for every path of at most a depth; what passes between them as edges."""
+    found, members = Drawing(), dict[tuple[str, str], list[Node]]()
+    for node in graph.nodes:
+        if not isinstance(node.op, Leaf):
+            members.setdefault(key(node, phase, depth), []).append(node)
+    for (kind, path), inside in members.items():
+        shown = list(dict.fromkeys(node.op.name for node in inside))
+        more = f", {len(shown) - 4} more" if len(shown) > 4 else ""
+        many = f"{len(inside)} node{'s' if len(inside) > 1 else ''}"
+        title = ", ".join([path or "outside of layers", *([kind] if kind != FORWARD else [])])
+        lines = (title, f"{many}: {', '.join(shown[:4])}{more}")
+        found.boxes[kind, path] = Box(lines, kind, (), ", ".join(shown))
+    for node in graph.nodes:
+        for operand in dict.fromkeys(node.inputs):
+            source = operand if isinstance(operand.op, Leaf) else key(operand, phase, depth)
+            target = key(node, phase, depth)
+            if operand in graph.inputs:
+                leaf(found, operand, node, names, ())
+            if source != target and source in found.boxes:
+                found.edge(source, target, str(operand.type))
+    for name, node in zip(graph.names, graph.outputs, strict=True):
+        if not isinstance(node.op, Leaf):
+            found.boxes[f"output {name}"] = Box((f"output {name}",), "input")
+            found.edge(key(node, phase, depth), f"output {name}", str(node.type))
+    return found
+
+
+def parts(path: str) -> list[str]:
+    """A path and all that it lies in, from the outside: "a.0" -> "a", "a.0"."""
+    names = path.split(".") if path else []
+    return [".".join(names[: i + 1]) for i in range(len(names))]
+
+
+# --- Graphviz's language --------------------------------------------------------------------
+
+
+def written(drawing: Drawing) -> str:
+    """The drawing as text."""
+    number = {key: f"n{i}" for i, key in enumerate(drawing.boxes)}
+    lines = [HEAD, *clustered(drawing, number, (), "  ")]
+    for (source, target), texts in drawing.edges.items():
+        shown = list(texts)
+        more = [f"{len(shown) - 2} more"] if len(shown) > 2 else []
+        label = quoted("\n".join(f" {text}" for text in [*shown[:2], *more]))
+        lines.append(f"  {number[source]} -> {number[target]} [label={label}]")
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def clustered(
+    drawing: Drawing, number: Mapping[object, str], inside: Cluster, indent: str
+) -> Iterator[str]:
+    """The boxes directly in a cluster, then the clusters in it with theirs."""
+    depth = len(inside)
+    below: dict[str, None] = {}
+    for key, box in drawing.boxes.items():
+        if box.cluster[:depth] != inside:
+            continue
+        if len(box.cluster) > depth:
+            below[box.cluster[depth]] = None
+        else:
+            label, remark = quoted("\n".join(map(short, box.lines))), quoted(box.remark)
+            fill = FILLS[box.kind]
+            yield f'{indent}{number[key]} [label={label}, fillcolor="{fill}", tooltip={remark}]'
+    for name in below:
+        path = (*inside, name)
+        yield f"{indent}subgraph {quoted('cluster ' + ' / '.join(path))} {{"
+        yield f'{indent}  label={quoted(name)}; labeljust=l; color="#a0a0a0"; style=rounded'
+        yield from clustered(drawing, number, path, indent + "  ")
+        yield f"{indent}}}"
+
+
+def short(text: str) -> str:
+    """A text of no more than a box should be wide."""
+    return text if len(text) <= LONG else f"{text[: LONG - 1]}…"
+
+
+def quoted(text: str) -> str:
+    """A text as Graphviz shows it literally: nothing in it is an escape, an entity or a mark."""
+    lines = ["".join(plain(line)) for line in text.split("\n")]
+    return '"' + "\\n".join(lines) + '"'
+
+
+def plain(text: str) -> Iterable[str]:
+    """The characters of a line, those with a meaning of their own spelled out."""
+    special = {"\\": "\\\\", '"': '\\"', "&": "&amp;", "<": "&lt;", ">": "&gt;"}
+    return (special.get(c, c if c.isprintable() else "?") for c in text)
