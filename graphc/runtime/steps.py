@@ -38,6 +38,12 @@ class Rows:
     order: Array | None = None
     start: int = 0
 
+    def part(self, first: int, steps: int) -> Rows:
+        """The rows of `steps` steps from step `first` on."""
+        if self.order is None:
+            return Rows(self.batch, None, self.start + first * self.batch)
+        return Rows(self.batch, self.order[first : first + steps])
+
     def check(self, name: str, count: int, steps: int) -> None:
         """Raise InputError where a step would take a row that data of `count` rows has not."""
         if self.order is None:
