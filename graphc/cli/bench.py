@@ -23,18 +23,16 @@ from graphc.compiler import compile
 from graphc.errors import InputError, near
 from graphc.graph.show import aligned
 from graphc.inspect.colour import write
-from graphc.inspect.host import model_name
 from graphc.inspect.subject import program_of
 from graphc.inspect.timing import Timing, timed
-from graphc.loops.ir import Check, Kernel, walk
+from graphc.machine import processor
 from graphc.nn.module import Module
 from graphc.nn.trace import trace
 from graphc.runtime import threads as threads_
+from graphc.runtime.invented import inputs as drawn
 from graphc.runtime.program import Program
 from graphc.train.step import compile_train_step
 from graphc.train.trainer import Trainer
-from graphc.tuning.trial import accesses, indices_below
-from graphc.types import resolve
 
 CLOSE = 1e-4
 """How far from graphc's, as a part of the largest, the numbers of another library may be."""
@@ -115,7 +113,7 @@ def bench(
         "what": f"{place}, {'training step' if train else 'forward pass'}",
         "inputs": {name: [str(a.dtype), *a.shape] for name, a in subject.inputs.items()},
         "threads": threads,
-        "processor": model_name(),
+        "processor": processor(),
         "times": [row(labels[name], name, time, times["graphc"]) for name, time in times.items()],
         "left_out": said,
     }
@@ -173,30 +171,8 @@ def step(found: Found, given: Specs, sizes: dict[str, int], threads: int) -> Sub
 
 
 def invented(program: Program, sizes: dict[str, int]) -> dict[str, Array]:
-    """Random inputs for a program: numbers from N(0, 1), whole ones within every bound."""
-    stages = program.stages
-    extents = {name: sizes.get(name, EXTENT) for name in stages.extents}
-    for name in sizes:
-        if name not in extents:
-            known = ", ".join(extents) or "none"
-            raise InputError(f"no extent {name!r}; there are: {known}{near(name, extents)}")
-    below = [indices_below(kernel, extents) for kernel in stages.lowered if looks_up(kernel)]
-    most = min(below, default=2)
-    random = np.random.default_rng(0)
-    found: dict[str, Array] = {}
-    for node in program.inputs:
-        shape = resolve(node.shape, extents)
-        if node.dtype.startswith("float"):
-            found[node.op.name] = random.standard_normal(shape).astype(node.dtype)
-        else:
-            found[node.op.name] = random.integers(0, most, shape).astype(node.dtype)
-    return found
-
-
-def looks_up(kernel: Kernel) -> bool:
-    """Whether a kernel reads indices that are data."""
-    checked = any(isinstance(statement, Check) for statement in walk(kernel.body))
-    return checked or any(access.lookups for access in accesses(kernel))
+    """Random inputs for a program, whole numbers within every bound."""
+    return drawn(program.stages, dict.fromkeys(program.image.extents, EXTENT) | sizes)
 
 
 def own(subject: Subject) -> Session:

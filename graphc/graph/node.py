@@ -153,7 +153,7 @@ class Node:
 
 
 _interned: WeakValueDictionary[tuple[object, ...], Node] = WeakValueDictionary()
-_lock = threading.Lock()
+_lock = threading.RLock()  # a signal handler may make nodes while its own thread makes one
 atexit.register(_interned.clear)
 
 
@@ -163,6 +163,5 @@ def make(op: Operation, inputs: tuple[Node, ...], type: TensorType) -> Node:
     with _lock:
         node = _interned.get(key)
         if node is None:
-            node = Node(op, inputs, type, current_site())
-            _interned[key] = node
+            node = _interned.setdefault(key, Node(op, inputs, type, current_site()))
     return node

@@ -6,7 +6,8 @@ import ctypes
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from operator import itemgetter
 from typing import Any, NoReturn
@@ -55,7 +56,7 @@ class Program:
 
     Returns a tuple in the order of the outputs, or a dict where they were named. Variables are
     read from, and updates written to, the arrays in their cells. Calls from several Python threads
-    take turns.
+    take turns; one from within a call of the same thread, such as a signal handler's, runs at once.
 
     Inputs by position are in the order of their declaration; a run-time extent that none of them
     tells is given by name. Raises InputError for a missing,
@@ -82,7 +83,8 @@ class Program:
         self.inputs = source.inputs
         self.threads = threads_.resolve(threads)
         self.nans: Nans | None = None  # what looks for NaN in every call, where that is asked for
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
+        self.calling = False
         _programs.add(self)
         self.allocate: Callable[..., Array] = np.empty  # where a call's outputs come from
         self.known: dict[str, int] | None = None
@@ -96,7 +98,7 @@ class Program:
 
     def forked(self) -> None:
         """In a child of fork(): no call is under way, and the team is the parent's."""
-        self.lock = threading.Lock()
+        self.lock, self.calling = threading.RLock(), False
         self.known, self.quick = None, None
         self.context[2] = 1
 
@@ -197,14 +199,21 @@ class Program:
     def at_once(self, quick: Callable[..., int], arrays: Sequence[Any]) -> Any:
         """Run once on inputs that the native code binds, if it can bind them."""
         with self.lock:
-            made: dict[int, Any] = {}
-            for number, shape, dtype in self.blank:
-                made[number] = self.allocate(shape, dtype)
-            if quick(*arrays, *made.values()) == 0:
-                for number, scalar in self.scalars.items():
-                    made[number] = scalar[()]
-                values = [made[number] for number in self.order]
-                return dict(zip(self.names, values, strict=True)) if self.named else tuple(values)
+            if self.calling:
+                return self.slow(list(arrays))
+            self.calling = True
+            try:
+                made: dict[int, Any] = {}
+                for number, shape, dtype in self.blank:
+                    made[number] = self.allocate(shape, dtype)
+                if quick(*arrays, *made.values()) == 0:
+                    for number, scalar in self.scalars.items():
+                        made[number] = scalar[()]
+                    values = [made[number] for number in self.order]
+                    names = self.names
+                    return dict(zip(names, values, strict=True)) if self.named else tuple(values)
+            finally:
+                self.calling = False
         return self.slow(list(arrays))
 
     def sized(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -223,9 +232,46 @@ class Program:
 
     def slow(self, given: list[Any], extents: dict[str, int] | None = None) -> Any:
         """Run once on any inputs that can be bound."""
-        with self.lock:
-            outputs = self.run(given, dict(extents or {}))
+        extents = dict(extents or {})
+        # Before the program's turn: an input's own code may call the program too.
+        arrays = self.arrays(given, extents)
+        with self.turn() as free:
+            outputs = free.run(arrays, extents)
         return dict(zip(self.names, outputs, strict=True)) if self.named else outputs
+
+    @contextmanager
+    def turn(self) -> Iterator[Program]:
+        """The program that may be run inside: this one, once no other thread runs it.
+
+        Where this very thread is in a call, as a signal handler or a finalizer is, it is one with
+        buffers of its own and the same state.
+        """
+        with self.lock:
+            if self.calling:
+                yield self.twin()
+                return
+            self.calling = True
+            try:
+                yield self
+            finally:
+                self.calling = False
+
+    def twin(self) -> Program:
+        """The same code and state with buffers of its own."""
+        twin = Program(
+            self.source,
+            self.image,
+            self.loaded,
+            lambda: self.stages,
+            named=self.named,
+            threads=self.threads,
+        )
+        twin.nans = self.nans
+        return twin
+
+    def arrays(self, given: list[Any], extents: dict[str, int]) -> list[Array]:
+        """The inputs as arrays that can be read; `extents` learns those that they tell."""
+        return [bind(node, value, extents) for node, value in zip(self.inputs, given, strict=True)]
 
     def collect(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         """The inputs in order. Raises InputError naming what is missing or unknown."""
@@ -247,18 +293,15 @@ class Program:
             raise InputError(f"missing input {', '.join(map(repr, missing))}")
         return [given[n] for n in names]
 
-    def run(self, given: list[Any], extents: dict[str, int]) -> tuple[Array, ...]:
-        """Bind the inputs and compute; look for NaN where that is asked for."""
-        arrays = [
-            bind(node, value, extents) for node, value in zip(self.inputs, given, strict=True)
-        ]
+    def run(self, arrays: list[Array], extents: dict[str, int]) -> tuple[Array, ...]:
+        """Compute on inputs that are bound; look for NaN where that is asked for."""
         if self.nans is None:
             return self.compute(arrays, extents)
         named = {n.op.name: a for n, a in zip(self.inputs, arrays, strict=True)}
         return self.nans.guarded(self.source, lambda: self.compute(arrays, extents), named, extents)
 
     def compute(self, arrays: list[Array], extents: dict[str, int]) -> tuple[Array, ...]:
-        """Call the native entry on inputs that are bound, collect the outputs."""
+        """Point at the inputs, call the native entry, collect the outputs."""
         if self.entry is None:
             engine.check_runs(self.stages.target)
             return self.oracle(arrays, extents)
@@ -417,14 +460,12 @@ class Program:
         code, named = self.timed, isinstance(inputs, Mapping)
         given = self.collect((), dict(inputs)) if named else self.collect(tuple(inputs), {})
         extents: dict[str, int] = {}
-        arrays = [
-            bind(node, value, extents) for node, value in zip(self.inputs, given, strict=True)
-        ]
-        with self.lock:
-            made = self.point(arrays, extents)
-            call = (self.table, self.sizes, self.context)
-            found = profile(self.stages, code, call, extents, int(self.context[2]) or 1, repeats)
-            outcome = self.context[0]
+        arrays = self.arrays(given, extents)
+        with self.turn() as free:
+            made = free.point(arrays, extents)
+            call = (free.table, free.sizes, free.context)
+            found = profile(self.stages, code, call, extents, int(free.context[2]) or 1, repeats)
+            outcome = free.context[0]
             del made
         if found is None:
             self.refuse(outcome, arrays, extents)

@@ -38,6 +38,12 @@ class Rows:
     order: Array | None = None
     start: int = 0
 
+    def part(self, first: int, steps: int) -> Rows:
+        """The rows of `steps` steps from step `first` on."""
+        if self.order is None:
+            return Rows(self.batch, None, self.start + first * self.batch)
+        return Rows(self.batch, self.order[first : first + steps])
+
     def check(self, name: str, count: int, steps: int) -> None:
         """Raise InputError where a step would take a row that data of `count` rows has not."""
         if self.order is None:
@@ -110,26 +116,26 @@ def run(
         target = cell.value.ctypes.data
         feeds += [epoch.WRITE, 0, held[-1].ctypes.data, size, 1, 0, target]
     results = [np.empty(steps, r.type.dtype) for r in program.image.results]
-    records = [
-        word
-        for r, kept in zip(program.image.results, results, strict=True)
-        for word in (program.scalars[r.number].ctypes.data, kept.itemsize, kept.ctypes.data)
-    ]
-    words = (np.array(feeds, np.int64), np.array(records, np.int64))
-    with program.lock:
-        program.fit(extents)
-        assert program.running is not None
-        STEPS(program.running.addresses[epoch.EPOCH_NAME])(
-            ctypes.addressof(program.table),
-            ctypes.addressof(program.sizes),
-            ctypes.addressof(program.context),
+    with program.turn() as free:
+        records = [
+            word
+            for r, kept in zip(program.image.results, results, strict=True)
+            for word in (free.scalars[r.number].ctypes.data, kept.itemsize, kept.ctypes.data)
+        ]
+        words = (np.array(feeds, np.int64), np.array(records, np.int64))
+        free.fit(extents)
+        assert free.running is not None
+        STEPS(free.running.addresses[epoch.EPOCH_NAME])(
+            ctypes.addressof(free.table),
+            ctypes.addressof(free.sizes),
+            ctypes.addressof(free.context),
             steps,
             words[0].ctypes.data,
             len(feeds) // epoch.FEED,
             words[1].ctypes.data,
             len(records) // epoch.RECORD,
         )
-        done = int(program.context[epoch.DONE])
+        done = int(free.context[epoch.DONE])
     return {name: kept[:done] for name, kept in zip(program.names, results, strict=True)}, done
 
 

@@ -70,17 +70,21 @@ class Team:
         before = threading.stack_size(STACK)
         for number in range(1, size):
             name = f"graphc-{number}"
-            arguments = (self.address, number)
-            threading.Thread(target=self.worker, args=arguments, name=name, daemon=True).start()
+            threading.Thread(target=self.wait, args=(number,), name=name, daemon=True).start()
         threading.stack_size(before)
         # A launch may hold Python's lock, which a thread needs to come as far as its native loop.
         ready = ctypes.c_int32.from_address(self.address + team.READY)
         while ready.value < size - 1:
             time.sleep(0)
 
+    def wait(self, number: int) -> None:
+        """What a thread does for good; it keeps the memory that it looks at."""
+        self.worker(self.address, number)
+
 
 _teams: dict[int, Team] = {}
-_lock = threading.Lock()
+# A signal handler may ask for a team while one is made in its own thread: it gets another.
+_lock = threading.RLock()
 _loaded: list[engine.Loaded] = []
 
 
@@ -107,7 +111,7 @@ def team_of(size: int) -> Team:
 def forget() -> None:
     """In a child of fork(): the threads stayed behind with the parent."""
     global _lock
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     _teams.clear()
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from graphc.runtime.program import Program
 from graphc.runtime.steps import Rows, can_run, run
 from graphc.runtime.threads import resolve
 from graphc.train.arrays import check_numbers
+from graphc.train.pace import Pace
 
 Specs = Mapping[str, Any]
 
@@ -44,6 +46,7 @@ class TrainStep:
     optimizer: Optimizer
     metrics: dict[str, Metric]
     steps_per_epoch: int = 1
+    pace: Pace = field(default_factory=Pace)
 
     def __call__(self, **batch: Any) -> dict[str, Any]:
         """One step on one batch, given by name."""
@@ -61,24 +64,40 @@ class TrainStep:
         start: int = 0,
         steps: int | None = None,
     ) -> dict[str, Any]:
-        """Many steps in one native call, over arrays (n, ...) that stay where they are.
+        """Many steps in each native call, over arrays (n, ...) that stay where they are.
 
         Step k takes the rows order[k] of every array, for an int64 order (steps, batch_size); or,
         without one, the batch_size rows from start + k * batch_size on, `steps` times, as often as
         they fit where that is not given. Returns {"loss": (steps,), metrics...}: the bits are those
         of as many calls of the step. Raises InputError where the data has not the rows, or the
         arrays are none that a step takes; IndexError for a label out of bounds, once the steps
-        before it are made.
+        before it are made. Ctrl-C takes effect between two steps, some 50 ms later: those before
+        it are made, and count.
         """
         arrays = self._arrays(data)
         rows, count = _rows(arrays, order, batch_size, start, steps)
-        found, done = self.advance(arrays, rows, count)
+        found, done = self._paced(arrays, rows, count)
         if done < count:
             taken = slice(rows.start + done * rows.batch, rows.start + (done + 1) * rows.batch)
             chosen = taken if rows.order is None else rows.order[done]
             self(**{name: array[chosen] for name, array in arrays.items()})
             raise InputError(f"step {done} of {count} was refused, but not when made by itself")
         return found
+
+    def _paced(self, data: Mapping[str, Any], rows: Rows, count: int) -> tuple[dict[str, Any], int]:
+        """As `advance`, in native calls that are not long."""
+        for name, array in data.items():
+            rows.check(name, len(array), count)  # before any step is made
+        parts: list[dict[str, Any]] = []
+        done, refused = 0, False
+        while not parts or (done < count and not refused):
+            steps = min(count - done, self.pace.steps(rows.batch))
+            began = monotonic()
+            values, made = self.advance(data, rows.part(done, steps), steps)
+            parts.append(values)
+            done, refused = done + made, made < steps
+            self.pace.made(rows.batch, made, monotonic() - began)
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, done
 
     def _arrays(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """The data by the program's inputs, in their dtypes, converted as a call converts them."""

@@ -36,8 +36,6 @@ from graphc.train.step import EvalStep, TrainStep, compile_eval_step, compile_tr
 Array = NDArray[Any]
 
 FORMAT = "graphc.trainer"
-SPAN = 0.05
-"""Seconds of training in one native call: progress is shown, and Ctrl-C waits, for so long."""
 
 
 class Trainer:
@@ -158,18 +156,20 @@ class Trainer:
     ) -> bool:
         """The rest of an epoch; whether it was finished within the budget of steps.
 
-        Whole batches are trained on many at a time, in one native call, as many as take about
-        SPAN seconds; with terminate_on_nan or debug_nans one by one.
+        Whole batches are trained on many at a time, in one native call, at the step's pace; with
+        terminate_on_nan or debug_nans one by one.
         """
         if self._average is None:
             self._average = Average(step.metrics)
         average = self._average
         order = shuffled(len(data), seed=self.seed, epoch=self.epoch) if shuffle else None
-        epoch, count = Epoch(data, batch_size, order), 1
+        epoch = Epoch(data, batch_size, order)
         while self.position < step.steps_per_epoch:
             if self.optimizer.step >= budget:
                 return False
-            rows, steps = epoch.part(self.position, int(min(count, budget - self.optimizer.step)))
+            alone = self.terminate_on_nan or step.program.nans is not None
+            most = 1 if alone else step.pace.steps(batch_size)
+            rows, steps = epoch.part(self.position, int(min(most, budget - self.optimizer.step)))
             began = monotonic()
             with interrupts.held:  # a step counts with its values, or not at all
                 values, done = step.advance(data.named, rows, steps)
@@ -182,9 +182,7 @@ class Trainer:
                     f"{self.epoch + 1}; a smaller learning rate or clip_norm may help"
                 )
             progress.step(self.position, average.values)
-            spent = monotonic() - began
-            if not self.terminate_on_nan and step.program.nans is None:
-                count = max(1, min(2 * count, int(SPAN * steps / max(spent, 1e-9))))
+            step.pace.made(rows.batch, steps, monotonic() - began)
         return True
 
     def _end_epoch(

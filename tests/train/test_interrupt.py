@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import threading
+import time
 
 import pytest
 
@@ -51,3 +54,81 @@ def test_another_thread_leaves_the_handler_alone() -> None:
     thread.start()
     thread.join()
     assert found == [before]
+
+
+LONG = """
+import sys
+import numpy as np
+import graphc
+from graphc import nn, optim
+
+def made():
+    graphc.seed(3)
+    model = nn.Sequential(nn.Linear(2, 256), nn.Tanh(), nn.Linear(256, 1))
+    return model, optim.Adam(1e-3)
+
+model, optimizer = made()
+random = np.random.default_rng(0)
+x, y = random.standard_normal((40, 2), np.float32), random.standard_normal((40, 1), np.float32)
+data = {"x": x, "y": y}
+"""
+BY_STEPS = """
+def stepper(model, optimizer):
+    return graphc.compile_train_step(
+        model, "mse", optimizer, inputs={"x": (4, 2)}, targets={"y": (4, 1)}
+    )
+
+order = np.arange(4 * 1_000_000).reshape(-1, 4) % 40
+step = stepper(model, optimizer)
+print("ready", flush=True)
+try:
+    step.run(data, order)
+except KeyboardInterrupt:
+    print("stopped", flush=True)
+done = optimizer.step
+assert 0 < done < len(order), done
+other, fresh = made()
+stepper(other, fresh).run(data, order[:done])
+"""
+BY_TRAINER = """
+class Ready(graphc.train.Callback):
+    def on_train_begin(self, trainer):
+        print("ready", flush=True)
+
+def fit(model, optimizer, **options):
+    trainer = graphc.train.Trainer(model, "mse", optimizer)
+    trainer.fit(x, y, batch_size=4, epochs=10**7, verbose=0, **options)
+
+try:
+    fit(model, optimizer, callbacks=[Ready()])
+except KeyboardInterrupt:
+    print("stopped", flush=True)
+done = optimizer.step
+assert 0 < done < 10**8, done
+other, fresh = made()
+fit(other, fresh, steps=done)
+"""
+SAME = """
+for one, same in zip(model.parameters(), other.parameters(), strict=True):
+    assert np.array_equal(one.value, same.value)
+for name, value in optimizer.state_dict().items():
+    assert np.array_equal(value, fresh.state_dict()[name]), name
+"""
+
+
+@pytest.mark.parametrize("loop", [BY_STEPS, BY_TRAINER], ids=["steps", "trainer"])
+def test_ctrl_c_ends_a_long_loop_within_a_second_and_leaves_the_state_whole(loop: str) -> None:
+    """The state is that of the steps made, which the optimiser counts."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", LONG + loop + SAME], stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    with child:
+        assert child.stdout.readline() == "ready\n"
+        time.sleep(0.5)
+        began = time.monotonic()
+        child.send_signal(signal.SIGINT)
+        assert child.stdout.readline() == "stopped\n"
+        waited = time.monotonic() - began
+        assert child.wait(60) == 0
+    assert waited < 1, f"{waited:.2f} s"

@@ -118,7 +118,7 @@ def test_ctrl_c_loses_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
         step = step_of(data)
 
         class Step:
-            metrics, steps_per_epoch = step.metrics, 1
+            metrics, steps_per_epoch, pace = step.metrics, 1, step.pace
 
             def advance(self, *rows: Any) -> Any:
                 signal.raise_signal(signal.SIGINT)
