@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         ShapeError,
         UnsupportedOpError,
     )
+    from graphc.explorer.explore import explore
     from graphc.graph.graph import Graph
     from graphc.graph.leaf import constant, input, parameter
     from graphc.graph.node import Node
@@ -56,6 +57,7 @@ _HOMES = {
         "ShapeError",
         "UnsupportedOpError",
     ),
+    "graphc.explorer.explore": ("explore",),
     "graphc.graph.graph": ("Graph",),
     "graphc.graph.leaf": ("constant", "input", "parameter"),
     "graphc.graph.node": ("Node",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from graphc.explorer.nodes import Numbers
@@ -14,9 +15,12 @@ from graphc.runtime.lines import lines
 TEXTS = ("lowered", "loops", "llvm", "asm")
 
 
-def kernels(numbers: Numbers, extents: dict[str, int]) -> list[dict[str, Any]]:
-    """Every kernel: its nodes, the reasons for its fusion, layout and tiles, its work."""
+def kernels(
+    numbers: Numbers, extents: dict[str, int], roofline: Mapping[str, Any] | None
+) -> list[dict[str, Any]]:
+    """Every kernel: its nodes, the reasons for its fusion, layout and tiles, its work and time."""
     stages = numbers.stages
+    times = {row["number"]: row for row in (roofline or {}).get("rows", ())}
     found = []
     for view in Kernels(stages).values():
         group, cost = stages.plan.groups[view.number], view.cost(**extents)
@@ -38,6 +42,7 @@ def kernels(numbers: Numbers, extents: dict[str, int]) -> list[dict[str, Any]]:
                 "bytes": cost.bytes,
                 "like": view.number if like is None else like,
             }
+            | {key: times[view.number][key] for key in ("seconds", "share") if times}
         )
     return found
 

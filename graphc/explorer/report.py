@@ -21,6 +21,7 @@ from graphc.runtime.threads import available
 def report(
     program: Program,
     title: str,
+    numbers: Numbers,
     *,
     extents: Mapping[str, int] | None = None,
     roofline: Mapping[str, Any] | None = None,
@@ -32,7 +33,7 @@ def report(
     `roofline` and `training` are what the panes of these names show; without them they say so.
     """
     stages = program.stages
-    assumed, numbers = assume(stages, dict(extents or {})), Numbers(stages)
+    assumed = assume(stages, dict(extents or {}))
     found = described(numbers, assumed)
     parts = ("bodies", "fuse", "memory", "lower", "schedule", "emit", "codegen")
     return {
@@ -46,7 +47,7 @@ def report(
         **found,
         "passes": changes(numbers),
         "stages": [[part, stages.seconds.get(part, 0.0) * 1e3] for part in parts],
-        "kernels": kernels(numbers, assumed),
+        "kernels": kernels(numbers, assumed, roofline),
         "code": code(numbers),
         "memory": plan(numbers, assumed),
         "roofline": dict(roofline) if roofline is not None else None,

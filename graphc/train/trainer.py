@@ -72,6 +72,7 @@ class Trainer:
         self.terminate_on_nan, self.debug_nans = terminate_on_nan, debug_nans
         self.made_at = current_site()
         self.history = History()
+        self.step: TrainStep | None = None
         self.epoch = 0
         self.stop = False
         self._epoch_start = 0
@@ -406,8 +407,8 @@ class Trainer:
                 debug_nans=self.debug_nans,
             )
 
-        step: TrainStep = self._once(("fit", inputs, targets), build)
-        return step
+        self.step = self._once(("fit", inputs, targets), build)
+        return self.step
 
     def _once(self, key: tuple[Any, ...], build: Any) -> Any:
         """What was compiled for these types and this state of the model before, or is now."""
