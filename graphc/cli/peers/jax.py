@@ -63,7 +63,7 @@ def sequential(layer: Module) -> Function:
 def residual(layer: Any) -> Function:
     """nn.Residual."""
     body = function(layer.body)
-    shortcut = function(layer.shortcut) if layer.shortcut is not None else lambda x: x
+    shortcut = function(nn.Identity() if layer.shortcut is None else layer.shortcut)
     return lambda x: shortcut(x) + body(x)
 
 
