@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -152,7 +151,7 @@ def test_what_cannot_be_expressed_is_named(
     [
         (optim.SGD(0.1, momentum=0.9, nesterov=True), "mse"),
         (optim.Adam(0.01, weight_decay=0.1), "l1"),
-        (optim.AdamW(optim.CosineLR(0.1, 10)), "huber"),
+        (optim.AdamW(optim.ExponentialLR(0.1, 0.5)), "huber"),
     ],
 )
 def test_training_steps_of_torch(torch: Any, optimizer: optim.Optimizer, loss: str) -> None:
