@@ -38,7 +38,7 @@ from graphc.runtime.nans import Nans
 from graphc.runtime.profile import Profile, profile
 from graphc.runtime.roofline import Roofline, roofline
 from graphc.runtime.stages import Stages as Stages
-from graphc.runtime.times import Clock, Records, Timed, timed_entry
+from graphc.runtime.times import Records, Timed, timed_entry
 from graphc.runtime.watch import Watch
 from graphc.types import TensorType, resolve
 
@@ -460,7 +460,7 @@ class Program:
                 self.context[timed.TIMES] = self.records.address
                 self.connect(code.loaded)
             records = self.records
-        return Watch(stages, records, Clock(code.ticks), lambda: self.known or {}, self.unwatch)
+        return Watch(stages, code, records, lambda: self.known or {}, self.unwatch)
 
     def unwatch(self) -> None:
         """Calls take no time any more, once the last watch is stopped.

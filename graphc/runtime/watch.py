@@ -8,7 +8,7 @@ from typing import Self
 
 from graphc.runtime.profile import TRACED, Profile, costs, rows
 from graphc.runtime.stages import Stages
-from graphc.runtime.times import Clock, Records
+from graphc.runtime.times import Clock, Records, Timed
 
 
 class Watch:
@@ -20,12 +20,12 @@ class Watch:
     def __init__(
         self,
         stages: Stages,
+        code: Timed,
         records: Records,
-        clock: Clock,
         extents: Callable[[], Mapping[str, int]],
         unwatch: Callable[[], None],
     ) -> None:
-        self.stages, self.records, self.clock = stages, records, clock
+        self.stages, self.records, self.clock = stages, records, Clock(code.ticks)
         self.extents, self.unwatch = extents, unwatch
         self.steps, self.sums = records.steps, records.sums
         self.watching = True
@@ -39,15 +39,15 @@ class Watch:
         known = self.extents()
         extents = {name: known.get(name, 1) for name in self.stages.extents}
         period = self.clock.period()
-        seconds = ticks * period / max(steps, 1)
+        seconds = ticks / max(steps, 1) * period
         return Profile(
             rows(costs(self.stages, extents), seconds.tolist()),
             steps,
             None,
             extents,
             self.records.threads,
-            tuple(self.records.spans(min(TRACED, steps))) if steps else (),
-            period,
+            spans=tuple(self.records.spans(min(TRACED, steps))) if steps else (),
+            period=period,
         )
 
     def stop(self) -> None:
