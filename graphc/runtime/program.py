@@ -133,6 +133,7 @@ class Program:
         ]
         self.records: Records | None = None
         self.watches = 0
+        self.fasts: dict[int, FastCall] = {}  # they stay: another thread may be about to call one
         self.connect(self.loaded)
         self.given = tuple(n.op.name for n in self.inputs)
         get = itemgetter(*self.given) if len(self.given) > 1 else None
@@ -159,13 +160,16 @@ class Program:
             return
         self.entry = ENTRY(loaded.addresses[ENTRY_NAME])
         if supported() and all(n in self.place for n in self.inputs):
-            self.fast = FastCall(
-                loaded.addresses[CALL_NAME],
-                self.table,
-                self.sizes,
-                self.context,
-                [n.dtype for n in self.inputs] + [t.dtype for _, t in self.made if t.shape],
-            )
+            address = loaded.addresses[CALL_NAME]
+            if address not in self.fasts:
+                self.fasts[address] = FastCall(
+                    address,
+                    self.table,
+                    self.sizes,
+                    self.context,
+                    [n.dtype for n in self.inputs] + [t.dtype for _, t in self.made if t.shape],
+                )
+            self.fast = self.fasts[address]
 
     def cell(self, number: int) -> leaf.Cell:
         """The cell of a variable, by its number among the leaves."""

@@ -8,7 +8,7 @@ from typing import Self
 
 from graphc.runtime.profile import TRACED, Profile, costs, rows
 from graphc.runtime.stages import Stages
-from graphc.runtime.times import Clock, Records, Timed
+from graphc.runtime.times import Array, Clock, Records, Timed
 
 
 class Watch:
@@ -27,15 +27,16 @@ class Watch:
     ) -> None:
         self.stages, self.records, self.clock = stages, records, Clock(code.ticks)
         self.extents, self.unwatch = extents, unwatch
-        self.steps, self.sums = records.steps, records.sums
-        self.watching = True
+        self.began = records.steps, records.sums
+        self.ended: tuple[int, Array] | None = None
 
     def times(self) -> Profile:
         """The mean time of every kernel over the steps since the watch began: `repeats` of them.
 
         FLOPs and bytes are those of the last call's extents.
         """
-        steps, ticks = self.records.steps - self.steps, self.records.sums - self.sums
+        end = self.ended or (self.records.steps, self.records.sums)
+        steps, ticks = end[0] - self.began[0], end[1] - self.began[1]
         known = self.extents()
         extents = {name: known.get(name, 1) for name in self.stages.extents}
         period = self.clock.period()
@@ -52,9 +53,9 @@ class Watch:
 
     def stop(self) -> None:
         """Stop; what was counted can still be read. A second time does nothing."""
-        if self.watching:
-            self.watching = False
+        if self.ended is None:
             self.unwatch()
+            self.ended = self.records.steps, self.records.sums
 
     def __enter__(self) -> Self:
         return self
