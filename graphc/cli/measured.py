@@ -99,6 +99,12 @@ def subject(
         if (array := arrays.get(node.op.name)) is not None and array.ndim
         for extent in node.type.symbols
     }
+    for extent, size in told.items():
+        if sizes.get(extent, size) != size:
+            raise InputError(
+                f"--extent {extent}={sizes[extent]}: the arrays in {found.name}_inputs or "
+                f"{found.name}_targets have {extent} = {size}"
+            )
     known = dict.fromkeys(named, EXTENT) | told | sizes
     made = invented.inputs(program.stages, known)
     missing = tuple(name for name in made if name not in arrays)
