@@ -15,6 +15,7 @@ from graphc.cli.inspect import numbers
 from graphc.cli.load import Found, load
 from graphc.cli.options import TRAIN, Decorator, extent_option, shape_option
 from graphc.cli.shapes import parsed
+from graphc.errors import InputError
 from graphc.runtime import invented
 from graphc.runtime.program import Program
 from graphc.runtime.threads import VARIABLE
