@@ -26,6 +26,7 @@ PAGES = (
     "docs/architecture.md",
     "docs/adding_an_op.md",
     "docs/performance.md",
+    "docs/profiles.md",
     "docs/tuning.md",
 )
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
