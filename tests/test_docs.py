@@ -30,6 +30,7 @@ PAGES = (
     "docs/architecture.md",
     "docs/adding_an_op.md",
     "docs/performance.md",
+    "docs/profiles.md",
     "docs/tuning.md",
     "docs/command_line.md",
 )

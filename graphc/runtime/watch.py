@@ -8,7 +8,7 @@ from typing import Self
 
 from graphc.runtime.profile import TRACED, Profile, costs, rows
 from graphc.runtime.stages import Stages
-from graphc.runtime.times import Clock, Records
+from graphc.runtime.times import Array, Clock, Records, Timed
 
 
 class Watch:
@@ -20,41 +20,42 @@ class Watch:
     def __init__(
         self,
         stages: Stages,
+        code: Timed,
         records: Records,
-        clock: Clock,
         extents: Callable[[], Mapping[str, int]],
         unwatch: Callable[[], None],
     ) -> None:
-        self.stages, self.records, self.clock = stages, records, clock
+        self.stages, self.records, self.clock = stages, records, Clock(code.ticks)
         self.extents, self.unwatch = extents, unwatch
-        self.steps, self.sums = records.steps, records.sums
-        self.watching = True
+        self.began = records.steps, records.sums
+        self.ended: tuple[int, Array] | None = None
 
     def times(self) -> Profile:
         """The mean time of every kernel over the steps since the watch began: `repeats` of them.
 
         FLOPs and bytes are those of the last call's extents.
         """
-        steps, ticks = self.records.steps - self.steps, self.records.sums - self.sums
+        end = self.ended or (self.records.steps, self.records.sums)
+        steps, ticks = end[0] - self.began[0], end[1] - self.began[1]
         known = self.extents()
         extents = {name: known.get(name, 1) for name in self.stages.extents}
         period = self.clock.period()
-        seconds = ticks * period / max(steps, 1)
+        seconds = ticks / max(steps, 1) * period
         return Profile(
             rows(costs(self.stages, extents), seconds.tolist()),
             steps,
             None,
             extents,
             self.records.threads,
-            tuple(self.records.spans(min(TRACED, steps))) if steps else (),
-            period,
+            spans=tuple(self.records.spans(min(TRACED, steps))) if steps else (),
+            period=period,
         )
 
     def stop(self) -> None:
         """Stop; what was counted can still be read. A second time does nothing."""
-        if self.watching:
-            self.watching = False
+        if self.ended is None:
             self.unwatch()
+            self.ended = self.records.steps, self.records.sums
 
     def __enter__(self) -> Self:
         return self
