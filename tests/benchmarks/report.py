@@ -120,7 +120,8 @@ def _arena(planned: Mapping[str, int] | None) -> str:
     return f"{planned['arena'] / 2**20:.3g} MiB, +{planned['arena'] / planned['must'] - 1:.1%}"
 
 
-def _grid(rows: Sequence[Sequence[str]]) -> str:
+def grid(rows: Sequence[Sequence[str]]) -> str:
+    """A table in markdown; the first column is of names."""
     head, *body = rows
     lines = [head, ["---" if i == 0 else "---:" for i in range(len(head))], *body]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -146,7 +147,7 @@ def table(result: Result) -> str:
         for reason in result.measured.left_out
     ]
     if rows:
-        parts.append(_grid([[row[i] for i in kept] for row in [list(HEAD), *rows]]))
+        parts.append(grid([[row[i] for i in kept] for row in [list(HEAD), *rows]]))
     return "\n\n".join(parts)
 
 
@@ -178,7 +179,7 @@ def summary(results: Sequence[Result]) -> str:
             ]
             if chosen:
                 parts.append(f"### {title}{', other nets' if held_out else ''}")
-                parts.append(_grid([SUMMARY, *map(_line, chosen), _means(chosen)]))
+                parts.append(grid([SUMMARY, *map(_line, chosen), _means(chosen)]))
     return "\n\n".join(parts)
 
 
