@@ -246,7 +246,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows.append(measure(net, options.clock, options.runs))
         print("  ".join(rows[-1].cells()), file=sys.stderr, flush=True)
     legend = LEGEND.format(runs=options.runs, clock=options.clock)
-    parts = [f"{time.strftime('%Y-%m-%d')}: {described}.", legend, grid([HEAD, *(row.cells() for row in rows)])]
+    parts = [
+        f"{time.strftime('%Y-%m-%d')}: {described}.",
+        legend,
+        grid([HEAD, *(row.cells() for row in rows)]),
+    ]
     text = "\n\n".join([*parts, *([line(rows)] if len(rows) > 2 else [])])
     print(text)
     if options.markdown:

@@ -7,7 +7,10 @@ from pathlib import Path
 
 def marks(name: str) -> tuple[str, str]:
     """The lines around the part that the command `python -m tests.benchmarks.NAME` writes."""
-    return f"<!-- written by tests.benchmarks.{name} -->", f"<!-- end of tests.benchmarks.{name} -->"
+    return (
+        f"<!-- written by tests.benchmarks.{name} -->",
+        f"<!-- end of tests.benchmarks.{name} -->",
+    )
 
 
 def placed(page: str, name: str, text: str) -> str:
