@@ -30,7 +30,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("runtime",),
     ("compiler",),
     ("nn", "optim", "train", "data", "metrics"),
-    ("inspect", "tuning", "export", "cli", "__main__"),
+    ("inspect", "tuning", "export", "explorer", "cli", "__main__"),
 )
 """The rooms of graphc, lowest first. A room imports from lower levels and from itself."""
 
@@ -38,7 +38,7 @@ LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 NEIGHBOURS = (0, 8, 9)  # levels whose rooms may use each other
 PUBLIC = 7.5  # the package's public names, seen from inside: everything up to `compiler`
 INSIDE = ("passes", "loops", "llvm")  # what is above `compiler` reaches these through it
-LOOKERS = ("inspect", "tuning", "export", "cli")  # but for those whose work is to look inside
+LOOKERS = ("inspect", "tuning", "export", "explorer", "cli")  # but for those whose work is to look inside
 
 THIRD_PARTIES = {
     "numpy": ("",),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
-from graphc.explorer.nodes import Numbers
+from graphc.explorer.nodes import VAGUE, Numbers, Places, by_place
 from graphc.graph.graph import Graph
 from graphc.graph.leaf import Leaf
 from graphc.graph.node import Node
@@ -16,6 +17,7 @@ def changes(numbers: Numbers) -> list[dict[str, Any]]:
     """For each graph pass in order: its time, its changes, and what it noted."""
     stages = numbers.stages
     before, found = stages.source, []
+    kin = [by_place(graph) for graph in (stages.source, stages.graph)]
     for step in stages.passes:
         gone, come = difference(before, step.graph)
         new = set(step.graph.nodes) - set(before.nodes)
@@ -24,8 +26,8 @@ def changes(numbers: Numbers) -> list[dict[str, Any]]:
             {
                 "name": step.name,
                 "milliseconds": stages.seconds.get(step.name, 0.0) * 1e3,
-                "removed": [line(node, numbers) for node in gone],
-                "added": [line(node, numbers) for node in come],
+                "removed": [line(node, numbers, kin) for node in gone],
+                "added": [line(node, numbers, kin) for node in come],
                 "rewired": sum(not isinstance(n.op, Leaf) for n in new) - len(come),
                 "nodes": sum(not isinstance(n.op, Leaf) for n in step.graph.nodes),
                 "notes": [str(note) for note in step.graph.notes if note not in known],
@@ -61,13 +63,20 @@ def likeness(node: Node) -> tuple[Any, ...]:
     return node.op, node.type, node.site, node.site.derived
 
 
-def line(node: Node, numbers: Numbers) -> dict[str, Any]:
-    """A node as a line of a difference."""
-    text = f"{numbers.name[node]} = {call(node, numbers.name)}"
+def line(node: Node, numbers: Numbers, kin: Sequence[Places]) -> dict[str, Any]:
+    """A node as a line of a difference, with those of the first and last graph that it is akin to.
+
+    Those come from the same place by an operation of the same name.
+    """
+    akin = [
+        other
+        for places in kin
+        for other in places.get((node.site, node.site.derived), {}).get(node.op.name, ())
+    ]
     return {
-        "text": text,
+        "text": f"{numbers.name[node]} = {call(node, numbers.name)}",
         "type": str(node.type),
         "formula": node.op.describe(),
         "site": str(node.site),
-        "nodes": numbers.of([node]),
+        "nodes": numbers.of([node, *(akin if len(akin) <= 2 * VAGUE else ())]),
     }

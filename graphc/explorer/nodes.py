@@ -166,9 +166,12 @@ def related(numbers: Numbers) -> dict[str, list[int]]:
     return found
 
 
-def by_place(graph: Graph) -> dict[tuple[Site, bool], dict[str, list[Node]]]:
+Places = dict[tuple[Site, bool], dict[str, list[Node]]]
+
+
+def by_place(graph: Graph) -> Places:
     """The nodes of a graph by where they come from, and whether they are derivatives; by name."""
-    found: dict[tuple[Site, bool], dict[str, list[Node]]] = {}
+    found: Places = {}
     for node in graph.nodes:
         if not isinstance(node.op, Leaf):
             names = found.setdefault((node.site, node.site.derived), {})

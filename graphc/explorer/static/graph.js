@@ -120,6 +120,7 @@ function showGraph() {
     });
     render();
     fit();
+    canvas.focus({ preventScroll: true });
   }
 
   // --- the view ---------------------------------------------------------------------------

@@ -3,10 +3,15 @@
 const unpacked = new Map();
 
 /** The texts of a kernel, unpacked when they are first asked for. */
-function codeOf(number) {
+async function codeOf(number) {
   const like = report.kernels[number]?.like ?? number;
   if (!unpacked.has(like)) unpacked.set(like, report.code[like] ? inflate(report.code[like]) : Promise.resolve(null));
-  return unpacked.get(like);
+  const texts = await unpacked.get(like);
+  if (!texts || like === number) return texts;
+  // The code of another kernel serves for this one too: its nodes stand for that one's, in order.
+  const own = new Map(report.kernels[like].nodes.map((id, at) => [id, report.kernels[number].nodes[at]]));
+  const moved = ([text, numbers, hot]) => [text, numbers.map((id) => own.get(id) ?? id), hot];
+  return Object.fromEntries(Object.entries(texts).map(([stage, lines]) => [stage, lines.map(moved)]));
 }
 
 async function inflate(packed) {
@@ -91,7 +96,7 @@ function codeColumn(first, choices) {
     for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.stage === chosen));
     const lines = texts?.[chosen] ?? [];
     fill(box, lines, chosen);
-    box.classList.add(`stage-${chosen}`);
+    box.className = `code stage-${chosen}`;
     hot.hidden = !lines.some(([, , warm]) => warm);
   }
   show();

@@ -68,16 +68,17 @@ function search(graph) {
   const compiled = new Set(report.graphs.compiled);
   const known = [...report.nodes].sort((a, b) => compiled.has(b.id) - compiled.has(a.id));
   const entries = [
-    ...known.map((node) => ({ text: `${node.name} ${node.op} ${node.layer} ${node.type}`.toLowerCase(), shown: [node.text ?? node.name, siteOf(node)], go: () => graph.find(node.id) })),
+    ...known.map((node) => ({ text: `${node.name} ${node.op} ${node.layer} ${node.type}`.toLowerCase(), shown: [node.text ?? node.name, siteOf(node)], op: node.op.toLowerCase(), leaf: node.leaf, go: () => graph.find(node.id) })),
     ...report.kernels.map((kernel, at) => ({ text: `${kernel.name} ${kernel.ops.join(" ")}`.toLowerCase(), shown: [kernel.name, [...new Set(kernel.ops)].slice(0, 4).join(", ")], go: () => selectKernel(at) })),
   ];
   let at = 0;
   function look() {
     const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const hits = words.length ? entries.filter((entry) => words.every((word) => entry.text.includes(word))).slice(0, 40) : [];
-    hits.sort((a, b) => Number(b.text.startsWith(words[0])) - Number(a.text.startsWith(words[0])));
+    const hits = words.length ? entries.filter((entry) => words.every((word) => entry.text.includes(word))) : [];
+    const worth = (entry) => (words.includes(entry.op) ? 0 : entry.op?.startsWith(words[0]) ? 1 : entry.leaf ? 3 : 2);
+    const best = hits.sort((a, b) => worth(a) - worth(b)).slice(0, 40);
     at = 0;
-    list.replaceChildren(...hits.map((entry, number) => {
+    list.replaceChildren(...best.map((entry, number) => {
       const item = make("li", { role: "option", id: `found-${number}`, "aria-selected": String(number === 0), onmousedown: (event) => { event.preventDefault(); go(entry); } }, make("span", {}, entry.shown[0]), make("span.quiet", {}, entry.shown[1]));
       item.entry = entry;
       return item;
@@ -147,4 +148,7 @@ const panels = dock();
 search(graph);
 keys(panels);
 addEventListener("resize", () => graph.fit());
-document.documentElement.dataset.ready = "true";
+requestAnimationFrame(() => setTimeout(() => {
+  performance.mark("ready"); // the first picture is on the screen
+  document.documentElement.dataset.ready = "true";
+}));
