@@ -347,8 +347,9 @@ def places(graph: Graph) -> list[str]:
     """The lines that a graph comes from, node by node, those inside scans among them."""
     found: list[str] = []
     for node in graph.nodes:
-        found += [f"{node.site!r} {node.site.derived}"]
-        found += places(node.op.body) if isinstance(node.op, Scan) else []
+        found.append(f"{node.site!r} {node.site.derived}")
+        if isinstance(node.op, Scan):
+            found += places(node.op.body)
     return found
 
 

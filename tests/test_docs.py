@@ -31,6 +31,7 @@ PAGES = (
     "docs/adding_an_op.md",
     "docs/performance.md",
     "docs/profiles.md",
+    "docs/profiling.md",
     "docs/tuning.md",
     "docs/command_line.md",
 )

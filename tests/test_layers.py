@@ -44,6 +44,7 @@ THIRD_PARTIES = {
     "numpy": ("",),
     "sympy": ("ops/", "llvm/"),
     "llvmlite": ("llvm/",),
+    "elftools": ("llvm/objects.py",),
     "networkx": ("graph/order.py",),
     "click": ("cli/", "train/", "inspect/"),
     "rich": ("cli/", "train/", "inspect/"),

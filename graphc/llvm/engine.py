@@ -298,14 +298,12 @@ def link(objects: Sequence[bytes], names: tuple[str, ...], cached: bool) -> Load
     builder = llvm.JITLibraryBuilder().add_current_process()
     for data in objects:
         builder.add_object_img(data)
-    folder = debug.perf()
-    described = perf.described(objects) if folder is not None else []
+    described = perf.described(objects) if debug.perf() is not None else []
     for name in (*names, *(anchor.symbol for _, anchor in described)):
         builder.export_symbol(name)
     tracker = builder.link(jit(), f"program{_serial}")
     for codes, anchor in described:
-        assert folder is not None
-        perf.tell(folder, codes, int(tracker[anchor.symbol]) - anchor.start)
+        perf.tell(codes, int(tracker[anchor.symbol]) - anchor.start)
     return Loaded(
         tracker, {name: int(tracker[name]) for name in names}, cached, sum(map(len, objects))
     )

@@ -118,10 +118,10 @@ def place_of(site: Site) -> Place:
 def title(kernel: Kernel) -> str:
     """A kernel's name, its ops and the layer: what debuggers and profilers call it."""
     ops = list(dict.fromkeys(nodes[-1].op.name for nodes in kernel.origins.values()))
-    more = "+..." if len(ops) > NAMED else ""
-    path = kernel.sites[0].path
-    layer = f" ({path})" if path else ""
-    return f"{kernel.name} {'+'.join(ops[:NAMED])}{more}{layer}"
+    more = ["..."] if len(ops) > NAMED else []
+    path = "".join(c if c.isprintable() else "?" for c in kernel.sites[0].path)
+    parts = (kernel.name, "+".join([*ops[:NAMED], *more]), f"({path})" if path else "")
+    return " ".join(filter(None, parts))
 
 
 def marked(kernel: Kernel) -> str:

@@ -222,9 +222,13 @@ def numbered(module: Module, calls: Sequence[Call], extents: tuple[str, ...]) ->
             kernel, lines = statement_lines(call.kernel, number)
             functions[call.kernel.name] = define(Function(kernel, lines), extents)
             number = lines.number
-    new = {text: functions[name] for name, text in module.functions.items()}
-    parts = [new.get(part, part) for part in module.text.split("\n\n") if part != HEADER]
-    return Module("\n\n".join([*parts, HEADER]), functions)
+    parts, at = [], 0
+    for name, text in module.functions.items():
+        start = module.text.index(text, at)
+        parts += [module.text[at:start], functions[name]]
+        at = start + len(text)
+    rest = module.text[at:].replace(HEADER, "")
+    return Module("".join([*parts, rest, HEADER, "\n"]), functions)
 
 
 class Stamps(Protocol):

@@ -50,7 +50,8 @@ def functions(data: bytes) -> list[Code]:
             titles |= titled(unit)
             rows += located(dwarf.line_program_for_CU(unit))
     found = []
-    for symbol in elf.get_section_by_name(".symtab").iter_symbols():
+    table: Any = elf.get_section_by_name(".symtab")
+    for symbol in table.iter_symbols():
         if symbol["st_info"]["type"] != "STT_FUNC" or symbol["st_shndx"] == "SHN_UNDEF":
             continue
         start, size = symbol["st_value"], symbol["st_size"]

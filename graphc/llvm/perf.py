@@ -21,6 +21,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
+from graphc import debug
 from graphc.errors import InputError
 from graphc.llvm.objects import Code, functions
 
@@ -98,11 +99,11 @@ def described(objects: Sequence[bytes]) -> list[tuple[list[Code], Code]]:
     return [(codes, next(code for code in codes if code.linked)) for codes in found]
 
 
-def tell(folder: Path, codes: Sequence[Code], base: int) -> None:
+def tell(codes: Sequence[Code], base: int) -> None:
     """Tell perf of the functions of an object whose code begins at an address."""
     with _state.lock:
         if _state.record is None:
-            _state.record = Record(folder)
+            _state.record = Record(debug.perf() or Path())
             begin_with_child()
         _state.record.add(codes, base)
 

@@ -194,13 +194,10 @@ class Writer:
         at = tuple(index(letter) for letter in loops)
         self.serial += 1
         name, symbol = f"v{self.serial}", scalar.argument("value")
-        filled = self.access(shape, target, at)
+        read, filled = self.access(shape, source, at), self.access(shape, target, at)
         self.origins[name] = self.group.nodes[0]
         self.origins.setdefault(filled.buffer.name, self.group.nodes[0])
-        body: tuple[Stmt, ...] = (
-            Load(name, self.access(shape, source, at)),
-            Update(filled, symbol, ((symbol, name),)),
-        )
+        body: tuple[Stmt, ...] = (Load(name, read), Update(filled, symbol, ((symbol, name),)))
         for letter, extent in reversed(list(zip(loops, shape, strict=True))):
             body = (For(letter, 0, bound(extent), 1, "serial", body),)
         return list(body)

@@ -97,6 +97,7 @@ def test_strange_names_do_no_harm(told: None) -> None:
     program = compiled(space)
     engine.parse(program.as_text("llvm")).verify()
     assert escaped('a"\\\n') == "a\\22\\5C\\0A"
+    assert any('("' not in t and '(a"b\\c?d)' in t for t in map(title, program.stages.kernels))
 
 
 def test_values_and_code_are_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
