@@ -154,16 +154,17 @@ def layers(graph: Graph, names: Names) -> Drawing:
     Where the outermost layers are too many, for several that follow one another.
     """
     phase = phases(graph)
-    depth = max((len(parts(node.site.path)) for node in graph.nodes), default=1)
-    while depth > 1 and len({(phase[n], cut(n, depth)) for n in graph.nodes}) > BOXES:
+    inner = [node for node in graph.nodes if not isinstance(node.op, Leaf)]
+    depth = max((len(parts(node.site.path)) for node in inner), default=1)
+    while depth > 1 and len({(phase[node], cut(node, depth)) for node in inner}) > BOXES:
         depth -= 1
-    paths = [path for path in dict.fromkeys(cut(node, depth) for node in graph.nodes) if path]
+    paths = [path for path in dict.fromkeys(cut(node, depth) for node in inner) if path]
     size = -(-2 * len(paths) // BOXES)
     titles = {"": "outside of layers"}
     for begin in range(0, len(paths), max(size, 1)):
         some = paths[begin : begin + size]
         titles |= dict.fromkeys(some, some[0] if size == 1 else f"{some[0]} to {some[-1]}")
-    place = {node: (phase[node], titles[cut(node, depth)]) for node in graph.nodes}
+    place = {node: (phase[node], titles[cut(node, depth)]) for node in inner}
     return overview(graph, names, place)
 
 
@@ -176,9 +177,8 @@ def cut(node: Node, depth: int) -> str:
 def overview(graph: Graph, names: Names, place: Mapping[Node, tuple[str, str]]) -> Drawing:
     """A box for every place, a part of a step and a title; what passes between them as edges."""
     found, members = Drawing(), dict[tuple[str, str], list[Node]]()
-    for node in graph.nodes:
-        if not isinstance(node.op, Leaf):
-            members.setdefault(place[node], []).append(node)
+    for node, at in place.items():
+        members.setdefault(at, []).append(node)
     for (kind, path), inside in members.items():
         shown = list(dict.fromkeys(node.op.name for node in inside))
         more = f", {len(shown) - 4} more" if len(shown) > 4 else ""
@@ -186,17 +186,15 @@ def overview(graph: Graph, names: Names, place: Mapping[Node, tuple[str, str]]) 
         title = path if kind == FORWARD else f"{path}, {kind}"
         lines = (title, f"{many}: {', '.join(shown[:4])}{more}")
         found.boxes[kind, path] = Box(lines, kind, (), ", ".join(shown))
-    for node in graph.nodes:
+    for node, at in place.items():
         for operand in dict.fromkeys(node.inputs):
-            source: object = place[operand]
+            source: object = place.get(operand)
             if isinstance(operand.op, Input):
                 source = leaf(found, operand, node, names, ())
-            elif isinstance(operand.op, Leaf):
-                continue
-            if source != place[node]:
-                found.edge(source, place[node], str(operand.type))
+            if source not in (None, at):
+                found.edge(source, at, str(operand.type))
     for name, node in zip(graph.names, graph.outputs, strict=True):
-        if not isinstance(node.op, Leaf):
+        if node in place:
             found.boxes[f"output {name}"] = Box((f"output {name}",), "input")
             found.edge(place[node], f"output {name}", str(node.type))
     return found
