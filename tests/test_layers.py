@@ -88,6 +88,8 @@ ORDINARY = frozenset(
     "ones "
     # Python's builtins
     "abs pow round slice "
+    # Graphviz's program and language
+    "dot "
     # the compiler's own trade, and plain English
     "along cast constant gather identity index log outer remainder repeat scan scatter select sign "
     "split stack step tile where".split()

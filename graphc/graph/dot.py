@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 
 from graphc.errors import InputError, near
 from graphc.graph.graph import Graph, postorder
-from graphc.graph.leaf import Constant, Extent, Leaf, Variable
+from graphc.graph.leaf import Constant, Extent, Input, Leaf, Variable
 from graphc.graph.node import Node
 from graphc.graph.show import Names, call, leaf_kind, name_nodes
 
 DETAILS = ("nodes", "layers")
 MOST = 200
-"""Nodes from which on a drawing is an overview, and the boxes that an overview may have."""
+"""Nodes above which a drawing is an overview."""
+BOXES = 60
+"""Boxes that an overview may have: more are neither laid out in a moment, nor looked at."""
 LONG = 60
 FORWARD, BACKWARD, UPDATE = "forward", "backward", "update"
 FILLS = {
@@ -60,7 +62,7 @@ class Drawing:
         self.edges.setdefault((source, target), {})[text] = None
 
 
-def dot(
+def as_dot(
     graph: Graph,
     *,
     names: Names | None = None,
@@ -147,45 +149,54 @@ def end(found: Drawing, text: str, node: Node, names: Names) -> None:
 
 
 def layers(graph: Graph, names: Names) -> Drawing:
-    """A box for every layer, forward and backward apart; for fewer boxes, for what holds them."""
+    """A box for every layer, forward and backward apart; for fewer boxes, for what holds them.
+
+    Where the outermost layers are too many, for several that follow one another.
+    """
     phase = phases(graph)
-    depth = max((len(parts(node.site.path)) for node in graph.nodes), default=1)
-    while depth > 1 and len({key(node, phase, depth) for node in graph.nodes}) > MOST:
+    inner = [node for node in graph.nodes if not isinstance(node.op, Leaf)]
+    depth = max((len(parts(node.site.path)) for node in inner), default=1)
+    while depth > 1 and len({(phase[node], cut(node, depth)) for node in inner}) > BOXES:
         depth -= 1
-    return overview(graph, names, phase, depth)
+    paths = [path for path in dict.fromkeys(cut(node, depth) for node in inner) if path]
+    size = -(-2 * len(paths) // BOXES)
+    titles = {"": "outside of layers"}
+    for begin in range(0, len(paths), max(size, 1)):
+        some = paths[begin : begin + size]
+        titles |= dict.fromkeys(some, some[0] if size == 1 else f"{some[0]} to {some[-1]}")
+    place = {node: (phase[node], titles[cut(node, depth)]) for node in inner}
+    return overview(graph, names, place)
 
 
-def key(node: Node, phase: Mapping[Node, str], depth: int) -> tuple[str, str]:
-    """The box of a node in an overview: its part of a step, and the path down to a depth."""
+def cut(node: Node, depth: int) -> str:
+    """The path of a node's layer, down to a depth."""
     paths = parts(node.site.path)[:depth]
-    return phase[node], paths[-1] if paths else ""
+    return paths[-1] if paths else ""
 
 
-def overview(graph: Graph, names: Names, phase: Mapping[Node, str], depth: int) -> Drawing:
-    """A box for every path of at most a depth; what passes between them as edges."""
+def overview(graph: Graph, names: Names, place: Mapping[Node, tuple[str, str]]) -> Drawing:
+    """A box for every place, a part of a step and a title; what passes between them as edges."""
     found, members = Drawing(), dict[tuple[str, str], list[Node]]()
-    for node in graph.nodes:
-        if not isinstance(node.op, Leaf):
-            members.setdefault(key(node, phase, depth), []).append(node)
+    for node, at in place.items():
+        members.setdefault(at, []).append(node)
     for (kind, path), inside in members.items():
         shown = list(dict.fromkeys(node.op.name for node in inside))
         more = f", {len(shown) - 4} more" if len(shown) > 4 else ""
         many = f"{len(inside)} node{'s' if len(inside) > 1 else ''}"
-        title = ", ".join([path or "outside of layers", *([kind] if kind != FORWARD else [])])
+        title = path if kind == FORWARD else f"{path}, {kind}"
         lines = (title, f"{many}: {', '.join(shown[:4])}{more}")
         found.boxes[kind, path] = Box(lines, kind, (), ", ".join(shown))
-    for node in graph.nodes:
+    for node, at in place.items():
         for operand in dict.fromkeys(node.inputs):
-            source = operand if isinstance(operand.op, Leaf) else key(operand, phase, depth)
-            target = key(node, phase, depth)
-            if operand in graph.inputs:
-                leaf(found, operand, node, names, ())
-            if source != target and source in found.boxes:
-                found.edge(source, target, str(operand.type))
+            source: object = place.get(operand)
+            if isinstance(operand.op, Input):
+                source = leaf(found, operand, node, names, ())
+            if source not in (None, at):
+                found.edge(source, at, str(operand.type))
     for name, node in zip(graph.names, graph.outputs, strict=True):
-        if not isinstance(node.op, Leaf):
+        if node in place:
             found.boxes[f"output {name}"] = Box((f"output {name}",), "input")
-            found.edge(key(node, phase, depth), f"output {name}", str(node.type))
+            found.edge(place[node], f"output {name}", str(node.type))
     return found
 
 

@@ -9,7 +9,7 @@ from graphc import html
 from graphc.errors import missing
 from graphc.files import Path as AnyPath
 from graphc.files import suffix, writing
-from graphc.graph.dot import dot
+from graphc.graph.dot import as_dot
 from graphc.graph.graph import Graph, looks
 from graphc.graph.leaf import Leaf
 from graphc.graph.node import Node
@@ -27,13 +27,13 @@ def draw(
     names: Names | None = None,
     groups: Mapping[str, Collection[Node]] | None = None,
 ) -> None:
-    """Write the drawing of a graph; the rest of the arguments is that of `dot`.
+    """Write the drawing of a graph; the rest of the arguments is that of `as_dot`.
 
     Raises InputError for a suffix other than FILES, and where pygraphviz is missing; WriteError
     where the system refuses to write.
     """
     kind = suffix(path, FILES)
-    text = dot(graph, names=names, detail=detail, groups=groups)
+    text = as_dot(graph, names=names, detail=detail, groups=groups)
     data = text.encode() if kind == "dot" else rendered(text, kind)
     with writing(path):
         Path(path).write_bytes(data)

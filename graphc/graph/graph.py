@@ -81,8 +81,9 @@ class Graph:
         """Draw the graph into a .svg, .png, .pdf or .dot file, its nodes in clusters by layer.
 
         `detail`: "nodes", or "layers" for an overview; for None, layers where there are more than
-        200 nodes. All but .dot need the extra `draw`, no program. Raises InputError for another
-        suffix or detail, and without the extra; WriteError where the system refuses.
+        200 nodes, as to lay out many takes long. All but .dot need the extra `draw`, no program.
+        Raises InputError for another suffix or detail, and without the extra; WriteError where the
+        system refuses.
         """
         looks["draw"](self, path, detail=detail)
 

@@ -83,7 +83,7 @@ EVERYWHERE: list[tuple[Callable[[], nn.Module], tuple[int, ...]]] = [
 SOMEWHERE: list[tuple[Callable[[], nn.Module], tuple[int, ...]]] = [
     (Block, ROWS),
     (lambda: nn.Sequential(nn.LazyLinear(4), nn.GroupNorm(2, 4), nn.Softplus(), nn.PReLU()), ROWS),
-    (lambda: nn.ConvTranspose2d(3, 2, 3, stride=2), IMAGE),
+    (lambda: nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.LocalResponseNorm(2)), IMAGE),
 ]
 
 

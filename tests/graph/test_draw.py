@@ -13,7 +13,7 @@ import pytest
 import graphc
 from graphc import nn, ops
 from graphc.errors import InputError, WriteError
-from graphc.graph.dot import dot
+from graphc.graph.dot import as_dot
 from graphc.graph.graph import Graph, make_graph
 from graphc.graph.leaf import Leaf
 from graphc.optim import SGD
@@ -66,7 +66,7 @@ def test_layers_are_clusters_and_phases_have_colours(tmp_path: Path, layout: Non
     assert set(clusters) == {"0", "1", "0, backward", "1, backward"}
     inner = [node for node in program.source.nodes if not isinstance(node.op, Leaf)]
     assert sum("%" in box for box in boxes) == len(inner)
-    fills = re.findall(r'label="([\w.]+)\\n%\d+", fillcolor="(#\w+)"', dot(program.source))
+    fills = re.findall(r'label="([\w.]+)\\n%\d+", fillcolor="(#\w+)"', as_dot(program.source))
     colours = {name: fill for name, fill in fills if name != "mul"}
     assert colours["linear"] == colours["tanh"] != colours["tanh.dx"] == colours["linear.dweight"]
 
@@ -84,7 +84,13 @@ def test_an_overview_has_a_box_for_each_layer(tmp_path: Path, layout: None) -> N
             x = x * float(i + 2)
     many, _, _ = drawn(make_graph(x), tmp_path / "many.svg")
     assert len(many) == 3 and "block\n250 nodes: mul" in many
-    assert dot(make_graph(x), detail="nodes").count("fillcolor") > 250
+    flat = graphc.input("x", (3,))
+    for i in range(100):
+        with graphc.layer(str(i)):
+            flat = flat + float(i + 2)
+    many, _, _ = drawn(make_graph(flat), tmp_path / "many.svg", detail="layers")
+    assert len(many) == 27 and "0 to 3\n4 nodes: add" in many
+    assert as_dot(make_graph(x), detail="nodes").count("fillcolor") > 250
 
 
 def test_names_are_no_marks(tmp_path: Path, layout: None) -> None:
@@ -116,7 +122,7 @@ def test_programs_draw_their_stages(tmp_path: Path) -> None:
     for stage in ("graph", "simplified", "fused"):
         program.draw(tmp_path / "g.dot", stage)
         texts[stage] = (tmp_path / "g.dot").read_text()
-    assert texts["graph"] == dot(program.source) != texts["simplified"]
+    assert texts["graph"] == as_dot(program.source) != texts["simplified"]
     assert set(re.findall(r'"cluster (k\d+)"', texts["fused"])) == set(program.kernels)
     with pytest.raises(InputError, match=r"no drawing of a stage 'fuse'.*Did you mean 'fused'"):
         program.draw(tmp_path / "g.dot", "fuse")
@@ -136,7 +142,7 @@ def test_models_draw_their_forward_pass(tmp_path: Path) -> None:
 def test_outputs_that_are_leaves() -> None:
     """An input, a parameter and a number are drawn where nothing is computed of them."""
     w = graphc.parameter("w", (2,))
-    text = dot(make_graph([graphc.input("x", (2,)), w, graphc.constant(1.5)], {w: w}))
+    text = as_dot(make_graph([graphc.input("x", (2,)), w, graphc.constant(1.5)], {w: w}))
     assert text.count(" -> ") == 4 and "1.5" in text
 
 
