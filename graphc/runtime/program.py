@@ -425,7 +425,7 @@ class Program:
         return timed_entry(self.stages, self.loaded)
 
     def profile(self, inputs: Mapping[str, Any] | Sequence[Any], *, repeats: int = 50) -> Profile:
-        """The time that each kernel takes inside the step on these inputs: medians.
+        """The time that each kernel takes inside the step on these inputs, of so many steps.
 
         Where no input tells a run-time extent it is given by name, as in a call. The state is
         afterwards as it was. Raises as a call does, and CompileError where there is no native code.
