@@ -38,7 +38,13 @@ LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 NEIGHBOURS = (0, 8, 9)  # levels whose rooms may use each other
 PUBLIC = 7.5  # the package's public names, seen from inside: everything up to `compiler`
 INSIDE = ("passes", "loops", "llvm")  # what is above `compiler` reaches these through it
-LOOKERS = ("inspect", "tuning", "export", "explorer", "cli")  # but for those whose work is to look inside
+LOOKERS = (
+    "inspect",
+    "tuning",
+    "export",
+    "explorer",
+    "cli",
+)  # but for those whose work is to look inside
 
 THIRD_PARTIES = {
     "numpy": ("",),

@@ -64,10 +64,10 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @dataclass(frozen=True)
 class Subject:
-    """A program, its inputs by name, and those among them that were invented."""
+    """A program, its inputs by name and the extents that none tells, and what was invented."""
 
     program: Program
-    inputs: dict[str, Array]
+    inputs: dict[str, Array | int]
     invented: tuple[str, ...]
 
     @property
@@ -109,7 +109,8 @@ def subject(
     known = dict.fromkeys(named, EXTENT) | told | sizes
     made = invented.inputs(program.stages, known)
     missing = tuple(name for name in made if name not in arrays)
-    return Subject(program, {name: arrays.get(name, made[name]) for name in made}, missing)
+    given_by_name = {name: arrays.get(name, made[name]) for name in made}
+    return Subject(program, given_by_name | {n: known[n] for n in program.untold}, missing)
 
 
 def beside(found: Found, names: set[str]) -> dict[str, Array]:

@@ -34,7 +34,7 @@ def values(shape: tuple[int, ...], dtype: str, most: int, random: Any) -> Array:
     """Numbers between 0 and 1, so that all roots and logarithms are real; integers below `most`."""
     kind = np.dtype(dtype).kind
     if kind == "f":
-        found: Array = random.uniform(0.01, 1.0, shape).astype(dtype)
+        found: Array = (0.01 + 0.99 * random.random(shape)).astype(dtype)
     else:
         found = random.integers(0, 2 if kind == "b" else most, shape).astype(dtype)
     return found

@@ -66,9 +66,7 @@ class Nans:
         Every node is made an output of a program of its own, so that a NaN which a later operation
         masks is not taken for one that reached a result.
         """
-        nodes = [node for node in graph.nodes if not isinstance(node.op, LEAVES)]
-        computed = self.build(Graph(tuple(nodes)))(**inputs, **self.untold(graph, extents))
-        values = dict(zip(nodes, computed, strict=True))
+        values = self.values(graph, inputs, extents)
         for node in graph.nodes:
             match node.op:
                 case leaf.Input(name=name):
@@ -91,10 +89,18 @@ class Nans:
             self.in_scan(first, values, extents)
         self.made(first, values)
 
-    def untold(self, graph: Graph, extents: Mapping[str, int]) -> dict[str, int]:
-        """The extents that no input tells, and that a call is given by name."""
-        told = {extent for node in graph.inputs for extent in node.type.symbols}
-        return {name: size for name, size in extents.items() if name not in told}
+    def values(
+        self, graph: Graph, inputs: Mapping[str, Array], extents: Mapping[str, int]
+    ) -> dict[Node, Array]:
+        """The value of every node that is no leaf."""
+        every = Graph(tuple(node for node in graph.nodes if not isinstance(node.op, LEAVES)))
+        if not every.nodes:
+            return {}
+        given = {n.op.name: inputs[n.op.name] for n in every.inputs}
+        told = {extent for n in every.inputs for extent in n.type.symbols}
+        asked = {extent for n in every.nodes for extent in n.type.symbols} - told
+        computed = self.build(every)(**given, **{name: extents[name] for name in asked})
+        return dict(zip(every.outputs, computed, strict=True))
 
     def origin(self, nodes: Sequence[Node], roots: Iterable[Node], values: Values) -> Node | None:
         """The first node that is bad though none of its operands is, below a bad root."""

@@ -222,6 +222,11 @@ class Program:
 
     def sized(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run once where run-time extents that no input tells are given by name."""
+        extents = self.named_extents(kwargs)
+        return self.slow(self.collect(args, kwargs), extents)
+
+    def named_extents(self, kwargs: dict[str, Any]) -> dict[str, int]:
+        """Take the run-time extents that no input tells out of what is given by name."""
         extents = {name: kwargs.pop(name) for name in self.untold if name in kwargs}
         for name in self.untold:
             size = extents.get(name)
@@ -231,8 +236,7 @@ class Program:
                     f"no input tells the extent {name!r}: give it by name, {name}=..., a whole "
                     f"number; it is {found}"
                 )
-        given = self.collect(args, kwargs)
-        return self.slow(given, {name: int(size) for name, size in extents.items()})
+        return {name: int(size) for name, size in extents.items()}
 
     def slow(self, given: list[Any], extents: dict[str, int] | None = None) -> Any:
         """Run once on any inputs that can be bound."""
@@ -450,20 +454,29 @@ class Program:
 
     @cached_property
     def timed(self) -> Timed:
-        """The entry with time stamps. Raises CompileError where there is no native code."""
+        """The entry with time stamps.
+
+        Raises CompileError where there is no native code, or its schedules are others by now.
+        """
         if self.loaded is None:
             raise CompileError("the program has no native code here that could be timed")
+        if self.stages.key != self.image.key:
+            raise CompileError(
+                "kernels were tuned, or settings changed, since the program was compiled: compile "
+                "it again to take its time"
+            )
         return timed_entry(self.stages, self.loaded)
 
     def profile(self, inputs: Mapping[str, Any] | Sequence[Any], *, repeats: int = 50) -> Profile:
-        """The time that each kernel takes inside the step on these inputs: medians.
+        """The time that each kernel takes inside the step on these inputs, of so many steps.
 
-        The state is afterwards as it was. Raises as a call does, and CompileError where there is
-        no native code.
+        Where no input tells a run-time extent it is given by name, as in a call. The state is
+        afterwards as it was. Raises as a call does, and CompileError where there is no native code.
         """
-        code, named = self.timed, isinstance(inputs, Mapping)
-        given = self.collect((), dict(inputs)) if named else self.collect(tuple(inputs), {})
-        extents: dict[str, int] = {}
+        code = self.timed
+        by_name = dict(inputs) if isinstance(inputs, Mapping) else {}
+        extents = self.named_extents(by_name)
+        given = self.collect(() if isinstance(inputs, Mapping) else tuple(inputs), by_name)
         arrays = self.arrays(given, extents)
         with self.turn() as free:
             made = free.point(arrays, extents)

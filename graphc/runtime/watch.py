@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
+from graphc.runtime.cost import KernelCost
 from graphc.runtime.profile import TRACED, Profile, costs, rows
 from graphc.runtime.stages import Stages
 from graphc.runtime.times import Array, Clock, Records, Timed
@@ -29,6 +30,7 @@ class Watch:
         self.extents, self.unwatch = extents, unwatch
         self.began = records.steps, records.sums
         self.ended: tuple[int, Array] | None = None
+        self.work: tuple[dict[str, int], list[KernelCost]] | None = None
 
     def times(self) -> Profile:
         """The mean time of every kernel over the steps since the watch began: `repeats` of them.
@@ -39,10 +41,12 @@ class Watch:
         steps, ticks = end[0] - self.began[0], end[1] - self.began[1]
         known = self.extents()
         extents = {name: known.get(name, 1) for name in self.stages.extents}
+        if self.work is None or self.work[0] != extents:
+            self.work = extents, costs(self.stages, extents)
         period = self.clock.period()
         seconds = ticks / max(steps, 1) * period
         return Profile(
-            rows(costs(self.stages, extents), seconds.tolist()),
+            rows(self.work[1], seconds.tolist()),
             steps,
             None,
             extents,

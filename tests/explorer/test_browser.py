@@ -58,7 +58,12 @@ def test_a_click_on_a_convolution_lights_it_everywhere(browser: Any, digits: Pat
     # its formula and both derivatives, typeset
     words = page.inner_text("#mathematics")
     assert "conv2d(" in words
-    for title in ("Definition", "Derivative by image", "Derivative by kernel", "As it is generated"):
+    for title in (
+        "Definition",
+        "Derivative by image",
+        "Derivative by kernel",
+        "As it is generated",
+    ):
         page.wait_for_selector(f"#mathematics h3:has-text('{title}')")
     formula = page.locator("#mathematics math").first.bounding_box()
     assert formula["width"] > 100 and formula["height"] > 15

@@ -141,6 +141,16 @@ def test_an_extent_that_no_input_tells() -> None:
     assert refused(graphc.compile(noise, debug_nans=True), n=3).op == "log"
 
 
+def test_a_result_that_is_an_input() -> None:
+    """It is read by no node: only its own value can tell."""
+    x, y = graphc.input("x", (2,)), graphc.input("y", ("n",))
+    nan, one = np.full(2, np.nan, np.float32), np.ones(3, np.float32)
+    assert refused(graphc.compile(x, debug_nans=True), nan).holder == "x"
+    both = graphc.compile({"x": x, "log": ops.log(y)}, debug_nans=True)
+    assert refused(both, nan, one).holder == "x"
+    assert refused(both, np.ones(2, np.float32), -one).op == "log"
+
+
 def test_the_oracle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRAPHC_REFERENCE", "1")
     program = graphc.compile(ops.log(graphc.input("x", (2,))), debug_nans=True)

@@ -72,13 +72,14 @@ def test_a_long_kernel_takes_the_longest() -> None:
     assert longest.gflops == pytest.approx(2 * 192**3 / longest.seconds / 1e9)
 
 
-def test_results_and_state_are_those_of_a_step_without_stamps() -> None:
-    first = trained()
-    ours = [first(**batch(16))["loss"] for _ in range(3)]
+@pytest.mark.parametrize(("threads", "size"), [(1, 16), (2, 256)])
+def test_results_and_state_are_those_of_a_step_without_stamps(threads: int, size: int) -> None:
+    first = trained(threads=threads)
+    ours = [first(**batch(size))["loss"] for _ in range(3)]
     after = state(first.program)
-    second = trained()
+    second = trained(threads=threads)
     with second.program.watch():
-        theirs = [second(**batch(16))["loss"] for _ in range(3)]
+        theirs = [second(**batch(size))["loss"] for _ in range(3)]
     assert ours == theirs and state(second.program) == after
 
 
@@ -113,6 +114,25 @@ def test_a_program_without_kernels() -> None:
     profile = graphc.compile(x).profile([np.ones(3, np.float32)], repeats=2)
     assert len(profile) == 0 and profile.seconds == 0
     assert profile.trace()["traceEvents"] == []
+
+
+def test_an_extent_that_no_input_tells_is_given_by_name() -> None:
+    program = graphc.compile(ops.tanh(ops.uniform(("n",))))
+    assert program.profile({"n": 1000}, repeats=2).extents == {"n": 1000}
+    with pytest.raises(InputError, match="no input tells the extent 'n'"):
+        program.profile([])
+
+
+def test_kernels_that_were_tuned_since_are_not_called_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The stages of a program that was kept are made anew, and must be those of its code."""
+    x = graphc.input("x", (33, 17))
+    for _ in range(2):  # the second is kept: it has no stages yet
+        program = graphc.compile(ops.tanh(x) * 3.0)
+    monkeypatch.setenv("GRAPHC_SKIP", "fuse")
+    with pytest.raises(CompileError, match="compile it again"):
+        program.profile([np.ones((33, 17), np.float32)])
 
 
 def test_no_native_code(monkeypatch: pytest.MonkeyPatch) -> None:
