@@ -17,6 +17,7 @@ MISSING = "not installed"
 EXTRAS = {
     "draw": ("drawings of graphs", "pygraphviz"),
     "plot": ("plots of histories and rooflines", "matplotlib"),
+    "profiling": ("kernels and lines in perf", "pyelftools"),
     "examples": ("the digits and other data of the examples", "scikit-learn"),
     "bench": ("other libraries to compare with", "torch", "jax", "onnx", "onnxruntime"),
 }

@@ -13,7 +13,7 @@ from graphc.loops.origin import origin
 from graphc.loops.parallel import work
 from graphc.ops.index import Runtime
 from graphc.runtime.stages import Stages
-from graphc.runtime.text import DEBUG_LINE, assembly, function_lines, function_name, kernel_text
+from graphc.runtime.text import DEBUG_LINE, function_lines, function_name, kernel_text
 
 INSIDE = ("unrolled", "vector", "single")
 """The kinds of loops that machine code has no loop for."""
@@ -135,7 +135,7 @@ def llvm_numbers(stages: Stages, name: str) -> list[int]:
 def assembly_numbers(stages: Stages, name: str) -> list[int]:
     """The statement of each line of a function's assembly, by the debug lines between them."""
     numbers, number = [], 0
-    for line in function_lines(assembly(stages.numbered.text, stages.target), name):
+    for line in function_lines(stages.numbered.text, stages.target, name):
         place = PLACE.match(line)
         if place:
             number = int(place[1])

@@ -128,25 +128,39 @@ def assembly(text: str, target: Target) -> str:
     return engine.assembly(text, target)
 
 
-def function_assembly(text: str, name: str) -> str:
-    """One function's part of a module's assembly, label to end, without debug lines."""
-    return "\n".join(line for line in function_lines(text, name) if not DEBUG_LINE.match(line))
+@lru_cache(maxsize=4)
+def assembled(text: str, target: Target) -> dict[str, list[str]]:
+    """The lines of each function of a module's assembly, from its label to its end."""
+    found: dict[str, list[str]] = {}
+    inside: list[str] | None = None
+    for line in assembly(text, target).splitlines():
+        label = LABEL.match(line)
+        if label:
+            inside = found[label[1]] = []
+        elif ENDS.match(line):
+            inside = None
+        if inside is not None:
+            inside.append(line)
+    return found
 
 
+LABEL = re.compile(r"_?([A-Za-z][\w.]*):")
+ENDS = re.compile(r"\.?Lfunc_end\d+:|\s+\.size\s")
 DEBUG_LINE = re.compile(r"\s+\.(loc|file|cfi_\w+)\b|\.L(tmp|func_begin)\d+:")
-"""What debug line information adds to assembly."""
+"""In assembly: where a function begins, where it ends, and what debug line information adds."""
 
 
-def function_lines(text: str, name: str) -> list[str]:
+def function_lines(text: str, target: Target, name: str) -> list[str]:
     """One function's lines of a module's assembly."""
-    lines = text.splitlines()
-    label = re.compile(rf"_?{re.escape(name)}:")
-    start = next((i for i, line in enumerate(lines) if label.match(line)), None)
-    if start is None:
-        return [f"# {name} has no function of its own: LLVM put it into its caller"]
-    ends = re.compile(r"\.?Lfunc_end\d+:|\s+\.size\s")
-    stop = next((i for i in range(start, len(lines)) if ends.match(lines[i])), len(lines))
-    return lines[start:stop]
+    absent = [f"# {name} has no function of its own: LLVM put it into its caller"]
+    return assembled(text, target).get(name, absent)
+
+
+def kernel_assembly(stages: Stages, number: int) -> str:
+    """One kernel's assembly, without debug lines."""
+    name = function_name(stages, number)
+    found = function_lines(stages.module.text, stages.target, name)
+    return "\n".join(line for line in found if not DEBUG_LINE.match(line))
 
 
 def function_name(stages: Stages, number: int) -> str:
@@ -175,8 +189,6 @@ KERNEL_STAGES: dict[str, Callable[[Stages, int], str]] = {
     "lowered": lambda stages, number: loops.show(stages.lowered[number]),
     "loops": lambda stages, number: loops.show(stages.kernels[number]),
     "llvm": lambda stages, number: stages.module.functions[function_name(stages, number)],
-    "asm": lambda stages, number: function_assembly(
-        assembly(stages.module.text, stages.target), function_name(stages, number)
-    ),
+    "asm": kernel_assembly,
 }
 """What one kernel can be looked at as."""
