@@ -28,7 +28,8 @@ def table(
     page. All text is escaped.
     """
     aligned = ["right" if i in right else "left" for i in range(len(header))]
-    body, size, left = [], 0, 0
+    drawn = [curve((curves or {}).get(i, ()), name) for i, name in enumerate(header)]
+    body, size, left = [], sum(map(len, drawn)), 0
     for row in rows:
         line = f"<tr>{cells('td', row, aligned)}</tr>"
         size += len(line)
@@ -36,12 +37,12 @@ def table(
             left += 1
         else:
             body.append(line)
-    drawn = [curve((curves or {}).get(i, ()), name) for i, name in enumerate(header)]
     return (
         f'<table style="{TABLE}">'
         + (f'<caption style="text-align:left">{escape(caption)}</caption>' if caption else "")
+        + "<thead>"
         + (f"<tr>{''.join(f'<td>{svg}</td>' for svg in drawn)}</tr>" if any(drawn) else "")
-        + f"<thead><tr>{cells('th', header, aligned)}</tr></thead>"
+        + f"<tr>{cells('th', header, aligned)}</tr></thead>"
         + f"<tbody>{''.join(body)}</tbody></table>"
         + (f"<div>{escape(cut(left, everything))}</div>" if left else "")
     )
@@ -93,7 +94,7 @@ def curve(values: Sequence[float], name: str) -> str:
 
 
 def thinned(values: Sequence[float]) -> list[tuple[int, float]]:
-    """At most two points for each pixel of a curve, the last among them."""
-    every = max(1, len(values) // (2 * WIDE))
+    """At most two points for each pixel of a curve, the last one among them."""
+    every = max(1, len(values) // WIDE)
     found = list(enumerate(values))
     return found[::every] + (found[-1:] if (len(found) - 1) % every else [])

@@ -1,4 +1,4 @@
-"""The command line: graphc inspect, summary and doctor."""
+"""The command line: a file a verb."""
 
 from graphc.cli.group import main
 

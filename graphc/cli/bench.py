@@ -203,16 +203,16 @@ def others(
             sessions[name] = prepare(name, subject.work)
         except ImportError as error:
             said[name] = f"not installed ({error}): pip install 'graphc[bench]'"
-        except Inexpressible as error:
-            said[name] = str(error)
+        except Exception as error:
+            said[name] = refusal(error)
     wrong = False
     steps = STEPS if subject.work is not None and subject.work.trains else 1
     expected = made(own(subject), steps) if sessions else []
     for name, session in list(sessions.items()):
         try:
             distance = apart(expected, made(session, steps))
-        except Inexpressible as error:
-            said[name] = str(error)
+        except Exception as error:
+            said[name] = refusal(error)
             del sessions[name]
             continue
         if distance > CLOSE:
@@ -221,6 +221,14 @@ def others(
             wrong = True
     left = [{"library": name, "why": said[name]} for name in names if name in said]
     return sessions, left, wrong
+
+
+def refusal(error: Exception) -> str:
+    """Why a library is left out: what it has no equal for, or how it fails."""
+    if isinstance(error, Inexpressible):
+        return str(error)
+    first = next(iter(str(error).splitlines()), "")
+    return f"it fails: {type(error).__name__}: {first}"
 
 
 def made(session: Session, steps: int) -> list[Array]:

@@ -228,6 +228,17 @@ def missing(name: str, work: Work) -> Session:
     raise ImportError(f"No module named {name!r}")
 
 
+def test_a_library_that_fails_is_left_out(net: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its own words, not a traceback."""
+
+    def failing(name: str, work: Work) -> Session:
+        raise RuntimeError("NOT_IMPLEMENTED: Conv(11)\nmore")
+
+    monkeypatch.setattr(bench, "prepare", failing)
+    facts = told(f"{net}:model", "--against", "onnxruntime")
+    assert facts["left_out"][0]["why"] == "it fails: RuntimeError: NOT_IMPLEMENTED: Conv(11)"
+
+
 def test_numbers_that_disagree_are_a_finding(net: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit code 1, and no time of what computes something else."""
 

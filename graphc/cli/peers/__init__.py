@@ -7,9 +7,10 @@ it is asked for.
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import MethodType
+from types import FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -86,8 +87,10 @@ class Standin:
         self.__dict__["layer"] = layer
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(type(self.layer), name, None)
-        return MethodType(found, self) if callable(found) else getattr(self.layer, name)
+        found = inspect.getattr_static(type(self.layer), name, None)
+        if isinstance(found, FunctionType):
+            return MethodType(found, self)
+        return getattr(self.layer, name)
 
     def __call__(self, *inputs: Any) -> Any:
         """The user's forward. Raises Inexpressible where that needs graphc's nodes."""
