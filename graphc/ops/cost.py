@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from math import prod
 
@@ -39,6 +39,12 @@ def operations(node: Node, extents: Mapping[str, int]) -> int:
     if not isinstance(op, Formula):
         return 0
     return points(node, extents) * per_point(op)
+
+
+def together(nodes: Iterable[Node], extents: Mapping[str, int]) -> int:
+    """Operations of nodes that are computed together: the results of one scan share its steps."""
+    runs = {n.op.family(n) if isinstance(n.op, Scan) else n: n for n in nodes}
+    return sum(operations(node, extents) for node in runs.values())
 
 
 def per_point(op: Formula) -> int:

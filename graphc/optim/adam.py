@@ -59,8 +59,8 @@ class Adam(Optimizer):
         if settings["amsgrad"]:
             v = after["max_exp_avg_sq"] = ops.maximum(state["max_exp_avg_sq"], v)
         size = rate / (1.0 - ops.pow(first, time))
-        correction = ops.sqrt(1.0 - ops.pow(second, time))
-        spread = ops.sqrt(v) / like(correction, x) + settings["eps"]
+        correction = 1.0 / ops.sqrt(1.0 - ops.pow(second, time))
+        spread = ops.sqrt(v) * like(correction, x) + settings["eps"]
         return x - like(size, x) * (m / spread), after
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from graphc.graph.node import Node
 from graphc.graph.show import aligned
 from graphc.graph.site import Site
-from graphc.ops.cost import operations, points
+from graphc.ops.cost import points, together
 from graphc.passes import layout
 from graphc.passes.group import Group
 from graphc.passes.memory import operands
@@ -92,7 +92,7 @@ def kernel_cost(stages: Stages, number: int, extents: Mapping[str, int]) -> Kern
     return KernelCost(
         kernel.name,
         tuple(node.op.name for node in group.nodes),
-        sum(operations(node, extents) for node in group.nodes),
+        together(group.nodes, extents),
         traffic(group, stages, extents),
         kernel.sites,
     )

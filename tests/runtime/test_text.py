@@ -204,6 +204,21 @@ def test_cost_is_a_table(step: Program) -> None:
     assert "test_text.py:" in str(cost)
 
 
+def test_the_results_of_one_scan_cost_its_steps_once() -> None:
+    w = graphc.parameter("w", (8, 8))
+    xs = graphc.input("xs", (5, 3, 8))
+    start = graphc.input("start", (3, 8))
+
+    def advanced(carry: Any, x: Any) -> tuple[Any, Any]:
+        after = graphc.ops.tanh(carry @ w + x)
+        return after, after * 2.0
+
+    last, outputs = graphc.ops.scan(advanced, start, xs)
+    cost = graphc.compile([last, outputs]).cost()
+    (row,) = [row for row in cost if row.ops.count("scan") == 2]
+    assert row.flops == 5 * 3 * 8 * (2 * 8 + 1 + 1 + 1)
+
+
 # --- explain --------------------------------------------------------------------------------
 
 
