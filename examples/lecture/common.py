@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from graphc import data
 
@@ -53,6 +57,12 @@ class Lesson:
             when = {"Date": None} if name.endswith(".svg") else {}  # the same bytes in every run
             figure.savefig(self.out / name, dpi=100, metadata=when)
 
+    def write(self, name: str, text: str) -> None:
+        """Where pictures are wanted, a text beside them."""
+        if self.out is not None:
+            self.out.mkdir(parents=True, exist_ok=True)
+            (self.out / name).write_text(text + "\n", "utf-8")
+
     def finish(self) -> dict[str, object]:
         """Print the table, and return what was measured by its claim.
 
@@ -84,3 +94,24 @@ def loaded(loader: Callable[..., data.Dataset], **options: Any) -> data.Dataset:
         return loader(**options)
     except (data.MissingDataError, data.MissingPackageError) as error:
         raise SystemExit(str(error)) from None
+
+
+def certificate(points: Any, truth: Any) -> Any | None:
+    """Why no threshold unit is true where `truth` is and false elsewhere; None if one is.
+
+    points (m, n), truth bool (m); the certificate is int64 (m), positive only where true, negative
+    only where false, with sum c[i]*points[i] = 0 and sum c[i] = 0. Weighted by it, a unit's
+    "w.x > t" and "w.x <= t" would add up to 0 > 0. A linear programme finds it (Farkas' lemma).
+    """
+    try:
+        from scipy.optimize import linprog  # optional: the extra `examples`
+    except ImportError:
+        raise SystemExit("certificates need scipy: pip install 'graphc[examples]'") from None
+    side = np.where(truth, 1, -1)
+    balance = np.vstack((np.transpose(points) * side, side, side > 0))
+    found = linprog(np.ones(len(side)), A_eq=balance, b_eq=np.eye(len(balance))[-1])
+    if not found.success:
+        return None
+    exact = [Fraction(value).limit_denominator(1000) for value in found.x]
+    scale = math.lcm(*(value.denominator for value in exact))
+    return side * np.array([int(scale * value) for value in exact])
