@@ -38,6 +38,10 @@ class Lesson:
         """Note a claim, what was measured, what it is to be compared with, and whether it holds."""
         self.rows.append((claim, measured, str(reference), bool(holds)))
 
+    def inside(self, what: str, text: str) -> None:
+        """Print a text of the compiler's, so that one sees what was made of the declaration."""
+        print(f"{what}:\n\n{text}\n")
+
     def draw(self, name: str, drawing: Callable[[Any], None], size: tuple[float, float]) -> None:
         """Where pictures are wanted, call drawing(figure) and save what it drew as `name`.
 
