@@ -58,7 +58,8 @@ def main(arguments: Arguments = None) -> dict[str, object]:
     """Every H from 2 to 1024, or the powers of 2 where quick."""
     lesson = Lesson(__doc__, arguments)
     sizes = 2.0 ** np.arange(1, 11) if lesson.quick else np.arange(2.0, 1025.0)
-    x = graphc.constant(np.linspace(0, 1, POINTS))
+    x = graphc.input("x", (POINTS,), "float64")
+    each = graphc.input("sizes", sizes.shape, "float64")
 
     def measure(_: None, pieces: graphc.Node) -> tuple[None, Any]:
         wanted = targets(x)
@@ -66,8 +67,8 @@ def main(arguments: Arguments = None) -> dict[str, object]:
         bound = ops.stack([modulus(1 / pieces) for _, modulus in TARGETS.values()])
         return None, (ops.stack(errors), bound)
 
-    _, (errors, bounds) = graphc.scan(measure, None, sizes)
-    error, bound = graphc.compile((errors, bounds))()
+    _, (errors, bounds) = graphc.scan(measure, None, each)
+    error, bound = graphc.compile((errors, bounds))(x=np.linspace(0, 1, POINTS), sizes=sizes)
     for net, name in enumerate(("steps", "bumps")):
         worst = float((error[:, net] / bound).max())
         lesson.claim(
