@@ -31,7 +31,7 @@ def main(arguments: Arguments = None) -> dict[str, object]:
     """Count the functions of 1 to 4 inputs, 1 to 3 where quick."""
     lesson = Lesson(__doc__, arguments)
     for n in (1, 2, 3) if lesson.quick else KNOWN:
-        units, ruled_out, certificates = explore(n)
+        units, ruled_out, certificates = explore(lesson, n)
         every = 2**2**n
         lesson.claim(
             f"n = {n}: functions that a unit computes, each with its weights",
@@ -52,7 +52,7 @@ def main(arguments: Arguments = None) -> dict[str, object]:
     return lesson.finish()
 
 
-def explore(n: int) -> tuple[dict[int, Any], dict[int, Any], list[Any]]:
+def explore(lesson: Lesson, n: int) -> tuple[dict[int, Any], dict[int, Any], list[Any]]:
     """For each truth table its unit (w, t) or the certificate against one, and all certificates.
 
     A table is the number whose bit i is the value at the i-th input.
@@ -61,6 +61,8 @@ def explore(n: int) -> tuple[dict[int, Any], dict[int, Any], list[Any]]:
     w, t = graphc.input("w", ("unit", n), "int64"), graphc.input("t", ("unit",), "float64")
     fires = ops.greater(ops.matmul(w, x.T), t[:, None])
     tables = graphc.compile(ops.matmul(ops.cast(fires, "int64"), 2 ** np.arange(2**n)))
+    if n == 2:
+        lesson.inside("Truth tables of many units at once", tables.as_text("graph"))
     size = LARGEST[n]
     grid = product(*[range(-size, size + 1)] * n, range(-n * size - 1, n * size + 1))
     units = np.array(sorted(grid, key=lambda u: np.abs(u).sum()))  # the plainest first
@@ -96,13 +98,13 @@ def corners(n: int) -> Any:
 
 
 def lines(n: int, units: dict[int, Any], certificates: list[Any]) -> Iterator[str]:
-    """Each function's truth table with its weights and threshold, then every certificate."""
+    """Truth tables, each with where its unit fires; then those that a certificate rules out."""
     for code, (*w, t) in units.items():
         table = "".join(str(code >> i & 1) for i in range(2**n))
-        yield f"{table}  fires where {np.array(w, int)}.x > {t}"
+        yield f"{table}  {np.array(w, int)}.x > {t}"
     for against in certificates:
         table = "".join("1" if c > 0 else "0" if c < 0 else "?" for c in against)
-        yield f"{table}  no unit: {against} times (x, 1) adds up to 0"
+        yield f"{table}  none: {against} times (x, 1) adds up to 0"
 
 
 def draw(figure: Any, units: dict[int, Any], ruled_out: dict[int, Any]) -> None:

@@ -55,7 +55,10 @@ def main(arguments: Arguments = None) -> dict[str, object]:
         "certificate against one unit: times (x0, x1, 1) it adds up to 0",
         str(against),
         "1*(01) + 1*(10) - 1*(00) - 1*(11) = 0",
-        against is not None and not (against @ INPUTS).any() and against.sum() == 0,
+        against is not None
+        and not (against @ INPUTS).any()
+        and against.sum() == 0
+        and (against * (2 * XOR - 1) > 0).all(),
     )
     learn(lesson, 10 if lesson.quick else 100)
     return lesson.finish()
