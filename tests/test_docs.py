@@ -34,6 +34,7 @@ PAGES = (
     "docs/profiling.md",
     "docs/tuning.md",
     "docs/command_line.md",
+    "docs/lecture.md",
 )
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
