@@ -35,6 +35,7 @@ PAGES = (
     "docs/tuning.md",
     "docs/command_line.md",
     "docs/lecture.md",
+    "docs/looking_inside.md",
 )
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -95,7 +96,12 @@ def commands(text: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("line", "output"), commands((ROOT / "docs/command_line.md").read_text("utf-8"))
+    ("line", "output"),
+    [
+        pair
+        for page in ("docs/command_line.md", "docs/looking_inside.md")
+        for pair in commands((ROOT / page).read_text("utf-8"))
+    ],
 )
 def test_commands_print_what_the_page_says(
     line: str, output: str, monkeypatch: pytest.MonkeyPatch
