@@ -239,7 +239,7 @@ def profile(
         plain * period,
         extents,
         threads,
-        stamped / plain - 1,
+        stamped / plain - 1 if plain else 0.0,
         tuple(records.spans(min(TRACED, repeats))),
         period,
     )

@@ -27,14 +27,15 @@ import numpy as np
 from graphc import nn, optim
 from graphc.graph.show import aligned
 from graphc.runtime import invented
+from graphc.runtime.profile import typical
 from graphc.runtime.program import Program
-from graphc.runtime.times import addresses
+from graphc.runtime.times import DEPTH, addresses
 from graphc.train.step import compile_train_step
 
 SECONDS = 4.0
-"""How long the run under perf takes."""
-LAST = 1 << 16
-"""Bytes within which the last kernel ends."""
+"""Of the processor's time for the run under perf."""
+INSTRUCTION = 8
+"""Bytes of an instruction, on the high side: where the last kernel ends."""
 EVENT = "cpu-clock"
 """What perf samples by: there are no counters of the processor's in a virtual machine."""
 
@@ -98,38 +99,46 @@ def costs(threads: int, repeats: int) -> list[tuple[str, ...]]:
     return rows
 
 
-def sampled() -> None:
+def sampled(seconds: float) -> None:
     """What runs under perf: steps for a while, then, as JSON, where kernels lie and their times."""
     program, batch = made("digits", 1)
     assert program.loaded is not None
+    steps = []
     with program.watch() as watch:
-        end = time.monotonic() + SECONDS
-        while time.monotonic() < end:
-            for _ in range(100):
+        end = time.process_time() + seconds
+        while time.process_time() < end:
+            for _ in range(DEPTH):
                 program(**batch)
-        times = watch.times()
+            steps.append(watch.records.latest(DEPTH))
+    parts = typical(np.concatenate(steps))  # perf does not see the time when others run
     places = addresses(program.loaded, len(program.stages.calls))
-    seconds = {row.kernel: row.seconds for row in times}
     names = [kernel.name for kernel in program.stages.kernels]
-    kernels = [(n, place, seconds[n]) for n, place in zip(names, places, strict=True)]
-    print(json.dumps(kernels))
+    kernels = list(zip(names, places, parts[: len(names)].tolist(), strict=True))
+    last = program.kernels[names[places.index(max(places))]].as_text("asm")
+    end_of_last = max(places) + INSTRUCTION * len(last.splitlines())
+    print(json.dumps({"kernels": kernels, "end": end_of_last}))
 
 
-def perf(folder: Path) -> list[tuple[str, ...]]:
-    """Each kernel's share by perf and by its own time stamps, the largest first."""
+def perf(folder: Path, seconds: float = SECONDS) -> list[tuple[str, str, str, str]]:
+    """Each kernel's share by its time stamps and by perf, and their difference; the largest first.
+
+    Raises CalledProcessError where perf may not sample.
+    """
     data = folder / "perf.data"
-    own = [sys.executable, "-m", "tests.benchmarks.profiles", "--sampled"]
+    own = [sys.executable, "-m", "tests.benchmarks.profiles", "--sampled", str(seconds)]
     record = ["perf", "record", "-q", "-e", EVENT, "-F", "4999", "-o", str(data), "--", *own]
     done = subprocess.run(record, capture_output=True, text=True, check=True)
-    kernels = json.loads(done.stdout.splitlines()[-1])
+    told = json.loads(done.stdout.splitlines()[-1])
+    kernels = told["kernels"]
     script = ["perf", "script", "-i", str(data), "-F", "ip"]
     listed = subprocess.run(script, capture_output=True, text=True, check=True).stdout
     samples = [int(word, 16) for word in listed.split()]
     starts = sorted({place for _, place, _ in kernels})
+    ends = [*starts[1:], told["end"]]
     found: Counter[int] = Counter()
     for sample in samples:
         number = bisect.bisect_right(starts, sample) - 1
-        if number >= 0 and sample < [*starts, starts[-1] + LAST][number + 1]:
+        if number >= 0 and sample < ends[number]:
             found[starts[number]] += 1
     rows = []
     whole, all_samples = sum(took for _, _, took in kernels), max(found.total(), 1)
@@ -150,10 +159,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=2000)
-    parser.add_argument("--sampled", action="store_true", help="what runs under perf")
+    parser.add_argument("--sampled", type=float, help="what runs under perf, so many seconds")
     given = parser.parse_args(arguments)
-    if given.sampled:
-        return sampled()
+    if given.sampled is not None:
+        return sampled(given.sampled)
     heads = ("net", "kernels", "us a step", "with stamps", "sum of kernels")
     print("\n".join(aligned([heads, *costs(given.threads, given.repeats)], right=(1, 2, 3, 4))))
     if shutil.which("perf") is None:
