@@ -5,10 +5,12 @@ Source: Williams, Waterman, Patterson: Roofline, Communications of the ACM 52 (4
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from graphc import plot
 from graphc.graph.show import aligned
 from graphc.graph.site import Site
 from graphc.runtime.cost import shortened
@@ -130,6 +132,15 @@ class Roofline:
         ]
         lines = aligned([HEADER, *rows], right=(2, 3, 4, 5, 7, 8))
         return "\n".join([f"# {self.limits}", NOTE, self.profile.head(), *lines])
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
+        """A matplotlib figure of the points below the roofs; with a path it is written there.
+
+        Raises InputError without matplotlib (the extra `plot`) and for another suffix than .svg,
+        .png or .pdf; WriteError where the system refuses.
+        """
+        levels = {level.name: level.gbytes for level in self.limits.levels}
+        return plot.roofline(self.points, self.limits.gflops, levels, path)
 
     def as_json(self) -> dict[str, Any]:
         """All numbers as plain data."""
