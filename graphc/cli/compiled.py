@@ -58,6 +58,7 @@ def training(found: Found, given: Specs, math: str | None = None) -> Program:
             inputs,
             targets,
             metrics=trainer.metrics,
+            threads=trainer.threads,
             math=math or trainer.math,
         )
     program = program_of(step)

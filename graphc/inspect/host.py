@@ -18,6 +18,7 @@ EXTRAS = {
     "draw": ("drawings of graphs", "pygraphviz"),
     "plot": ("plots of histories and rooflines", "matplotlib"),
     "profiling": ("kernels and lines in perf", "pyelftools"),
+    "browser": ("tests of the explorer page in a browser", "playwright"),
     "examples": ("the digits and other data of the examples", "scikit-learn"),
     "bench": ("other libraries to compare with", "torch", "jax", "onnx", "onnxruntime"),
 }
