@@ -13,6 +13,7 @@ passes over 50,000 images); the Fashion-MNIST benchmark of zalandoresearch.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -39,13 +40,12 @@ def learn(
 ) -> list[float]:
     """Train, and return the test error in percent after each pass."""
     trainer = graphc.Trainer(model, "cross_entropy", optimizer, ["accuracy"], threads=1)
-    test = images.x_test, images.y_test
     history = trainer.fit(
         images.x_train,
         images.y_train,
         batch_size=batch,
         epochs=epochs,
-        validation_data=test,
+        validation_data=(images.x_test, images.y_test),
         verbose=0,
     )
     return [100 * (1 - accuracy) for accuracy in history["val_accuracy"]]
@@ -55,7 +55,13 @@ def main(arguments: Arguments = None) -> dict[str, object]:
     """Train both nets."""
     lesson = Lesson(__doc__, arguments)
     digits, clothes = loaded(data.mnist, flat=True), loaded(data.fashion_mnist, flat=True)
-    passes = (2, 2) if lesson.quick else (500, 15)
+    passes = (500, 15)
+    if lesson.quick:
+        passes = (2, 4)
+        digits, clothes = (
+            replace(images, x_train=images.x_train[:12_000], y_train=images.y_train[:12_000])
+            for images in (digits, clothes)
+        )
     graphc.seed(0)
     tanh = perceptron((784, 500, 10), nn.Tanh)
     forward = graphc.compile(tanh, inputs={"x": ("batch", 784)})
@@ -63,7 +69,7 @@ def main(arguments: Arguments = None) -> dict[str, object]:
     weights = [layer.weight for layer in tanh[::2]]
     decay = {"params": weights, "weight_decay": 2e-4}  # the gradient of 1e-4 * sum(w**2)
     errors = learn(tanh, optim.SGD(0.01, groups=[decay]), digits, 20, passes[0])
-    most = 10.0 if lesson.quick else 1.65
+    most = 13.0 if lesson.quick else 1.65
     claim = f"MNIST, 500 tanh units, test error after {passes[0]} passes, %"
     lesson.claim(claim, errors[-1], f"at most {most}", errors[-1] <= most)
 
@@ -71,7 +77,7 @@ def main(arguments: Arguments = None) -> dict[str, object]:
     three = perceptron((784, 256, 128, 100, 10), nn.ReLU)
     adam = optim.Adam(optim.OneCycleLR(0.003, passes[1], per="epoch"))
     clothing = learn(three, adam, clothes, 128, passes[1])
-    least = 80.0 if lesson.quick else 88.3
+    least = 78.0 if lesson.quick else 88.3
     claim = f"Fashion-MNIST, 256-128-100, test accuracy after {passes[1]} passes, %"
     lesson.claim(claim, 100 - clothing[-1], f"at least {least}", 100 - clothing[-1] >= least)
 
