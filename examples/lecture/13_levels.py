@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from common import Arguments, Lesson, loaded
+from pictures import clouds, grids
 
 import graphc
 from graphc import data, metrics, nn, ops, optim
@@ -73,8 +74,8 @@ def probed(net: nn.Sequential, images: data.Dataset, epochs: int) -> dict[str, f
         return metrics.accuracy(answers[name], y)
 
     rate = optim.OneCycleLR(0.002, epochs, per="epoch")
-    shown = {name: partial(right, name) for name in LEVELS}
-    trainer = graphc.Trainer(Probes(net), loss, optim.Adam(rate), shown)
+    scores = {name: partial(right, name) for name in LEVELS}
+    trainer = graphc.Trainer(Probes(net), loss, optim.Adam(rate), scores)
     trainer.fit(images.x_train, {"y": images.y_train}, batch_size=64, epochs=epochs)
     found = trainer.evaluate(images.x_test, {"y": images.y_test})
     return {name: found[name] for name in LEVELS}
@@ -143,53 +144,36 @@ def main(arguments: Arguments = None) -> dict[str, object]:
     found = f"{ratios.min():.2f} to {ratios.max():.2f}"
     lesson.claim(claim, found, f"beyond {least}", ratios.min() > least)
 
-    lesson.draw(
-        "13_levels_units.png", partial(draw_units, net, clothes, seen, images[furthest]), (8, 6.4)
-    )
-    lesson.draw("13_levels_spaces.png", partial(draw_spaces, net, clothes), (8, 2.4))
+    if lesson.out:
+        parts = shown(net, clothes, seen) | {"found by gradient ascent": (3, images[furthest, 0])}
+        lesson.draw("13_levels_units.png", partial(grids, parts), (8, 6.4))
+        spaces = partial(clouds, levels(net, clothes.x_test[:1000]), clothes.y_test[:1000])
+        lesson.draw("13_levels_spaces.png", spaces, (8, 2.4))
     return lesson.finish()
 
 
-def draw_units(
-    net: nn.Sequential, clothes: data.Dataset, seen: dict[str, Array], climbed: Array, figure: Any
-) -> None:
-    """Filters and maps of the first layer; strongest patches, and images found by ascent."""
+def shown(net: nn.Sequential, clothes: data.Dataset, seen: dict[str, Array]) -> dict[str, Any]:
+    """Filters and maps of the first layer, and the nine strongest patches of a channel."""
     x = clothes.x_test[:1]
-    (maps,) = graphc.compile(net[0][:2], inputs={"x": x.shape}, threads=1)(x)
-    nine = np.argsort(seen["most"])[::-1][:9]
+    (maps,) = graphc.compile(net[0][:2], inputs={"x": x.shape})(x)
     patches = []
-    for image, place in zip(nine, seen["place"][nine], strict=True):
-        row, column = 2 * (place // 8), 2 * (place % 8)  # a 14x14 patch is all that the unit sees
+    for image in np.argsort(seen["most"])[::-1][:9]:
+        row, column = 2 * np.array(divmod(seen["place"][image], 8))  # it sees 14x14 pixels
         patches.append(clothes.x_test[image, 0, row : row + 14, column : column + 14])
-    parts = {
+    return {
         "filters of the first layer": (4, net[0][0].weight.value[:, 0]),
         "their maps of an ankle boot": (4, maps[0]),
         f"the strongest patches of channel {CHANNEL}": (3, patches),
-        "found by gradient ascent": (3, climbed[:, 0]),
     }
-    for part, (title, (side, tiles)) in zip(
-        figure.subfigures(2, 2).flat, parts.items(), strict=True
-    ):
-        part.suptitle(title)
-        for place, tile in zip(part.subplots(side, side).flat, tiles, strict=True):
-            place.imshow(tile, cmap="gray")
-            place.axis("off")
 
 
-def draw_spaces(net: nn.Sequential, clothes: data.Dataset, figure: Any) -> None:
-    """The two directions of most variance of 1,000 images, at each level."""
-    x = graphc.input("x", (1000, 1, 28, 28))
-    levels = {"pixels": x}
-    for name, layer in zip(LEVELS, net, strict=False):
-        levels[name] = layer(list(levels.values())[-1])
-    spaces = graphc.compile({name: ops.flatten(y, 1) for name, y in levels.items()})
-    found = spaces(clothes.x_test[:1000])
-    for place, (name, points) in zip(figure.subplots(1, 4), found.items(), strict=True):
-        left, size, _ = np.linalg.svd(points - points.mean(0), full_matrices=False)
-        across, up = (left * size)[:, :2].T
-        place.scatter(across, up, c=clothes.y_test[:1000], cmap="tab10", s=2)
-        place.set_title(name)
-        place.axis("off")
+def levels(net: nn.Sequential, images: Array) -> dict[str, Array]:
+    """What each level makes of the images, flat."""
+    x = graphc.input("x", images.shape)
+    found = {"pixels": x}
+    for name, level in zip(LEVELS, net, strict=False):
+        x = found[name] = level(x)
+    return graphc.compile({name: ops.flatten(y, 1) for name, y in found.items()})(images)
 
 
 if __name__ == "__main__":
