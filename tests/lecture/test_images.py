@@ -9,9 +9,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
-from graphc import ops, optim
+import graphc
+from graphc import nn, ops, optim
 from graphc.autodiff import grad, vjp
 from graphc.optim import adaptive
 
@@ -86,14 +88,17 @@ def test_a_momentum_that_looks_ahead_is_not_taken_for_another(
 def test_swapped_axes_of_a_filter_are_seen(
     example: Load, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A filter that lies on its side, where it is square."""
+    """Square filters lie on their side."""
     straight = ops.conv2d
 
     def lying(image: Any, kernel: Any, *rest: Any, **options: Any) -> Any:
-        square = kernel.shape[-1] == kernel.shape[-2] > 1
-        return straight(image, ops.swapaxes(kernel, 2, 3) if square else kernel, *rest, **options)
+        if kernel.shape[-1] == kernel.shape[-2]:
+            node = graphc.constant(kernel) if isinstance(kernel, np.ndarray) else kernel
+            kernel = ops.swapaxes(node, 2, 3)
+        return straight(image, kernel, *rest, **options)
 
     monkeypatch.setattr(ops, "conv2d", lying)
+    monkeypatch.setattr(nn.Conv2d, "function", staticmethod(lying))
     with pytest.raises(SystemExit):
         example("10_convolution_seen").main(["--quick"])
     said = capsys.readouterr().err
