@@ -72,7 +72,7 @@ def main(arguments: Arguments = None) -> dict[str, object]:
     pairs = zip(results.values(), ("cotangent", "image", "filters"), strict=True)
     numbers = [float(np.vdot(result, given[name].astype(np.float64))) for result, name in pairs]
     spread = (max(numbers) - min(numbers)) / abs(numbers[0])
-    claim = "<maps, cotangent> = <gradient, image> = <gradient, filters>, relative difference"
+    claim = "maps . cotangent = gradient . image = gradient . filters, relative difference"
     lesson.claim(claim, spread, "below 1e-4", spread < 1e-4)
     for name, program in compiled.items():
         flops = program.cost().flops

@@ -146,9 +146,9 @@ def main(arguments: Arguments = None) -> dict[str, object]:
 
     if lesson.out:
         parts = shown(net, clothes, seen) | {"found by gradient ascent": (3, images[furthest, 0])}
-        lesson.draw("13_levels_units.png", partial(grids, parts), (8, 6.4))
-        spaces = partial(clouds, levels(net, clothes.x_test[:1000]), clothes.y_test[:1000])
-        lesson.draw("13_levels_spaces.png", spaces, (8, 2.4))
+        lesson.draw("13_levels_units.png", partial(grids, parts), (7, 5.6))
+        spaces = partial(clouds, levels(net, clothes.x_test[:600]), clothes.y_test[:600])
+        lesson.draw("13_levels_spaces.png", spaces, (6.4, 1.9))
     return lesson.finish()
 
 
