@@ -147,8 +147,8 @@ def main(arguments: Arguments = None) -> dict[str, object]:
     if lesson.out:
         parts = shown(net, clothes, seen) | {"found by gradient ascent": (3, images[furthest, 0])}
         lesson.draw("13_levels_units.png", partial(grids, parts), (7, 5.6))
-        spaces = partial(clouds, levels(net, clothes.x_test[:600]), clothes.y_test[:600])
-        lesson.draw("13_levels_spaces.png", spaces, (6.4, 1.9))
+        spaces = partial(clouds, levels(net, clothes.x_test[:500]), clothes.y_test[:500])
+        lesson.draw("13_levels_spaces.png", spaces, (6, 1.8))
     return lesson.finish()
 
 

@@ -13,7 +13,7 @@ def grids(parts: dict[str, tuple[int, Any]], figure: Any) -> None:
     for square, (title, (side, images)) in zip(squares, parts.items(), strict=True):
         square.suptitle(title)
         for place, image in zip(square.subplots(side, side).flat, images, strict=True):
-            place.imshow(image, cmap="gray")
+            place.imshow(image, cmap="gray", interpolation="nearest")
             place.axis("off")
 
 
@@ -22,6 +22,6 @@ def clouds(spaces: dict[str, Any], labels: Any, figure: Any) -> None:
     places = figure.subplots(1, len(spaces))
     for place, (title, points) in zip(places, spaces.items(), strict=True):
         left, size, _ = np.linalg.svd(points - points.mean(0), full_matrices=False)
-        place.scatter(*(left * size)[:, :2].T, c=labels, cmap="tab10", s=2)
+        place.scatter(*(left * size)[:, :2].T, c=labels, cmap="tab10", s=1)
         place.set_title(title)
         place.axis("off")
