@@ -495,6 +495,7 @@ def loss(name: str, *operands: Operand | Shape, **options: Any) -> None:
 for _name in "mse_loss l1_loss huber_loss smooth_l1_loss bce_with_logits poisson_nll_loss".split():
     loss(_name, ("batch", 5), ("batch", 5))
 loss("hinge_loss", ("batch", 5), ("batch", 5))
+loss("perceptron_loss", ("batch", 5), ("batch", 5))
 loss("bce_loss", within(0.1, 0.9, "batch", 5), within(0.1, 0.9, "batch", 5), extremes=())
 loss("gaussian_nll_loss", ("batch", 5), ("batch", 5), within(0.3, 2, "batch", 5), extremes=POSITIVE)
 loss("kl_div", ("batch", 5), within(0.1, 1, "batch", 5), extremes=POSITIVE)

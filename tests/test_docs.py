@@ -27,6 +27,7 @@ PAGES = (
     "docs/adding_an_op.md",
     "docs/performance.md",
     "docs/tuning.md",
+    "docs/lecture.md",
 )
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")

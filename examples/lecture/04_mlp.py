@@ -87,7 +87,7 @@ def main(arguments: Arguments = None) -> dict[str, object]:
         axes.set(xscale="log", yscale="log", xlabel="passes", ylabel="test error, %")
         axes.legend()
 
-    lesson.draw("04_mlp.svg", draw, (6, 3.6))
+    lesson.draw("04_mlp.png", draw, (6, 3.6))
     return lesson.finish()
 
 

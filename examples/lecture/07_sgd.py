@@ -117,7 +117,7 @@ def main(arguments: Arguments = None) -> dict[str, object]:
         axes.set(xlabel="step of 20 examples", ylabel="loss, mean of 100 steps", yscale="log")
         axes.legend()
 
-    lesson.draw("07_sgd.svg", draw, (6, 4))
+    lesson.draw("07_sgd.png", draw, (6, 4))
     layer, rule_of = nn.Linear(3, 1, bias=False), OPTIMIZERS["momentum"]()
     step = graphc.compile_train_step(layer, "mse", rule_of, {"x": ("n", 3)}, {"t": ("n", 1)})
     lesson.inside("Momentum in the graph of a step", step.program.as_text("graph"))

@@ -86,7 +86,7 @@ def main(arguments: Arguments = None) -> dict[str, object]:
         axes.set(xscale="log", xlim=(1, 1e4), xlabel="milliseconds, one thread")
         axes.invert_yaxis()
 
-    lesson.draw("11_convolution_fast.svg", draw, (6, 2.2))
+    lesson.draw("11_convolution_fast.png", draw, (6, 2.2))
     busiest = max(compiled["forward"].kernels.values(), key=lambda kernel: kernel.flops)
     lesson.inside("The loops of the forward pass", busiest.as_text("loops"))
     return lesson.finish()

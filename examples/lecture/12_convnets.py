@@ -95,7 +95,7 @@ def main(arguments: Arguments = None) -> dict[str, object]:
         axes.set(xlabel="passes over the training images", ylabel="test error, %", yscale="log")
         axes.legend()
 
-    lesson.draw("12_convnets.svg", draw, (6, 3.6))
+    lesson.draw("12_convnets.png", draw, (6, 3.6))
     return lesson.finish()
 
 

@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -45,21 +46,22 @@ class Lesson:
     def draw(self, name: str, drawing: Callable[[Any], None], size: tuple[float, float]) -> None:
         """Where pictures are wanted, call drawing(figure) and save what it drew as `name`.
 
-        The name's suffix decides the kind of file (.svg, .png); size is in inches.
+        It is a PNG of few colours, as small as line art can be; size is in inches.
         """
         if self.out is None:
             return
         try:
             import matplotlib  # optional: the extra `examples`
             from matplotlib.figure import Figure
+            from PIL import Image  # comes with matplotlib
         except ImportError:
             raise SystemExit("pictures need matplotlib: pip install 'graphc[examples]'") from None
         self.out.mkdir(parents=True, exist_ok=True)
         figure = Figure(figsize=size, layout="constrained")
-        with matplotlib.rc_context({"svg.hashsalt": "graphc", "font.size": 9}):
+        with matplotlib.rc_context({"font.size": 9}), BytesIO() as whole:
             drawing(figure)
-            when = {"Date": None} if name.endswith(".svg") else {}  # the same bytes in every run
-            figure.savefig(self.out / name, dpi=100, metadata=when)
+            figure.savefig(whole, format="png", dpi=100)
+            Image.open(whole).convert("RGB").quantize(64).save(self.out / name, optimize=True)
 
     def write(self, name: str, text: str) -> None:
         """Where pictures are wanted, a text beside them."""

@@ -46,7 +46,15 @@ from graphc.nn.lazy import (
     LazyConvTranspose2d,
     LazyConvTranspose3d,
 )
-from graphc.nn.linear import Embedding, Flatten, Identity, LazyLinear, Linear, Unflatten
+from graphc.nn.linear import (
+    Embedding,
+    Flatten,
+    Identity,
+    LazyLinear,
+    Linear,
+    LinearEnsemble,
+    Unflatten,
+)
 from graphc.nn.loss import (
     LOSSES,
     BCELoss,
@@ -59,6 +67,7 @@ from graphc.nn.loss import (
     MSELoss,
     MultiMarginLoss,
     NLLLoss,
+    PerceptronLoss,
     SmoothL1Loss,
 )
 from graphc.nn.module import Module
@@ -139,6 +148,7 @@ __all__ = [
     "LazyLinear",
     "LeakyReLU",
     "Linear",
+    "LinearEnsemble",
     "LocalResponseNorm",
     "LogSigmoid",
     "LogSoftmax",
@@ -156,6 +166,7 @@ __all__ = [
     "NLLLoss",
     "PReLU",
     "Parameter",
+    "PerceptronLoss",
     "RMSNorm",
     "ReLU",
     "ReLU6",

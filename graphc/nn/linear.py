@@ -88,6 +88,45 @@ class LazyLinear(Linear):
         return super().forward(x)
 
 
+class LinearEnsemble(Module):
+    """Linear for many nets at once: weight [members, out, in], bias [members, out].
+
+    Member i starts as the i-th of as many Linear layers made in turn would, so that one program
+    trains a net from many initial values.
+    """
+
+    def __init__(
+        self, members: int, in_features: int, out_features: int, *, dtype: str = "float32"
+    ) -> None:
+        self.members, self.in_features, self.out_features = members, in_features, out_features
+        self.dtype = dtype
+        self.weight = Parameter(np.zeros((members, out_features, in_features), dtype))
+        self.bias = Parameter(np.zeros((members, out_features), dtype))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new initial values."""
+        for weight, bias in zip(self.weight.value, self.bias.value, strict=True):
+            fill_by_fan_in(weight, bias)
+
+    def forward(self, x: Node) -> Node:
+        """[..., members or 1, in] -> [..., members, out]; what has 1 there all members read."""
+        if x.shape[-1:] != (self.in_features,) or x.shape[-2:-1] not in ((self.members,), (1,)):
+            raise misfit(
+                f"LinearEnsemble({self.members}, {self.in_features}, {self.out_features}) takes "
+                f"[..., {self.members} or 1, {self.in_features}], its input is {x.type}",
+                "x[:, None] gives every member the same rows [batch, features]",
+            )
+        weight: Any = self.weight
+        if x.shape[-2] == 1 and self.members != 1:
+            return ops.einsum("...k,mnk->...mn", ops.squeeze(x, -2), weight) + self.bias
+        return ops.einsum("...mk,mnk->...mn", x, weight) + self.bias
+
+    def extra_repr(self) -> str:
+        """The sizes."""
+        return f"{self.members}, {self.in_features}, {self.out_features}"
+
+
 class Embedding(Module):
     """Rows of a table by integer index: weight [num_embeddings, embedding_dim], from N(0, 1).
 
@@ -173,9 +212,16 @@ def uniform_by_fan_in(module: Module, rng: np.random.Generator | None = None) ->
     """torch's default for Linear and Conv: weight and bias uniform within 1/sqrt(fan_in)."""
     weight, bias = module._parameters["weight"], module._parameters["bias"]
     assert weight is not None
+    fill_by_fan_in(weight, bias, rng)
+
+
+def fill_by_fan_in(
+    weight: init.Target, bias: init.Target | None, rng: np.random.Generator | None = None
+) -> None:
+    """The same for a weight [out, in, ...] and the bias [out] that goes with it."""
     init.kaiming_uniform_(weight, a=math.sqrt(5), rng=rng)
     if bias is not None:
-        bound = 1 / math.sqrt(max(init.fans(weight.shape)[0], 1))
+        bound = 1 / math.sqrt(max(init.fans(tuple(weight.shape))[0], 1))
         init.uniform_(bias, -bound, bound, rng)
 
 

@@ -94,6 +94,12 @@ class HingeLoss(Loss):
     function = staticmethod(ops.hinge_loss)
 
 
+class PerceptronLoss(Loss):
+    """The mean of max(0, -target * prediction), target -1 or 1."""
+
+    function = staticmethod(ops.perceptron_loss)
+
+
 class MultiMarginLoss(Loss):
     """Multi-class hinge of scores [n, k] and labels int [n]."""
 
@@ -117,6 +123,7 @@ LOSSES: dict[str, type[Loss]] = {
     "cross_entropy": CrossEntropyLoss,
     "nll": NLLLoss,
     "hinge": HingeLoss,
+    "perceptron": PerceptronLoss,
     "multi_margin": MultiMarginLoss,
     "kl_div": KLDivLoss,
 }

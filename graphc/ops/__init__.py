@@ -102,6 +102,7 @@ from graphc.ops.loss import (
     kl_div,
     l1_loss,
     mse_loss,
+    perceptron_loss,
     poisson_nll_loss,
     smooth_l1_loss,
 )
@@ -287,6 +288,7 @@ __all__ = [
     "ones_like",
     "outer",
     "pad",
+    "perceptron_loss",
     "permute",
     "poisson_nll_loss",
     "pow",

@@ -209,6 +209,22 @@ def hinge_loss(x: Any, target: Any, *, reduction: str = "mean") -> Node:
     return _reduced("hinge_loss", _hinge(x, cast(target, x.dtype)), reduction)
 
 
+@op
+def _perceptron(x: Expr, target: Expr) -> Expr:
+    return sympy.Piecewise((0, target * x > 0), (-target * x, True))
+
+
+def perceptron_loss(x: Any, target: Any, *, reduction: str = "mean") -> Node:
+    """max(0, -target*x), the targets -1 or 1; the derivative at the kink is -target.
+
+    So a step down the loss of one example is Rosenblatt's rule, also where the score is still 0.
+    Shapes, reduction and errors as mse_loss's; targets of an integer dtype are cast. Source:
+    Rosenblatt, "The perceptron", Psychological Review 65(6), 1958; sklearn.linear_model.Perceptron.
+    """
+    x, target = _pair("perceptron_loss", x, target)
+    return _reduced("perceptron_loss", _perceptron(x, cast(target, x.dtype)), reduction)
+
+
 # --- distributions --------------------------------------------------------------------------
 
 

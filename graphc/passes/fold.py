@@ -17,6 +17,7 @@ from graphc.ops.formula import Formula
 from graphc.ops.given import given
 from graphc.ops.index import Affine, Index, Lookup, stays
 from graphc.ops.make import fill
+from graphc.ops.recurrence import Scan
 
 LARGEST = 1 << 20
 T = TypeVar("T")
@@ -107,8 +108,13 @@ def counted(node: Node) -> Node | None:
 
 
 def computed(node: Node) -> Node | None:
-    """f(constants)   ->   a constant, where it is not larger than a million elements."""
+    """f(constants)   ->   a constant, where it is not larger than a million elements.
+
+    A scan stays: it may be long, and the oracle runs its steps one by one.
+    """
     if not node.inputs or not all(isinstance(i.op, leaf.Constant) for i in node.inputs):
+        return None
+    if isinstance(node.op, Scan):
         return None
     if any(isinstance(e, str) for e in node.shape):
         return None

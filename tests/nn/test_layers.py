@@ -9,8 +9,8 @@ import pytest
 
 import graphc
 from graphc import nn
-from graphc.errors import InputError
-from tests.nn.oracle import compare, draw
+from graphc.errors import InputError, ShapeError
+from tests.nn.oracle import compare, draw, run
 
 CASES: list[tuple[str, tuple[Any, ...], dict[str, Any], tuple[int, ...]]] = [
     ("Linear", (4, 3), {}, (2, 4)),
@@ -211,6 +211,35 @@ def test_encoder_layer_equals_torch(torch: Any, norm_first: bool, batch_first: b
     theirs = torch.nn.TransformerEncoderLayer(6, 2, 8, dropout=0.0, **options)
     torch.backends.mha.set_fastpath_enabled(False)
     compare(torch, ours, theirs, draw(2, 4, 6))
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_an_ensemble_is_as_many_linear_layers(own: bool) -> None:
+    """Their initial values, what they make of the same rows or of their own, their gradients."""
+    graphc.seed(3)
+    alone = [nn.Linear(4, 5, dtype="float64") for _ in range(3)]
+    graphc.seed(3)
+    together = nn.LinearEnsemble(3, 4, 5, dtype="float64")
+    for name in ("weight", "bias"):
+        values = np.stack([layer.state_dict()[name] for layer in alone])
+        np.testing.assert_array_equal(together.state_dict()[name], values)
+    x = draw(3, 3 if own else 1, 4)  # as many rows as members: the axes are not confused
+    value, by_x, by_weight, by_bias = run(together, [x])
+    weights = draw(3, 3, 5, seed=9)
+    found_by_x = np.zeros_like(x)
+    for i, layer in enumerate(alone):
+        rows, w = x[:, i % x.shape[1]], layer.weight.value
+        np.testing.assert_allclose(value[:, i], rows @ w.T + layer.bias.value, rtol=1e-12)
+        np.testing.assert_allclose(by_weight[i], weights[:, i].T @ rows, rtol=1e-12)
+        np.testing.assert_allclose(by_bias[i], weights[:, i].sum(0), rtol=1e-12)
+        found_by_x[:, i % x.shape[1]] += weights[:, i] @ w
+    np.testing.assert_allclose(by_x, found_by_x, rtol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (2, 4), (3, 5)])
+def test_an_ensemble_refuses_what_has_no_axis_of_members(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ShapeError, match=r"takes \[\.\.\., 3 or 1, 4\](.|\n)*x\[:, None\]"):
+        graphc.compile(nn.LinearEnsemble(3, 4, 2), inputs={"x": shape})
 
 
 def test_options_that_a_layer_does_not_have_are_refused() -> None:

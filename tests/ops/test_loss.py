@@ -103,6 +103,25 @@ def test_hinge(torch: Any) -> None:
     )
 
 
+def test_perceptron(torch: Any) -> None:
+    """The derivative at a score of 0 is that of Rosenblatt's rule, which moves off it."""
+
+    def theirs(x: Any) -> Any:
+        return (-torch.tensor(SIGNS) * x).clamp(min=0).mean()
+
+    same(torch, lambda x: loss.perceptron_loss(x, SIGNS), theirs, X)
+    whole = SIGNS.astype(np.int32)
+    np.testing.assert_allclose(
+        run(lambda x, t: loss.perceptron_loss(x, t), X, whole), theirs(torch.tensor(X)).item()
+    )
+    slopes = run(
+        lambda x, t: grad(loss.perceptron_loss(x, t, reduction="sum"), [x])[0],
+        np.array([-1.0, 0.0, 1.0, -1.0, 0.0, 1.0]),
+        np.array([1.0, 1.0, 1.0, -1.0, -1.0, -1.0]),
+    )
+    np.testing.assert_array_equal(slopes, [-1, -1, 0, 0, 1, 1])
+
+
 def test_batchmean_and_zero_targets(torch: Any) -> None:
     target = np.array([[0.0, 1.0], [0.5, 0.5]])
     x = np.log(np.array([[0.5, 0.5], [0.1, 0.9]]))

@@ -123,3 +123,11 @@ def test_zeros_of_derivatives_vanish() -> None:
     loss = ops.sum(ops.relu(X) + ops.stop_gradient(X) * ops.sign(X))
     (found,) = same(graphc.grad(loss, [X]), x=np.array([-1.0, 2.0, -np.inf], np.float32))
     np.testing.assert_array_equal(found, [0, 1, 0])
+
+
+def test_a_scan_of_constants_is_left_to_native_code() -> None:
+    """The oracle would take seconds where native code takes a moment."""
+    total, _ = graphc.scan(lambda c, x: (c + x, None), 0.0, np.ones((100, 3), np.float32).sum(1))
+    program = graphc.compile(total)
+    assert "scan(" in program.as_text("simplified")
+    assert program()[0] == 300

@@ -1,0 +1,169 @@
+"""2. The perceptron: Rosenblatt's rule as a scan, an epoch of updates in one native call.
+
+    GRAPHC_DATA_DIR=folder python examples/lecture/02_perceptron.py --out pictures
+
+The rule is not written down here: it is a step down the subgradient of the perceptron loss, which
+the differentiator derives inside the scan. Ten perceptrons, one against the rest each, see the
+images of Fashion-MNIST in order, and after every epoch their weights are scikit-learn's to the
+last bit: with whole pixels every sum of products is a whole number below 2^53, so no order of
+summation can matter. Then 1,000 separable sets learn at once, and none makes more mistakes than
+Novikoff's theorem allows.
+
+Sources: Rosenblatt, "The perceptron", Psychological Review 65(6), 1958; Novikoff, "On convergence
+proofs for perceptrons", 1962; scikit-learn's Perceptron(shuffle=False, tol=None).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from common import Arguments, Lesson, loaded
+
+import graphc
+from graphc import data, ops
+
+Nodes = tuple[graphc.Node, graphc.Node]
+
+
+def rule(carry: Nodes, example: Nodes) -> tuple[Nodes, None]:
+    """One online update of perceptrons w (k, n), b (k) by an example x (n), y (k) of -1 and 1."""
+    (w, b), (x, y) = carry, example
+    score = ops.matmul(w, ops.cast(x, "float64")) + b
+    loss = ops.perceptron_loss(score, y, reduction="sum")
+    slope_w, slope_b = graphc.grad(loss, [w, b])
+    return (w - slope_w, b - slope_b), None
+
+
+def main(arguments: Arguments = None) -> dict[str, object]:
+    """Five epochs of all images, or two of 2,000 where quick."""
+    lesson = Lesson(__doc__, arguments)
+    subgradient(lesson)
+    images(lesson, *((2000, 2) if lesson.quick else (60000, 5)))
+    theorem(lesson)
+    return lesson.finish()
+
+
+def subgradient(lesson: Lesson) -> None:
+    """The derived step against the rule as Rosenblatt states it: w + y*x where y*score <= 0."""
+    w, b = graphc.input("w", (4, 3), "float64"), graphc.input("b", (4,), "float64")
+    x, y = graphc.input("x", (3,), "int64"), graphc.input("y", (4,), "float64")
+    (stepped, _), _ = rule((w, b), (x, y))
+    score = ops.matmul(w, ops.cast(x, "float64")) + b
+    wrong = ops.where(y * score <= 0, y, 0.0)
+    program = graphc.compile({"derived": stepped, "stated": w + wrong[:, None] * x})
+    lesson.inside("The rule, derived inside the scan", program.as_text("backward"))
+    rows = np.array([[2.0, -1, 0], [0, 0, 0], [-2, 1, 0], [1, 1, 1]])  # scores 0, 0, 0 and 8
+    found = program(w=rows, b=np.zeros(4), x=[1, 2, 5], y=[1.0, 1, -1, -1])
+    same = np.array_equal(found["derived"], found["stated"])
+    moved = int((found["derived"] != rows).any(1).sum())
+    lesson.claim("the derived step is Rosenblatt's, at a score of 0 too", moved, "4 of 4", same)
+
+
+def images(lesson: Lesson, count: int, epochs: int) -> None:
+    """One against the rest on Fashion-MNIST, beside scikit-learn after every epoch."""
+    from sklearn.linear_model import Perceptron  # optional: the extra `examples`
+
+    fashion = loaded(data.fashion_mnist, flat=True)
+    whole = graphc.input("image", ("n", 784))
+    pixels = graphc.compile(ops.cast(ops.round(255 * whole), "int64"))
+    train, test = pixels(fashion.x_train[:count])[0], pixels(fashion.x_test)[0]
+    labels = fashion.y_train[:count]
+
+    x = graphc.input("x", train.shape, "int64")
+    label = graphc.input("label", (count,), "int64")
+    y = 2 * ops.one_hot(label, 10, dtype="float64") - 1
+    w, b = graphc.parameter("w", (10, 784), "float64"), graphc.parameter("b", (10,), "float64")
+    (w_after, b_after), _ = graphc.scan(rule, (w, b), (x, y))
+    epoch = graphc.compile((w_after, b_after), updates={w: w_after, b: b_after})
+    seen, answer = (
+        graphc.input("seen", ("n", 784), "int64"),
+        graphc.input("answer", ("n",), "int64"),
+    )
+    guess = ops.argmax(ops.matmul(ops.cast(seen, "float64"), w.T) + b, 1)
+    accuracy = graphc.compile(ops.mean(ops.cast(ops.equal(guess, answer), "float64")))
+
+    theirs = Perceptron(shuffle=False, tol=None)
+    equal = []
+    for _ in range(epochs):
+        ours = epoch(train, labels)
+        theirs.partial_fit(train.astype(np.float64), labels, classes=np.arange(10))
+        equal.append(np.array_equal(ours[0], theirs.coef_) and (ours[1] == theirs.intercept_).all())
+    lesson.claim(
+        f"epochs of {count} images after which all weights are scikit-learn's, bit for bit",
+        sum(equal),
+        f"{epochs} of {epochs}",
+        all(equal),
+    )
+    theirs = Perceptron(shuffle=False, tol=None, max_iter=epochs).fit(train.astype(float), labels)
+    lesson.claim(
+        "weights that differ from one fit of as many epochs",
+        int((theirs.coef_ != ours[0]).sum()),
+        "0 of 7,840",
+        np.array_equal(theirs.coef_, ours[0]),
+    )
+    largest = int(28 * 28 * 255 * np.abs(ours[0]).max())
+    lesson.claim("the largest score that can occur", largest, "below 2^53", largest < 2**53)
+    score = float(theirs.score(test.astype(float), fashion.y_test))
+    right = float(accuracy(test, fashion.y_test)[0])
+    lesson.claim("test accuracy", right, f"{score:.4g}, scikit-learn", score == right)
+    lesson.draw("02_templates.png", lambda f: templates(f, ours[0], fashion.classes), (7, 1))
+
+
+def theorem(lesson: Lesson) -> None:
+    """1,000 sets of 50 points in 5 dimensions, 200 passes over all of them in one call."""
+    sets, points, passes = 1000, 50, 200
+    graphc.seed(0)
+    truth = ops.normal((sets, 5), dtype="float64")
+    truth = truth / ops.norm(truth, axis=1, keepdims=True)
+    x = ops.normal((points, sets, 5), dtype="float64")
+    side = ops.sign(ops.sum(x * truth, 2))
+    x = x + (0.3 * side)[..., None] * truth  # moved apart: a margin of at least 0.3
+
+    def update(carry: Nodes, example: Nodes) -> tuple[Nodes, None]:
+        (w, mistakes), (x, y) = carry, example
+        loss = ops.perceptron_loss(ops.sum(w * x, 1), y, reduction="none")
+        (slope,) = graphc.grad(ops.sum(loss), [w])
+        wrong = ops.any(ops.not_equal(slope, 0.0), 1)
+        return (w - slope, mistakes + ops.cast(wrong, "float64")), None
+
+    def one_pass(carry: Nodes, _: None) -> tuple[Nodes, graphc.Node]:
+        after, _ = graphc.scan(update, carry, (x, side))
+        return after, after[1]
+
+    start = ops.zeros((sets, 5), "float64"), ops.zeros((sets,), "float64")
+    (_, mistakes), by_pass = graphc.scan(one_pass, start, length=passes)
+    margin = ops.min(ops.abs(ops.sum(x * truth, 2)), 0)
+    radius = ops.max(ops.norm(x, axis=2), 0)
+    bound = ops.square(radius / margin)
+    unfinished = ops.sum(by_pass[-1] - by_pass[-2])
+    made, allowed, left = graphc.compile((mistakes, bound, unfinished))()
+    lesson.claim(
+        "separable sets of 1,000 with no more mistakes than (R/gamma)^2",
+        int((made <= allowed).sum()),
+        f"{sets}, and no mistake in the last pass (Novikoff)",
+        (made <= allowed).all() and left == 0 and made.min() > 0,
+    )
+    share = float((made / allowed).max())
+    lesson.claim("the most mistakes, as a part of the bound", share, "at most 1", share <= 1)
+    lesson.draw("02_mistakes.png", lambda f: mistakes_drawn(f, made, allowed), (4, 3))
+
+
+def templates(figure: Any, w: Any, classes: tuple[str, ...]) -> None:
+    """The weights of every perceptron as an image."""
+    for row, name, axes in zip(w, classes, figure.subplots(1, 10).flat, strict=True):
+        axes.imshow(row.reshape(28, 28), cmap="RdBu", vmin=-abs(row).max(), vmax=abs(row).max())
+        axes.set_title(name, fontsize=7)
+        axes.axis("off")
+
+
+def mistakes_drawn(figure: Any, made: Any, allowed: Any) -> None:
+    """Mistakes of every set against what the theorem allows."""
+    axes = figure.subplots()
+    axes.loglog(allowed, made, ".", markersize=2)
+    axes.loglog([1, allowed.max()], [1, allowed.max()], color="black", linewidth=1)
+    axes.set(xlabel="$(R/\\gamma)^2$", ylabel="mistakes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""3. XOR: composed of three threshold units, impossible for one, learned by a 2-2-1 net.
+
+    python examples/lecture/03_xor.py --out pictures
+
+(x0 and not x1) or (not x0 and x1) is built as it is written. One unit cannot do it: the inputs
+where XOR is true and those where it is not have the same centre. Then 100 nets of two hidden units
+learn it at once, one program for all of them, each from initial values of its own.
+
+Sources: Minsky and Papert, "Perceptrons", 1969; Rumelhart, Hinton and Williams, "Learning internal
+representations by error propagation", 1986, where XOR is the first problem.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from common import Arguments, Lesson, certificate
+
+import graphc
+from graphc import nn, ops, optim
+
+INPUTS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
+XOR = np.array([0, 1, 1, 0], np.float32)
+
+
+def unit(threshold: float, *terms: tuple[float, graphc.Node]) -> graphc.Node:
+    """1 where the weighted sum of the operands exceeds the threshold, else 0."""
+    total = sum(weight * operand for weight, operand in terms)
+    return ops.step(total - threshold)
+
+
+def xor(x0: graphc.Node, x1: graphc.Node) -> graphc.Node:
+    """(x0 and not x1) or (not x0 and x1), of three units."""
+    only_first = unit(0.5, (1, x0), (-1, x1))
+    only_second = unit(0.5, (-1, x0), (1, x1))
+    return unit(0.5, (1, only_first), (1, only_second))
+
+
+def main(arguments: Arguments = None) -> dict[str, object]:
+    """Compose, refute, learn: 3,000 steps of 100 nets, or of 10 where quick."""
+    lesson = Lesson(__doc__, arguments)
+    x = graphc.input("x", ("batch", 2))
+    composed = graphc.compile(xor(x[:, 0], x[:, 1]))
+    lesson.inside("Three units in one kernel", composed.kernels["k00"].as_text("loops"))
+    (table,) = composed(INPUTS)
+    lesson.claim(
+        "truth table of the three units",
+        "".join(f"{value:.0f}" for value in table),
+        "0110",
+        (table == XOR).all(),
+    )
+    against = certificate(INPUTS, XOR == 1)
+    lesson.claim(
+        "certificate against one unit: times (x0, x1, 1) it adds up to 0",
+        str(against),
+        "1*(01) + 1*(10) - 1*(00) - 1*(11) = 0",
+        against is not None
+        and not (against @ INPUTS).any()
+        and against.sum() == 0
+        and (against * (2 * XOR - 1) > 0).all(),
+    )
+    learn(lesson, 10 if lesson.quick else 100)
+    return lesson.finish()
+
+
+def learn(lesson: Lesson, nets: int) -> None:
+    """Train 2-2-1 nets, and count those whose output lies on the right side at all four inputs."""
+    graphc.seed(0)
+    model = nn.Sequential(nn.LinearEnsemble(nets, 2, 2), nn.Tanh(), nn.LinearEnsemble(nets, 2, 1))
+    given, wanted = (2 * INPUTS - 1)[:, None], XOR[:, None, None]  # -1 and 1: centred inputs
+    step = graphc.compile_train_step(
+        model,
+        lambda output, target: ops.sum(ops.square(output - target)) / 4,  # each net its own loss
+        optim.Adam(0.03),
+        inputs={"x": given.shape},
+        targets={"y": wanted.shape},
+    )
+    losses = step.run({"x": given, "y": wanted}, np.tile(np.arange(4), (3000, 1)))["loss"] / nets
+    (output,) = graphc.compile(model, inputs={"x": given.shape})(given)
+    solved = ((output > 0.5) == (wanted > 0.5)).all((0, 2))
+    ten = int(solved[:10].sum())
+    lesson.claim("2-2-1 nets of the first ten that learn it", ten, "at least 9 of 10", ten >= 9)
+    lesson.claim(
+        f"2-2-1 nets of {nets} that learn it",
+        int(solved.sum()),
+        f"at least {9 * nets // 10}",
+        solved.mean() >= 0.9,
+    )
+    lesson.draw("03_xor.png", lambda figure: draw(figure, model, nets, losses), (7, 2.4))
+
+
+def draw(figure: Any, model: nn.Module, nets: int, losses: Any) -> None:
+    """The composed units and the first learned net over the plane, and the mean loss."""
+    fine = np.linspace(-0.4, 1.4, 91, dtype=np.float32)
+    plane = np.stack(np.meshgrid(fine, fine), -1).reshape(-1, 2)
+    x = graphc.input("x", ("batch", 2))
+    learned = model((2 * x - 1)[:, None])[:, 0, 0]
+    surfaces = graphc.compile((xor(x[:, 0], x[:, 1]), learned))(plane)
+    panels = figure.subplots(1, 3)
+    for axes, surface in zip(panels, surfaces, strict=False):
+        axes.contourf(fine, fine, surface.reshape(91, 91), [-9, 0.5, 9], colors=["w", "#cfe3f7"])
+        for (x0, x1), y in zip(INPUTS, XOR, strict=True):
+            axes.plot(x0, x1, "o", color="black", markerfacecolor="k" if y else "w")
+        axes.set(xticks=[0, 1], yticks=[0, 1], aspect="equal", xlabel="$x_0$", ylabel="$x_1$")
+    panels[2].semilogy(losses)
+    panels[2].set(xlabel="step", title=f"mean loss of {nets} nets")
+
+
+if __name__ == "__main__":
+    main()

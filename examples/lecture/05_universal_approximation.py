@@ -1,0 +1,136 @@
+"""5. Universal approximation: nets of H steps, nets of H bumps, and nets that learn.
+
+    python examples/lecture/05_universal_approximation.py --out pictures
+
+A net of H steps jumps at i/H to the target's value in the middle of the next piece; a net of bumps
+adds one difference of two steps for each piece. No point is farther than 1/H from the middle of
+its piece, so the error stays within the modulus of continuity at 1/H, whatever the target. One
+native call builds the nets for all H and measures them; then tanh nets with H units learn the same
+targets.
+
+Sources: Cybenko, "Approximation by superpositions of a sigmoidal function", 1989; the construction
+is chapter 4 of Nielsen, "Neural Networks and Deep Learning", 2015.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from common import Arguments, Lesson
+
+import graphc
+from graphc import nn, ops, optim
+
+Function = Callable[[graphc.Node], graphc.Node]
+TARGETS: dict[str, tuple[Function, Function]] = {  # with the modulus of continuity on [0, 1]
+    "sin 2πx": (lambda x: ops.sin(2 * np.pi * x), lambda d: 2 * ops.sin(np.pi * d)),
+    "x²": (ops.square, lambda d: 2 * d - ops.square(d)),
+    "√x": (ops.sqrt, ops.sqrt),
+    "|2x - 1|": (lambda x: ops.abs(2 * x - 1), lambda d: 2 * d),
+    "∛|x - ½|": (lambda x: ops.pow(ops.abs(x - 0.5), 1 / 3), lambda d: ops.pow(d, 1 / 3)),
+    "tanh 20(x - ½)": (lambda x: ops.tanh(20 * (x - 0.5)), lambda d: 2 * ops.tanh(10 * d)),
+}
+POINTS = 2049
+
+
+def targets(x: graphc.Node) -> graphc.Node:
+    """The six targets at x (n), as (n, 6)."""
+    return ops.stack([target(x) for target, _ in TARGETS.values()], 1)
+
+
+def constructed(most: int, x: graphc.Node, pieces: graphc.Node) -> tuple[graphc.Node, graphc.Node]:
+    """What the net of steps and the net of bumps make of x (n), for as many pieces: (n, 6) each.
+
+    There are `most` units; those beyond the pieces have thresholds above 1, and never fire.
+    """
+    unit = ops.cast(ops.arange(most + 1), "float64")
+    thresholds = ops.where(ops.equal(unit, 0.0), -1.0, unit / pieces)
+    fires = ops.step(x[:, None] - thresholds)
+    height = targets((unit + 0.5) / pieces)
+    jump = ops.concat([height[:1], height[1:-1] - height[:-2]])
+    bumps = fires[:, :-1] - fires[:, 1:]
+    return ops.matmul(fires[:, :-1], jump), ops.matmul(bumps, height[:-1])
+
+
+def main(arguments: Arguments = None) -> dict[str, object]:
+    """Every H from 2 to 1024, or the powers of 2 where quick."""
+    lesson = Lesson(__doc__, arguments)
+    sizes = 2.0 ** np.arange(1, 11) if lesson.quick else np.arange(2.0, 1025.0)
+    x = graphc.input("x", (POINTS,), "float64")
+    each = graphc.input("sizes", sizes.shape, "float64")
+
+    def measure(_: None, pieces: graphc.Node) -> tuple[None, Any]:
+        wanted = targets(x)
+        errors = [ops.max(ops.abs(net - wanted), 0) for net in constructed(1024, x, pieces)]
+        bound = ops.stack([modulus(1 / pieces) for _, modulus in TARGETS.values()])
+        return None, (ops.stack(errors), bound)
+
+    _, (errors, bounds) = graphc.scan(measure, None, each)
+    program = graphc.compile((errors, bounds))
+    lesson.inside("One scan over H", program.as_text("graph"))
+    error, bound = program(x=np.linspace(0, 1, POINTS), sizes=sizes)
+    for net, name in enumerate(("steps", "bumps")):
+        worst = float((error[:, net] / bound).max())
+        lesson.claim(
+            f"nets of {name}: largest error over the modulus at 1/H, {len(sizes)} H, 6 targets",
+            worst,
+            "at most 1",
+            worst <= 1,
+        )
+    widths = (1, 16) if lesson.quick else (1, 4, 16, 64)
+    seeds, steps = (2, 500) if lesson.quick else (8, 3000)
+    trained = np.stack([learn(h, seeds, steps) for h in widths])
+    before = np.inf
+    for h, mean in zip(widths, trained.mean(1), strict=True):
+        text = f"trained nets of {h} tanh units: largest error, mean over the targets"
+        lesson.claim(text, float(mean), "falls with H", mean < before)
+        before = mean
+    gain = float((trained[-1] / trained[0]).max())
+    text = f"trained, error of {widths[-1]} units over that of 1, the worst target"
+    lesson.claim(text, gain, "below 0.75", gain < 0.75)
+    found = (sizes, error[:, 0], bound, widths, trained)
+    lesson.draw("05_approximation.png", lambda figure: draw(figure, *found), (8, 4.5))
+    return lesson.finish()
+
+
+def learn(width: int, seeds: int, steps: int) -> Any:
+    """The largest error of trained nets for each target, the median over the seeds: (6,)."""
+    graphc.seed(0)
+    members = 6 * seeds
+    model = nn.Sequential(
+        nn.LinearEnsemble(members, 1, width), nn.Tanh(), nn.LinearEnsemble(members, width, 1)
+    )
+    nn.init.uniform_(model[0].weight, -30, 30)  # as steep as the targets
+    nn.init.uniform_(model[0].bias, -15, 15)  # and spread over the interval
+    x = np.linspace(0, 1, 129, dtype=np.float32)
+    (wanted,) = graphc.compile(targets(graphc.input("x", ("n",))))(x)
+    y = np.tile(wanted, seeds)[:, :, None]
+    given = (x - 0.5)[:, None, None]
+    step = graphc.compile_train_step(
+        model,
+        lambda output, target: ops.sum(ops.mean(ops.square(output - target), 0)),
+        optim.Adam(optim.OneCycleLR(0.03, steps)),
+        inputs={"x": (129, 1, 1)},
+        targets={"y": y.shape},
+    )
+    step.run({"x": given, "y": y}, np.tile(np.arange(129), (steps, 1)))
+    (output,) = graphc.compile(model, inputs={"x": given.shape})(given)
+    return np.median(np.abs(output - y).max((0, 2)).reshape(seeds, 6), 0)
+
+
+def draw(figure: Any, sizes: Any, error: Any, bound: Any, widths: Any, trained: Any) -> None:
+    """For each target the bound, the constructed nets and the trained ones, against H."""
+    panels = figure.subplots(2, 3).flat
+    for k, (name, axes) in enumerate(zip(TARGETS, panels, strict=True)):
+        axes.loglog(sizes, bound[:, k], color="black", label="modulus at 1/H")
+        axes.loglog(sizes, error[:, k], label="H steps")
+        axes.loglog(widths, trained[:, k], "o-", label="trained")
+        axes.set_title(name)
+    panels[0].legend(fontsize=7, loc="lower left")
+    figure.supxlabel("H")
+
+
+if __name__ == "__main__":
+    main()

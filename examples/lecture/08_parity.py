@@ -1,0 +1,197 @@
+"""8. Depth: parity by and/or gates, by a tree of XORs, by threshold units, and learned.
+
+    python examples/lecture/08_parity.py --out pictures
+
+Three circuits for "is the number of ones odd" are built gate by gate, and one compiled kernel
+compares them with it at all 2^n inputs. At depth two, and/or gates need 2^(n-1) + 1 of them; a tree
+needs 3(n-1) units at depth 2 ceil(log2 n); but n + 1 threshold units do at depth two. So the
+exponential gap between shallow and deep is one of and/or gates. Then nets of equally many weights,
+with one to four hidden layers, learn the parity of 8 bits from 20 initial values each.
+
+Sources: the gap is due to Hastad, "Almost optimal lower bounds for small depth circuits", 1986, the
+threshold units to Minsky and Papert, "Perceptrons", 1969, and Rumelhart, Hinton and Williams, 1986.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from common import Arguments, Lesson
+
+import graphc
+from graphc import nn, ops, optim
+
+NETS = ((1, 32), (2, 14), (3, 11), (4, 9))  # hidden layers and their width: 321 to 375 weights
+
+
+class Circuit:
+    """Threshold units, counted as they are made, with the depth of each."""
+
+    def __init__(self) -> None:
+        self.units = 0
+        self.depth: dict[graphc.Node, int] = {}
+
+    def unit(self, threshold: float, *terms: tuple[float, graphc.Node]) -> graphc.Node:
+        """1 where the weighted sum of the operands exceeds the threshold, else 0."""
+        made = ops.step(sum(weight * operand for weight, operand in terms) - threshold)
+        self.units += 1
+        self.depth[made] = 1 + max(self.depth.get(operand, 0) for _, operand in terms)
+        return made
+
+
+def tree(circuit: Circuit, bits: list[graphc.Node]) -> graphc.Node:
+    """XORs of pairs, and of pairs of those: (x and not y) or (not x and y) by three units each."""
+    while len(bits) > 1:
+        pairs = [
+            circuit.unit(
+                0.5,
+                (1, circuit.unit(0.5, (1, x), (-1, y))),
+                (1, circuit.unit(0.5, (-1, x), (1, y))),
+            )
+            for x, y in zip(bits[::2], bits[1::2], strict=False)
+        ]
+        bits = pairs + bits[2 * len(pairs) :]
+    return bits[0]
+
+
+def counting(circuit: Circuit, bits: list[graphc.Node]) -> graphc.Node:
+    """Unit k fires for k ones or more; the last adds them up with alternating signs."""
+    ones = [(1.0, bit) for bit in bits]
+    levels = [circuit.unit(k - 0.5, *ones) for k in range(1, len(bits) + 1)]
+    return circuit.unit(0.5, *(((-1.0) ** k, level) for k, level in enumerate(levels)))
+
+
+def gates(n: int) -> tuple[graphc.Node, graphc.Node]:
+    """The OR of an AND for every odd input, at all inputs; and how many gates that is.
+
+    An AND of n literals is that of its first and its last ones, so that all ANDs at all inputs,
+    2^(2n-1) values, are summed by two products of matrices.
+    """
+    first, last = n // 2, n - n // 2
+    exists = ops.reshape(ops.cast(odd(n), "float32"), (2**last, 2**first))
+    fires = [
+        ops.cast(ops.all(ops.equal(digits(k)[:, None], digits(k)[None]), 2), "float32")
+        for k in (last, first)
+    ]
+    firing = ops.matmul(ops.matmul(fires[0], exists), fires[1].T)
+    return ops.reshape(ops.step(firing - 0.5), (2**n,)), ops.sum(exists) + 1
+
+
+def digits(n: int) -> graphc.Node:
+    """The bits of 0 to 2^n - 1, as whole numbers (2^n, n)."""
+    return ops.floor_divide(ops.arange(2**n)[:, None], 2 ** np.arange(n)) % 2
+
+
+def odd(n: int) -> graphc.Node:
+    """Whether the number of ones is odd, for 0 to 2^n - 1: where its two halves differ in that."""
+    first, last = (ops.sum(digits(k), 1) % 2 for k in (n // 2, n - n // 2))
+    return ops.reshape(ops.not_equal(last[:, None], first), (2**n,))
+
+
+def bit(n: int, i: int) -> graphc.Node:
+    """Bit i of 0 to 2^n - 1, as an input of the circuits."""
+    number = ops.cast(ops.arange(2**n), "float32")
+    return ops.floor(number / 2**i) - 2 * ops.floor(number / 2 ** (i + 1))
+
+
+def main(arguments: Arguments = None) -> dict[str, object]:
+    """Circuits of 2 to 20 inputs, nets of 1 to 4 hidden layers; of 3 and 8, and 1, where quick."""
+    lesson = Lesson(__doc__, arguments)
+    inputs = (3, 8) if lesson.quick else range(2, 21)
+    largest = inputs[-1]
+    found = [verify(lesson, n) for n in inputs]
+    for kind, (name, size, depth) in enumerate(
+        (
+            ("and/or gates", lambda n: 2 ** (n - 1) + 1, lambda n: 2),
+            ("tree of XORs", lambda n: 3 * (n - 1), lambda n: 2 * math.ceil(math.log2(n))),
+            ("threshold units", lambda n: n + 1, lambda n: 2),
+        )
+    ):
+        wrong, units, depths, _ = zip(*(found_at[kind] for found_at in found), strict=True)
+        expected = [(size(n), depth(n)) for n in inputs]
+        text = f"{name}: wrong outputs at all inputs, n = {inputs[0]} to {largest}"
+        lesson.claim(text, sum(wrong), 0, not any(wrong))
+        lesson.claim(
+            f"{name}: units and depth at n = {largest}",
+            f"{units[-1]:,}, {depths[-1]}",
+            f"{expected[-1][0]:,}, {expected[-1][1]}, and so for each n",
+            list(zip(units, depths, strict=True)) == expected,
+        )
+    seconds = max(found[-1][kind][3] for kind in range(3))
+    lesson.claim(f"seconds for all 2^{largest} inputs, the slowest", seconds, "< 1", seconds < 1)
+    for layers, width in NETS[:1] if lesson.quick else NETS:
+        seeds, steps = (4, 1200) if lesson.quick else (20, 3000)
+        learned, weights = learn(layers, width, seeds, steps)
+        lesson.claim(
+            f"parity of 8 learned, {layers} hidden of {width}, {weights} weights, {seeds} seeds",
+            learned,
+            f"at least {seeds // 2}",
+            learned >= seeds // 2,
+        )
+    lesson.draw("08_parity.png", lambda figure: draw(figure, inputs, found), (6, 3))
+    return lesson.finish()
+
+
+def verify(lesson: Lesson, n: int) -> list[tuple[int, int, int, float]]:
+    """For each circuit: wrong outputs among 2^n, units, depth, and seconds of the call."""
+    bits = [bit(n, i) for i in range(n)]
+    by_gates, count = gates(n)
+    found = []
+    for build in (None, tree, counting):
+        circuit = Circuit()
+        output = by_gates if build is None else build(circuit, bits)
+        differs = ops.not_equal(ops.greater(output, 0.5), odd(n))
+        program = graphc.compile((ops.sum(ops.cast(differs, "int64")), count))
+        if n == 3 and build is counting:
+            lesson.inside("Four threshold units for three bits", program.as_text("fused"))
+        program()
+        began = perf_counter()
+        wrong, gate_count = program()
+        seconds = perf_counter() - began
+        size = (int(gate_count), 2) if build is None else (circuit.units, circuit.depth[output])
+        found.append((int(wrong), *size, seconds))
+    return found
+
+
+def learn(layers: int, width: int, seeds: int, steps: int) -> tuple[int, int]:
+    """How many nets get all 256 inputs right after training on them, and their weights."""
+    graphc.seed(0)
+    sizes = [8, *[width] * layers]
+    hidden = [
+        layer
+        for fan_in, fan_out in pairwise(sizes)
+        for layer in (nn.LinearEnsemble(seeds, fan_in, fan_out), nn.Tanh())
+    ]
+    model = nn.Sequential(*hidden, nn.LinearEnsemble(seeds, width, 1))
+    bits, parity = graphc.compile((digits(8), odd(8)))()
+    given, wanted = np.float32(2 * bits - 1)[:, None], np.float32(parity)[:, None, None]
+    step = graphc.compile_train_step(
+        model,
+        lambda score, target: seeds * ops.bce_with_logits(score, target + 0 * score),
+        optim.Adam(0.01),
+        inputs={"x": given.shape},
+        targets={"y": wanted.shape},
+    )
+    step.run({"x": given, "y": wanted}, np.tile(np.arange(256), (steps, 1)))
+    (score,) = graphc.compile(model, inputs={"x": given.shape})(given)
+    right = ((score > 0) == (wanted > 0.5)).all((0, 2))
+    return int(right.sum()), sum(p.size for p in model.parameters()) // seeds
+
+
+def draw(figure: Any, inputs: Sequence[int], found: list[Any]) -> None:
+    """Units against n for the three circuits."""
+    axes = figure.subplots()
+    for kind, name in enumerate(("and/or, depth 2", "tree of XORs", "threshold, depth 2")):
+        units = [row[kind][1] for row in found]
+        axes.semilogy(inputs, units, "o-", markersize=3, label=name)
+    axes.set(xlabel="inputs n", ylabel="units")
+    axes.legend()
+
+
+if __name__ == "__main__":
+    main()
