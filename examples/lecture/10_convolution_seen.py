@@ -1,0 +1,126 @@
+"""10. Convolution, seen: shapes, parameters, one number term by term, and the maps of a photograph.
+
+    python examples/lecture/10_convolution_seen.py --out pictures
+
+A filter slides over an image; each number of an activation map is the dot product of the filter
+with the patch below it, plus a bias. Last, convolutions of random shapes are held against scipy's.
+
+Source: the shapes and counts are those of Stanford's CS231n, "Convolutional Networks", 2015.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from common import Arguments, Lesson
+from scipy.signal import correlate
+
+import graphc
+from graphc import nn, ops
+
+
+def shapes(lesson: Lesson) -> None:
+    """Two layers on a colour image of 32x32, and a 3x3 filter on 7x7 with three strides."""
+    first, second = nn.Conv2d(3, 6, 5), nn.Conv2d(6, 10, 5)
+    six = first(graphc.input("x", (1, 3, 32, 32)))
+    for claim, layer, maps, known in (
+        ("six 5x5x3 filters on 32x32x3", first, six, "28x28x6, 456 parameters"),
+        ("ten 5x5x6 filters on those", second, second(six), "24x24x10, 1,510 parameters"),
+    ):
+        _, channels, height, width = maps.shape
+        weights = sum(parameter.value.size for parameter in layer.parameters())
+        found = f"{height}x{width}x{channels}, {weights:,} parameters"
+        lesson.claim(claim, found, known, found == known)
+
+    image, kernel = graphc.input("image", (1, 1, 7, 7)), graphc.input("kernel", (1, 1, 3, 3))
+    for stride, known in ((1, "5x5"), (2, "3x3"), (3, "refused: (7 - 3)/3 is not a whole number")):
+        try:
+            found = "x".join(map(str, ops.conv2d(image, kernel, stride=stride).shape[2:]))
+        except graphc.ShapeError as error:
+            print(error, end="\n\n")  # with what would fit
+            found = "refused: " + str(error).splitlines()[0].split(": ")[-1]
+        lesson.claim(f"a 3x3 filter on 7x7, stride {stride}", found, known, found == known)
+
+
+def one_number(lesson: Lesson) -> None:
+    """The number at (4, 9) of the third map: 75 products and a bias."""
+    graphc.seed(0)
+    layer, x = nn.Conv2d(3, 6, 5).double(), graphc.input("x", (1, 3, 32, 32), "float64")
+    terms = x[0, :, 4:9, 9:14] * layer.weight.node[2]
+    number = graphc.compile({"terms": terms, "bias": layer.bias.node[2], "y": layer(x)[0, 2, 4, 9]})
+    found = number(np.random.default_rng(0).random((1, 3, 32, 32)))
+    for channel, products in zip(("red", "green", "blue"), found["terms"], strict=True):
+        print(f"{channel}, patch times filter:\n{np.array2string(products, precision=4, sign=' ')}")
+    total, y = math.fsum([*found["terms"].flat, found["bias"]]), float(found["y"])
+    print(f"their sum and the bias {found['bias']:.4f}: {total:.15f}; the layer: {y:.15f}\n")
+    same = found["terms"].size == 75 and abs(y - total) < 1e-14
+    lesson.claim("one number of the third map", y, f"75 terms and the bias: {total:.4g}", same)
+
+
+def far_from_scipy(random: np.random.Generator, count: int) -> float:
+    """The largest difference to scipy over convolutions of random shapes, all in one program."""
+    maps, arrays, known = {}, {}, {}
+    for i in range(count):
+        c, f, r, s, stride = map(int, random.integers(1, 5, 5))
+        padding, (h, w) = int(random.integers(0, 3)), map(int, random.integers(4, 13, 2))
+        image = graphc.input(f"image{i}", (1, c, h, w), "float64")
+        kernel = graphc.input(f"kernel{i}", (f, c, r, s), "float64")
+        maps[i] = ops.conv2d(image, kernel, stride=stride, padding=padding, floor=True)
+        pixels, filters = (random.standard_normal(node.shape) for node in (image, kernel))
+        arrays |= {f"image{i}": pixels, f"kernel{i}": filters}
+        padded = np.pad(pixels[0], ((0, 0), (padding, padding), (padding, padding)))
+        slid = [correlate(padded, one, "valid")[0, ::stride, ::stride] for one in filters]
+        known[i] = np.stack(slid)[None]
+    found = graphc.compile(list(maps.values()), threads=1)(**arrays)
+    return max(float(np.abs(found[i] - known[i]).max()) for i in maps)
+
+
+def activation_maps(lesson: Lesson) -> None:
+    """A photograph made 32x32x3, and six maps: edges of four directions, dots, and blue."""
+    from sklearn.datasets import load_sample_image  # optional: the extra `examples`
+
+    ramp, ones = np.arange(-2.0, 3.0), np.ones((5, 5))
+    dot = np.where(np.maximum.outer(abs(ramp), abs(ramp)) < 2, 16.0, -9.0)
+    grey = [
+        ramp * ones,
+        ramp[:, None] * ones,
+        np.add.outer(ramp, ramp),
+        np.subtract.outer(ramp, ramp),
+        dot,
+    ]
+    filters = np.array([[k, k, k] for k in grey] + [[-ones, -ones, 2 * ones]], np.float32)
+    pixels = load_sample_image("china.jpg")[None, 5:421, 110:526].astype(np.float32) / 255
+    small = ops.avg_pool2d(ops.permute(graphc.input("pixels", pixels.shape), (0, 3, 1, 2)), 13)
+    maps = ops.relu(ops.conv2d(small, filters))
+    image, seen = graphc.compile([ops.permute(small, (0, 2, 3, 1)), maps])(pixels)
+
+    def draw(figure: Any) -> None:
+        axes = figure.subplots(2, 4).flat
+        names = ["32x32x3", "edges |", "edges -", "edges \\", "edges /", "dots", "blue"]
+        for place, name, shown in zip(axes, names, [image[0], *seen[0]], strict=False):
+            place.imshow(shown, cmap="magma")
+            place.set_title(name)
+        for place in figure.axes:
+            place.axis("off")
+
+    lesson.draw("10_convolution_seen.png", draw, (7, 3.8))
+
+
+def main(arguments: Arguments = None) -> dict[str, object]:
+    """Shapes, one number, maps, and shapes by the thousand."""
+    lesson = Lesson(__doc__, arguments)
+    shapes(lesson)
+    one_number(lesson)
+    activation_maps(lesson)
+    random = np.random.default_rng(0)
+    programs, each = (1, 50) if lesson.quick else (100, 100)
+    far = max(far_from_scipy(random, each) for _ in range(programs))
+    claim = f"{programs * each:,} random shapes beside scipy"
+    lesson.claim(claim, far, "differ by less than 1e-12", far < 1e-12)
+    return lesson.finish()
+
+
+if __name__ == "__main__":
+    main()

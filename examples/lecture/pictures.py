@@ -1,0 +1,27 @@
+"""Two kinds of pictures: grids of small images, and clouds of points."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def grids(parts: dict[str, tuple[int, Any]], figure: Any) -> None:
+    """Four squares of images: title -> (images a side, the images)."""
+    squares = figure.subfigures(2, 2).flat
+    for square, (title, (side, images)) in zip(squares, parts.items(), strict=True):
+        square.suptitle(title)
+        for place, image in zip(square.subplots(side, side).flat, images, strict=True):
+            place.imshow(image, cmap="gray", interpolation="nearest")
+            place.axis("off")
+
+
+def clouds(spaces: dict[str, Any], labels: Any, figure: Any) -> None:
+    """Points (n, features) of each space in its two directions of most variance, by label."""
+    places = figure.subplots(1, len(spaces))
+    for place, (title, points) in zip(places, spaces.items(), strict=True):
+        left, size, _ = np.linalg.svd(points - points.mean(0), full_matrices=False)
+        place.scatter(*(left * size)[:, :2].T, c=labels, cmap="tab10", s=1)
+        place.set_title(title)
+        place.axis("off")

@@ -1,0 +1,115 @@
+"""Run the lecture's examples in full, in order, and record what they measured in docs/lecture.md.
+
+    GRAPHC_DATA_DIR=folder python examples/lecture/run_all.py
+
+Each runs in a process of its own, with its pictures in docs/pictures/lecture. After each, the table
+between the two marks of the page is written anew: claims, seeds, times, and above them the machine
+and the versions. With names (`04_mlp 07_sgd`) only those run, and the rows of the others stay, if
+they were measured on this machine. Ends with 1 where a claim did not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import os
+import platform
+import re
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PAGE = HERE.parent.parent / "docs" / "lecture.md"
+BEGIN, END = "<!-- results -->\n", "<!-- end of results -->"
+NAMES = [path.stem for path in sorted(HERE.glob("[0-9][0-9]_*.py"))]
+PACKAGES = ("graphc", "numpy", "llvmlite", "sympy", "scipy", "scikit-learn")
+HEAD = (
+    "| example | claim | measured | reference | seed | run |\n| --- | --- | --- | --- | --- | --- |"
+)
+
+
+def machine() -> str:
+    """What the numbers depend on: processor, cores, system and versions."""
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.+)", info.read_text("utf-8")) if info.exists() else None
+    processor = found[1] if found else platform.machine()
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
+    system = f"{platform.platform()}, Python {platform.python_version()}"
+    return f"{processor}, {os.cpu_count()} cores, {system}; {versions}."
+
+
+def processor() -> float:
+    """The processor's seconds that the examples took so far."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
+
+
+def measured(name: str, pictures: Path) -> tuple[list[str], bool]:
+    """Run an example: its rows of the table, and whether all its claims held."""
+    began, before = time.monotonic(), processor()
+    command = [sys.executable, str(HERE / f"{name}.py"), "--out", str(pictures)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    spent, busy = time.monotonic() - began, processor() - before
+    sys.stderr.write(done.stderr)
+    seeds = re.findall(r"(?:seed|default_rng)\((\d+)\)", (HERE / f"{name}.py").read_text("utf-8"))
+    seed = ", ".join(sorted(set(seeds))) or "none"
+    run = f"{datetime.date.today()}, {spent:.0f} s, of the processor {busy:.0f} s"
+    rows = re.findall(r"^\| (.+) \| (.+) \| (.+) \|$", done.stdout, re.MULTILINE)[2:]
+    lines = []
+    for claim, value, reference in rows:
+        value += " (FAILED)" * (f"FAILED: {claim}: " in done.stderr)
+        lines.append(f"| {name} | {claim} | {value} | {reference} | {seed} | {run} |")
+    print(f"{name}: {len(rows)} claims, {spent:.0f} s, exit code {done.returncode}", flush=True)
+    return lines, done.returncode == 0
+
+
+def recorded(page: str) -> tuple[str, dict[str, list[str]]]:
+    """The machine that a page's table was measured on, and its rows by example."""
+    table = page.partition(BEGIN)[2].partition(END)[0]
+    rows: dict[str, list[str]] = {}
+    for line in re.findall(r"^\| \d\d_.+$", table, re.MULTILINE):
+        rows.setdefault(line.split()[1], []).append(line)
+    return table.partition("\n")[0], rows
+
+
+def written(page: str, host: str, rows: dict[str, list[str]]) -> str:
+    """The page with this table between its marks; the rest as it is."""
+    above, _, rest = page.partition(BEGIN)
+    lines = [line for name in sorted(rows) for line in rows[name]]
+    table = "\n".join([host, "", HEAD, *lines, ""])
+    return f"{above}{BEGIN}{table}{END}{rest.partition(END)[2]}"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run and record, one example after the other."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", help=f"some of {', '.join(NAMES)}; by default all")
+    parser.add_argument("--page", type=Path, default=PAGE, help="by default docs/lecture.md")
+    options = parser.parse_args(arguments)
+    unknown = [name for name in options.names if name not in NAMES]
+    if unknown:
+        parser.error(f"no example {unknown[0]!r}; there are {', '.join(NAMES)}")
+    host, rows = recorded(options.page.read_text("utf-8"))
+    if not options.names:
+        rows = {}
+    elif rows and host != machine():
+        parser.error(
+            "the other rows were measured on another machine or with other versions: run all"
+        )
+    began, failed = time.monotonic(), []
+    for name in options.names or NAMES:
+        rows[name], held = measured(name, options.page.parent / "pictures" / "lecture")
+        failed += [] if held else [name]
+        page = options.page.read_text("utf-8")
+        options.page.write_text(written(page, machine(), rows), "utf-8")
+    print(f"{time.monotonic() - began:.0f} s in all")
+    if failed:
+        raise SystemExit(f"claims that do not hold: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""The lecture's examples on images: a planted fault makes each quick slice fail, and say where."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc import nn, ops, optim
+from graphc.optim import adaptive
+from tests.test_lecture import Fault, example, uphill
+
+
+def forgetful(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """Averages that forget what they should keep."""
+    monkeypatch.setattr(adaptive, "mix", lambda old, new, keep: (1 - keep) * old + keep * new)
+
+
+def looking_ahead(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """A momentum that is Nesterov's."""
+    other = lambda: optim.SGD(0.05, momentum=0.9, nesterov=True)  # noqa: E731
+    monkeypatch.setitem(module.OPTIMIZERS, "momentum", other)
+
+
+def lying(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """Square filters whose axes are swapped."""
+    straight = ops.conv2d
+
+    def turned(image: Any, kernel: Any, *rest: Any, **options: Any) -> Any:
+        if kernel.shape[-1] == kernel.shape[-2]:
+            node = graphc.constant(kernel) if isinstance(kernel, np.ndarray) else kernel
+            kernel = ops.swapaxes(node, 2, 3)
+        return straight(image, kernel, *rest, **options)
+
+    monkeypatch.setattr(ops, "conv2d", turned)
+    monkeypatch.setattr(nn.Conv2d, "function", staticmethod(turned))
+
+
+def backwards(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """The gradient by the filters with the wrong sign, which takes no longer."""
+    right = graphc.vjp
+
+    def wrong(*given: Any) -> tuple[Any, ...]:
+        by_image, by_filters = right(*given)
+        return by_image, -by_filters
+
+    monkeypatch.setattr(graphc, "vjp", wrong)
+
+
+def slow(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """A forward pass of 100 ms, and gradients of 200."""
+    timed = module.timed
+
+    def delayed(*given: Any) -> Any:
+        results, times = timed(*given)
+        return results, {n: t + (100 if n == "forward" else 200) for n, t in times.items()}
+
+    monkeypatch.setattr(module, "timed", delayed)
+
+
+FAULTS: list[tuple[str, Fault, str]] = [
+    ("04_mlp", uphill, "MNIST, 500 tanh units|Fashion-MNIST"),
+    ("07_sgd", forgetful, "windowgrad: 100 steps|adadelta: 100 steps"),
+    ("07_sgd", looking_ahead, "momentum: 100 steps"),
+    ("10_convolution_seen", lying, "one number|beside scipy"),
+    ("11_convolution_fast", backwards, "gradient . filters"),
+    ("11_convolution_fast", slow, "forward, ms|gradient by the image|by the filters"),
+    ("12_convnets", uphill, "MNIST|LeNet|Fashion-MNIST"),
+    ("13_levels", uphill, "linear probe of the dense"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "fault", "claims"), FAULTS, ids=lambda v: getattr(v, "__name__", v)
+)
+def test_a_planted_fault_is_found(
+    name: str,
+    fault: Fault,
+    claims: str,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The slice ends with 1, and says which of its claims do not hold."""
+    module = example(name, request)
+    fault(monkeypatch, module)
+    with pytest.raises(SystemExit) as ended:
+        module.main(["--quick"])
+    assert ended.value.code == 1
+    failed = [line for line in capsys.readouterr().err.splitlines() if line.startswith("FAILED: ")]
+    for claim in claims.split("|"):
+        assert any(claim in line for line in failed), claim
+
+
+def test_the_record_keeps_rows_and_text(request: pytest.FixtureRequest) -> None:
+    """run_all writes its table between the marks, in order, and reads it back."""
+    module = example("run_all", request)
+    page = f"above\n{module.BEGIN}{module.END}\nbelow\n"
+    rows = {name: [f"| {name} | claim | 1 | 2 | 0 | today |"] for name in ("12_b", "04_a")}
+    full = module.written(page, "a machine.", rows)
+    assert full.startswith("above\n") and full.endswith("\nbelow\n")
+    assert full.index("04_a") < full.index("12_b")
+    assert module.recorded(full) == ("a machine.", rows)
+    assert module.written(full, "a machine.", rows) == full
