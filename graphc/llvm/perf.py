@@ -17,7 +17,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache as cache_forever
-from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
@@ -41,13 +40,13 @@ class Record:
     def __init__(self, folder: Path, inherited: Sequence[bytes] = ()) -> None:
         self.folder, self.process, self.count = folder, os.getpid(), 0
         self.named = [*inherited]
+        self.dump = None if inherited else self.begun()
         self.names = created(MAPS / f"perf-{self.process}.map")
         self.names.write(b"".join(self.named))
         self.names.flush()
 
-    @cached_property
-    def dump(self) -> BinaryIO:
-        """The dump, begun with the first code."""
+    def begun(self) -> BinaryIO:
+        """A dump of no code: a child's is begun when it loads some."""
         file = created(self.folder / f"jit-{self.process}.dump")
         machine = MACHINES.get(platform.machine(), 0)
         head = (MAGIC, VERSION, HEADER.size, machine, 0, self.process, time.monotonic_ns(), 0)
@@ -60,6 +59,7 @@ class Record:
 
     def add(self, codes: Sequence[Code], base: int) -> None:
         """The functions of an object whose code begins at an address."""
+        dump = self.dump = self.dump or self.begun()
         for code in codes:
             at, title = base + code.start, code.title.encode()
             self.named.append(b"%x %x %s\n" % (at, code.size, title))
@@ -69,17 +69,18 @@ class Record:
                     LINE.pack(base + place, line, 0) + os.fsencode(file) + b"\0"
                     for place, file, line in code.rows
                 ]
-                self.write(LINES, LOCATED.pack(at, len(rows)) + b"".join(rows))
+                write(dump, LINES, LOCATED.pack(at, len(rows)) + b"".join(rows))
             self.count += 1
             thread = threading.get_native_id()
             where = LOADED.pack(self.process, thread, at, at, code.size, self.count)
-            self.write(LOAD, where + title + b"\0" + ctypes.string_at(at, code.size))
+            write(dump, LOAD, where + title + b"\0" + ctypes.string_at(at, code.size))
         self.names.flush()
-        self.dump.flush()
+        dump.flush()
 
-    def write(self, kind: int, data: bytes) -> None:
-        """One record of the dump."""
-        self.dump.write(PREFIX.pack(kind, PREFIX.size + len(data), time.monotonic_ns()) + data)
+
+def write(dump: BinaryIO, kind: int, data: bytes) -> None:
+    """Append a record to a dump."""
+    dump.write(PREFIX.pack(kind, PREFIX.size + len(data), time.monotonic_ns()) + data)
 
 
 @dataclass

@@ -159,9 +159,12 @@ def test_a_child_has_files_of_its_own(net: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_refused(net: Path) -> None:
+    """And nothing is left behind."""
     (net.parent / "file").touch()
+    net.write_text("import os; print(os.getpid(), flush=True)\n" + NET)
     done = ran(net.parent, [sys.executable, net.name, "1"], GRAPHC_PERF="file")
     assert done.returncode and "InputError: GRAPHC_PERF: cannot write" in done.stderr
+    assert not Path(f"/tmp/perf-{int(done.stdout)}.map").exists()
 
 
 def test_a_map_follows_no_link(tmp_path: Path) -> None:
