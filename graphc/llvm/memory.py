@@ -202,6 +202,12 @@ def store(function: Function, access: Access, value: Value, guards: tuple[Guard,
         b.declarations.add(f"declare void {intrinsic}({value.type}, ptr, <{count} x i1>)")
         b.emit(f"call void {intrinsic}({value}, ptr align {align} {name}, {on})")
         return
+    if not vectors and mask is None:  # a scatter would compute every lane's address
+        for lane in range(count):
+            part = b.define(value.dtype, 1, f"extractelement {value}, i64 {lane}")
+            place = b.address(LLVM_TYPES[kind], name, b.constant("int64", step * lane))
+            b.emit(f"store {part}, ptr {place.text}, align {align}")
+        return
     pointers = addresses(function, name, kind, step, vectors, count)
     intrinsic = f"@llvm.masked.scatter.{suffix(kind, count)}.v{count}p0"
     b.declarations.add(f"declare void {intrinsic}({value.type}, <{count} x ptr>, <{count} x i1>)")

@@ -171,6 +171,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
 def test_an_interrupt_ends_a_loop_of_steps_at_once_and_leaves_the_state_whole() -> None:
     script = """
 import os, signal, sys, threading, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import numpy as np
 import graphc
 w = graphc.parameter("w", value=np.zeros((256, 256), np.float32))

@@ -7,10 +7,19 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from graphc.train.interrupt import Interrupts
+
+
+@pytest.fixture(autouse=True)
+def pythons_handler() -> Iterator[None]:
+    """Python's handler, also where the tests run in a background, the signal ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def test_an_interrupt_waits_while_it_is_held() -> None:
@@ -57,7 +66,8 @@ def test_another_thread_leaves_the_handler_alone() -> None:
 
 
 LONG = """
-import sys
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import numpy as np
 import graphc
 from graphc import nn, optim
