@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
+from graphc.runtime.cost import KernelCost
 from graphc.runtime.profile import TRACED, Profile, costs, rows
 from graphc.runtime.stages import Stages
 from graphc.runtime.times import Clock, Records
@@ -29,11 +30,12 @@ class Watch:
         self.extents, self.unwatch = extents, unwatch
         self.steps, self.sums = records.steps, records.sums
         self.watching = True
+        self.counted: tuple[dict[str, int], list[KernelCost]] | None = None
 
-    def times(self) -> Profile:
+    def times(self, *, traced: int = TRACED) -> Profile:
         """The mean time of every kernel over the steps since the watch began: `repeats` of them.
 
-        FLOPs and bytes are those of the last call's extents.
+        FLOPs and bytes are those of the last call's extents. `traced` steps can be made a trace of.
         """
         steps, ticks = self.records.steps - self.steps, self.records.sums - self.sums
         known = self.extents()
@@ -41,14 +43,20 @@ class Watch:
         period = self.clock.period()
         seconds = ticks * period / max(steps, 1)
         return Profile(
-            rows(costs(self.stages, extents), seconds.tolist()),
+            rows(self.costs(extents), seconds.tolist()),
             steps,
             None,
             extents,
             self.records.threads,
-            tuple(self.records.spans(min(TRACED, steps))) if steps else (),
+            tuple(self.records.spans(min(traced, steps))) if min(traced, steps) else (),
             period,
         )
+
+    def costs(self, extents: dict[str, int]) -> list[KernelCost]:
+        """The work of every kernel, counted anew where the extents are others than before."""
+        if self.counted is None or self.counted[0] != extents:
+            self.counted = extents, costs(self.stages, extents)
+        return self.counted[1]
 
     def stop(self) -> None:
         """Stop; what was counted can still be read. A second time does nothing."""
