@@ -1,13 +1,15 @@
 """The README and the pages of docs/: every block of Python in them runs, and prints what it says.
 
 The ```python blocks of a page run in order in one namespace, as if they were one file. A block with
-`>>>` is a doctest, in which `...` stands for any text; any other block is executed.
+`>>>` is a doctest, in which `...` stands for any text; any other block is executed. Commands in
+console blocks are run, and what they print is compared in the same way.
 """
 
 from __future__ import annotations
 
 import doctest
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +18,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from graphc import ops
+from graphc.cli import main
 from tests import cases, test_contract
 
 ROOT = Path(__file__).parent.parent
@@ -26,9 +30,12 @@ PAGES = (
     "docs/architecture.md",
     "docs/adding_an_op.md",
     "docs/performance.md",
+    "docs/profiles.md",
     "docs/tuning.md",
+    "docs/command_line.md",
 )
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.FAIL_FAST
 
@@ -73,6 +80,34 @@ def executed(page: str) -> dict[str, Any]:
 def test_every_block_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert executed(page).keys() - {"__name__", "__builtins__"}, f"{page} has no block of Python"
+
+
+def commands(text: str) -> list[tuple[str, str]]:
+    """The commands of a page's console blocks, each a line after "$ ", and what they print."""
+    found = []
+    for block in CONSOLE.findall(text):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            line, _, output = part.partition("\n")
+            found.append((line, output))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("line", "output"), commands((ROOT / "docs/command_line.md").read_text("utf-8"))
+)
+def test_commands_print_what_the_page_says(
+    line: str, output: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run from the root of the repository, settings before the command; `...` is any text."""
+    monkeypatch.chdir(ROOT)
+    words = shlex.split(line)
+    while "=" in words[0]:
+        monkeypatch.setenv(*words.pop(0).split("=", 1))
+    assert words[0] == "graphc"
+    result = CliRunner().invoke(main, words[1:])
+    assert result.exit_code in (0, 1), result.stderr
+    checker = doctest.OutputChecker()
+    assert checker.check_output(output, result.stdout, OPTIONS), result.stdout
 
 
 @pytest.mark.parametrize("page", PAGES)

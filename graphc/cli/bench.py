@@ -219,7 +219,8 @@ def others(
             said[name] = f"its numbers differ, by {distance:.1e} of the largest, so it is not timed"
             del sessions[name]
             wrong = True
-    return sessions, [{"library": name, "why": why} for name, why in said.items()], wrong
+    left = [{"library": name, "why": said[name]} for name in names if name in said]
+    return sessions, left, wrong
 
 
 def made(session: Session, steps: int) -> list[Array]:

@@ -126,6 +126,7 @@ def object_cache(kept: dict[str, Any]) -> str:
         return 'off (GRAPHC_CACHE_DIR is "off")'
     size = f"{kept['objects']} objects, {kept['bytes'] / 1e6:.1f} MB"
     size += f", {kept['tuned']} tuned kernels"
-    trust = "" if kept["writable"] else "; NOT writable"
-    trust += "" if kept["trusted"] else "; NOT used: others may write there, or it is not yours"
+    trust = "" if kept["writable"] else "; NOT used: nothing can be written there"
+    if not kept["trusted"]:
+        trust = "; NOT used: others may write there, or it is not yours"
     return f"{kept['folder']}: {size}{trust}"

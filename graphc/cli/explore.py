@@ -13,7 +13,7 @@ from graphc.cli.load import load
 from graphc.cli.measured import beside
 from graphc.cli.options import TRAIN, extent_option, shape_option
 from graphc.cli.shapes import parsed
-from graphc.explorer.explore import EXTENT
+from graphc.explorer.explore import EXTENT, layers_of
 from graphc.explorer.explore import explore as write_page
 
 
@@ -56,7 +56,15 @@ def explore(
     arrays = beside(found, {node.op.name for node in program.inputs})
     target = html or Path(f"{found.name.rpartition('.')[2]}.html")
     title = f"{Path(place.rpartition(':')[0]).name}:{found.name}"
-    write_page(program, target, inputs=arrays or None, title=title, run=not no_run, extents=sizes)
+    write_page(
+        program,
+        target,
+        inputs=arrays or None,
+        title=title,
+        run=not no_run,
+        extents=sizes,
+        layers=layers_of(found.value),
+    )
     click.echo(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
     if show:
         webbrowser.open(target.resolve().as_uri())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import importlib.util
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from graphc.nn import Module
 from graphc.train.trainer import Trainer
 
 KINDS = "a model, trainer, program, node, or function that returns one"
+
+OWN = str(Path(__file__).resolve().parent.parent) + os.sep
 
 Result = TypeVar("Result")
 
@@ -39,12 +42,20 @@ class Found:
     def at_definition(self, work: Callable[[], Result]) -> Result:
         """Call a function as if from the line that defines the object.
 
-        Nodes remember the nearest line outside of graphc; without this it would be click's.
+        Nodes remember the nearest line outside of graphc; without this it would be click's. Raises
+        InputError where code of the user's fails, such as a forward, with the frames that are his.
         """
         path = str(self.module.__file__)
         frame = "\n" * (defined(path, self.name.split(".")[0]) - 1) + "result = work()"
         space: dict[str, Any] = {"work": work}
-        exec(compile(frame, path, "exec"), space)
+        try:
+            exec(compile(frame, path, "exec"), space)
+        except GraphcError:
+            raise
+        except Exception as error:
+            if not is_theirs(error, str(Path(path).resolve().parent)):
+                raise
+            raise InputError(f"{self.name} of {path} failed\n{blame(error)}") from None
         result: Result = space["result"]
         return result
 
@@ -105,9 +116,16 @@ def called(function: Any, name: str, path: Path) -> Any:
         raise InputError(f"{name}() of {path} failed\n{blame(error)}") from None
 
 
+def is_theirs(error: BaseException, folder: str) -> bool:
+    """Whether an error comes from a file in a folder of the user's, rather than from graphc."""
+    files = [os.path.realpath(f.filename) for f in traceback.extract_tb(error.__traceback__)]
+    last = [file for file in files if file.startswith((OWN, folder + os.sep))][-1:]
+    return bool(last) and not last[0].startswith(OWN)
+
+
 def blame(error: BaseException) -> str:
     """An error with the frames of its traceback that are not graphc's or Python's own."""
-    own = (str(Path(__file__).parent.parent), "<frozen importlib")
+    own = (OWN, "<frozen importlib")
     frames = [
         f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(own)
     ]

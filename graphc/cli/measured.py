@@ -15,6 +15,7 @@ from graphc.cli.inspect import numbers
 from graphc.cli.load import Found, load
 from graphc.cli.options import TRAIN, Decorator, extent_option, shape_option
 from graphc.cli.shapes import parsed
+from graphc.errors import InputError
 from graphc.runtime import invented
 from graphc.runtime.program import Program
 from graphc.runtime.threads import VARIABLE
@@ -99,6 +100,12 @@ def subject(
         if (array := arrays.get(node.op.name)) is not None and array.ndim
         for extent in node.type.symbols
     }
+    for extent, size in told.items():
+        if sizes.get(extent, size) != size:
+            raise InputError(
+                f"--extent {extent}={sizes[extent]}: the arrays in {found.name}_inputs or "
+                f"{found.name}_targets have {extent} = {size}"
+            )
     known = dict.fromkeys(named, EXTENT) | told | sizes
     made = invented.inputs(program.stages, known)
     missing = tuple(name for name in made if name not in arrays)

@@ -17,6 +17,7 @@ from graphc.explorer.report import report
 from graphc.explorer.training import gradients, training
 from graphc.explorer.work import work
 from graphc.inspect.subject import program_of
+from graphc.nn.module import Module
 from graphc.runtime import invented
 from graphc.runtime.program import Program
 from graphc.train.files import writing
@@ -38,20 +39,21 @@ def explore(
     run: bool = True,
     open: bool = False,
     extents: Mapping[str, int] | None = None,
+    layers: Mapping[str, str] | None = None,
 ) -> Path:
     """Write the explorer page of a program, of a compiled step, or of a Trainer that has trained.
 
     The page is one HTML file that loads nothing. Its kernels are timed on `inputs`, by name, or on
     invented ones for the run-time `extents` by name (otherwise 32), the state being as it was
     afterwards; with run=False nothing runs, and the page has no roofline and no gradients. With
-    `open` it is shown in the browser. Returns the file's path.
+    `open` it is shown in the browser. `layers` are the types of layers by their paths, where the
+    subject is no Trainer, which knows them. Returns the file's path.
 
     Raises InputError for what is none of these, and WriteError where the file cannot be written.
     """
     program, history = explored(subject)
-    text = page(
-        described(program, history, title or repr(subject)[:60], inputs, run, extents or {})
-    )
+    title, layers = title or repr(subject)[:60], layers or layers_of(subject)
+    text = page(described(program, history, title, inputs, run, extents or {}, layers))
     target = Path(path)
     with writing(target):
         target.write_text(text, encoding="utf-8")
@@ -77,6 +79,14 @@ def explored(subject: Any) -> tuple[Program, History | None]:
     return program, None
 
 
+def layers_of(subject: Any) -> dict[str, str]:
+    """The types of a model's layers, or of a Trainer's model's, by their paths."""
+    model = subject.model if isinstance(subject, Trainer) else subject
+    if not isinstance(model, Module):
+        return {}
+    return {path: type(module).__name__ for path, module in model.named_modules() if path}
+
+
 def described(
     program: Program,
     history: History | None,
@@ -84,6 +94,7 @@ def described(
     inputs: Mapping[str, Any] | None,
     run: bool,
     extents: Mapping[str, int],
+    layers: Mapping[str, str],
 ) -> dict[str, Any]:
     """The report of a program, its kernels timed."""
     stages = program.stages
@@ -91,7 +102,7 @@ def described(
     numbers = Numbers(stages)
     if not run:
         train = training(numbers, history, {}, "") if stages.source.updates else None
-        return report(program, title, numbers, extents=known, training=train)
+        return report(program, title, numbers, extents=known, training=train, layers=layers)
     arrays = invented.inputs(stages, known) | dict(inputs or {})
     said = GIVEN if inputs and set(inputs) >= set(arrays) else INVENTED
     try:
@@ -102,7 +113,8 @@ def described(
     if stages.source.updates:
         slopes = gradients(program)
         train = training(numbers, history, slopes(**arrays) if slopes else {}, f"Gradients: {said}")
-    return report(program, title, numbers, extents=known, roofline=roofline, training=train)
+    found = {"roofline": roofline, "training": train, "layers": layers}
+    return report(program, title, numbers, extents=known, **found)
 
 
 def told(program: Program, inputs: Mapping[str, Any] | None) -> dict[str, int]:

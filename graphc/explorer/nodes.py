@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import permutations
 from typing import Any
 
 from graphc.graph.graph import Graph, postorder
 from graphc.graph.leaf import Leaf
 from graphc.graph.node import Node
 from graphc.graph.show import call, leaf_kind, name_nodes, show
+from graphc.graph.site import Site
 from graphc.ops.cost import operations
 from graphc.ops.formula import Formula
 from graphc.ops.typeset import derivations, equation
 from graphc.runtime.stages import Stages
 
 FORWARD, BACKWARD, UPDATE = "forward", "backward", "update"
+VAGUE = 8
+"""Of more nodes than these it is not said that one became them."""
 
 
 @dataclass
@@ -142,36 +146,34 @@ def ends(graph: Graph, numbers: Numbers) -> list[dict[str, Any]]:
 def related(numbers: Numbers) -> dict[str, list[int]]:
     """For a node of one graph that is not in the other: what stands there in its place.
 
-    Those made for the same line and layer, in the same direction, by an operation of the same name;
-    where no name is left, all of them.
+    Those made for the same line and layer, in the same direction, by an operation of the same name:
+    one by one where there are as many, else all. Where no name is left, whatever is from there; but
+    nothing where that says too little.
     """
     stages = numbers.stages
-    sides = (stages.source, stages.graph)
     found: dict[str, list[int]] = {}
-    for here, there in (sides, sides[::-1]):
-        present, places = set(there.nodes), by_place(there)
-        for node in here.nodes:
-            if node in present or isinstance(node.op, Leaf):
-                continue
-            others = places.get(place(node), [])
-            same = [other for other in others if other.op.name == node.op.name] or others
-            if same:
-                found[str(numbers.number[node])] = numbers.of(same)
+    for here, there in permutations((stages.source, stages.graph)):
+        mine, theirs, present = by_place(here), by_place(there), set(there.nodes)
+        for place, names in mine.items():
+            others = theirs.get(place, {})
+            for name, group in names.items():
+                same = others.get(name) or [node for list_ in others.values() for node in list_]
+                paired = len(same) == len(group)
+                for at, node in enumerate(group):
+                    stand = [same[at]] if paired else same
+                    if node not in present and 0 < len(stand) <= VAGUE:
+                        found[str(numbers.number[node])] = numbers.of(stand)
     return found
 
 
-def by_place(graph: Graph) -> dict[tuple[Any, ...], list[Node]]:
-    """The nodes of a graph by where they come from."""
-    found: dict[tuple[Any, ...], list[Node]] = {}
+def by_place(graph: Graph) -> dict[tuple[Site, bool], dict[str, list[Node]]]:
+    """The nodes of a graph by where they come from, and whether they are derivatives; by name."""
+    found: dict[tuple[Site, bool], dict[str, list[Node]]] = {}
     for node in graph.nodes:
         if not isinstance(node.op, Leaf):
-            found.setdefault(place(node), []).append(node)
+            names = found.setdefault((node.site, node.site.derived), {})
+            names.setdefault(node.op.name, []).append(node)
     return found
-
-
-def place(node: Node) -> tuple[Any, ...]:
-    """Where a node comes from: the line, the layer, and whether it is a derivative."""
-    return node.site, node.site.derived
 
 
 def likeness(op: Any) -> Any:

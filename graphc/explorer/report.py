@@ -26,11 +26,13 @@ def report(
     extents: Mapping[str, int] | None = None,
     roofline: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
+    layers: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Everything that the page shows of a program.
 
     Sizes, work and memory are stated for the run-time `extents`, those not given taken as 1.
     `roofline` and `training` are what the panes of these names show; without them they say so.
+    `layers` are the types of layers by their paths.
     """
     stages = program.stages
     assumed = assume(stages, dict(extents or {}))
@@ -43,6 +45,7 @@ def report(
         "made": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         "machine": f"{processor()}, {available()} cores, code for {stages.target.name}",
         "extents": assumed,
+        "layers": dict(layers or {}),
         "files": sources(found["nodes"]),
         **found,
         "passes": changes(numbers),

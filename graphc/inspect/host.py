@@ -94,14 +94,13 @@ def object_cache() -> dict[str, Any]:
         none = {"folder": None, "objects": 0, "bytes": 0, "tuned": 0}
         return {**none, "trusted": False, "writable": False}
     found = cache.entries()
-    there = next(path for path in (folder, *folder.parents) if path.exists())
     return {
         "folder": str(folder),
         "objects": sum(kind_of(entry) == "object" for entry in found),
         "bytes": sum(entry.size for entry in found),
         "tuned": len(tuned.entries()),
         "trusted": cache.trusted(folder) or not folder.exists(),
-        "writable": os.access(there, os.W_OK),
+        "writable": cache.ready(),
     }
 
 

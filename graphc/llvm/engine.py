@@ -17,7 +17,7 @@ import sympy
 
 from graphc import cache, debug
 from graphc.errors import CompileError
-from graphc.llvm import team
+from graphc.llvm import perf, team
 from graphc.machine import LEVEL1, LEVEL2, Machine, levels
 
 LEVELS: dict[str, tuple[str, ...]] = {
@@ -298,9 +298,14 @@ def link(objects: Sequence[bytes], names: tuple[str, ...], cached: bool) -> Load
     builder = llvm.JITLibraryBuilder().add_current_process()
     for data in objects:
         builder.add_object_img(data)
-    for name in names:
+    folder = debug.perf()
+    described = perf.described(objects) if folder is not None else []
+    for name in (*names, *(anchor.symbol for _, anchor in described)):
         builder.export_symbol(name)
     tracker = builder.link(jit(), f"program{_serial}")
+    for codes, anchor in described:
+        assert folder is not None
+        perf.tell(folder, codes, int(tracker[anchor.symbol]) - anchor.start)
     return Loaded(
         tracker, {name: int(tracker[name]) for name in names}, cached, sum(map(len, objects))
     )

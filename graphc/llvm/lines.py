@@ -13,7 +13,7 @@ from graphc.loops.origin import apart, origin
 HEADER = """!llvm.dbg.cu = !{!0}
 !llvm.module.flags = !{!1, !2}
 !0 = distinct !DICompileUnit(language: DW_LANG_C99, file: !3, producer: "graphc", \
-isOptimized: true, runtimeVersion: 0, emissionKind: FullDebug)
+isOptimized: true, runtimeVersion: 0, emissionKind: FullDebug, nameTableKind: None)
 !1 = !{i32 2, !"Dwarf Version", i32 4}
 !2 = !{i32 2, !"Debug Info Version", i32 3}
 !3 = !DIFile(filename: "graphc", directory: "")

@@ -19,7 +19,7 @@ TIMES = 4
 """The word of the context that holds the block's address."""
 HEAD = 8
 """Words of the block before the records."""
-ROUNDS_NAME, TICKS_NAME = "entry_rounds", "entry_ticks"
+ROUNDS_NAME, TICKS_NAME, STAMPS_NAME = "entry_rounds", "entry_ticks", "entry_stamps"
 COUNTERS = ("x86_64", "i686", "amd64")
 """Processors whose cycle counter runs at one rate and can be read by any program."""
 STEADY = """define i64 @entry_ticks() #0 {
@@ -71,6 +71,20 @@ done:
   ret i64 %k
 }"""
 """Rounds of a step without stamps and one with them: how long each took, and how many were made."""
+STAMPS = """define void @entry_stamps(i64 %count, ptr %place) #0 {
+entry:
+  br label %loop
+loop:
+  %k = phi i64 [ 0, %entry ], [ %k.next, %loop ]
+  %now = call i64 COUNTER
+  store volatile i64 %now, ptr %place, align 8
+  %k.next = add i64 %k, 1
+  %more = icmp slt i64 %k.next, %count
+  br i1 %more, label %loop, label %done
+done:
+  ret void
+}"""
+"""Time stamps and nothing between them: the most that one makes a part of a step longer."""
 ALONE = """define i64 @entry(ptr %table, ptr %extents, ptr %context) #0 {
 entry:
   call void @steps.alone(ptr %table, ptr %extents, ptr %context, i64 0, i64 1, ptr null)
@@ -114,6 +128,7 @@ def emit(
     )
     needs = around(entry, together, ending, extents, target)
     entry |= {TICKS_NAME: CYCLES if cycles(target) else STEADY, ROUNDS_NAME: ROUNDS}
+    entry[STAMPS_NAME] = STAMPS.replace("COUNTER", counter(target))
     needs.add(
         "declare i64 @llvm.readcyclecounter()"
         if cycles(target)
@@ -127,12 +142,17 @@ def cycles(target: Target) -> bool:
     return target.triple.partition("-")[0] in COUNTERS
 
 
+def counter(target: Target) -> str:
+    """The function that tells the time, as it is called."""
+    return "@llvm.readcyclecounter()" if cycles(target) else f"@{TICKS_NAME}()"
+
+
 class TimeStamps:
     """The lines that a step with time stamps has beside its calls."""
 
     def __init__(self, count: int, together: bool, target: Target) -> None:
         self.count, self.together = count, together
-        self.counter = "@llvm.readcyclecounter()" if cycles(target) else f"@{TICKS_NAME}()"
+        self.counter = counter(target)
 
     def start(self) -> list[str]:
         """Find the thread's record, and its row for this step."""

@@ -29,7 +29,7 @@ Origin = Callable[[Stmt], tuple[Node, ...]]
 
 
 def origin(kernel: Kernel) -> Origin:
-    """The nodes that a statement of the kernel comes from, its own first; of a loop, all inside."""
+    """The nodes that a statement of the kernel comes from; of a loop, those of all inside."""
     readers: dict[str, list[Stmt]] = {}
     for stmt in walk(kernel.body):
         for name in read(stmt):

@@ -29,7 +29,7 @@ def lower_scan(group: Group, fused: Fused, name: str, tags: list[Node]) -> Lower
     sites = tuple(dict.fromkeys(n.site for n in group.nodes))
     written = tuple(b.name for k, b in writer.buffers.items() if k in set(group.roots))
     buffers = tuple(writer.buffers.values())
-    origins = {made: (node, first) for made, node in writer.origins.items()}
+    origins = {made: tuple(dict.fromkeys((node, first))) for made, node in writer.origins.items()}
     kernel = Kernel(name, buffers, body, sites, written, group.reasons, origins=origins)
     return Lowered(kernel, tuple(writer.buffers))
 
@@ -194,10 +194,12 @@ class Writer:
         at = tuple(index(letter) for letter in loops)
         self.serial += 1
         name, symbol = f"v{self.serial}", scalar.argument("value")
+        filled = self.access(shape, target, at)
         self.origins[name] = self.group.nodes[0]
+        self.origins.setdefault(filled.buffer.name, self.group.nodes[0])
         body: tuple[Stmt, ...] = (
             Load(name, self.access(shape, source, at)),
-            Update(self.access(shape, target, at), symbol, ((symbol, name),)),
+            Update(filled, symbol, ((symbol, name),)),
         )
         for letter, extent in reversed(list(zip(loops, shape, strict=True))):
             body = (For(letter, 0, bound(extent), 1, "serial", body),)

@@ -24,8 +24,8 @@ NOWHERE = range(0)
 class Line:
     """A line of a kernel's text, the nodes that it comes from, and whether the hot loop has it.
 
-    The node that it computes comes first; of what a scan's body computes, the scan comes last. A
-    loop comes from all nodes inside it; a declaration, and what the machine alone needs, from none.
+    What is computed inside a scan comes from the node of its body, and from the scan. A loop comes
+    from all nodes inside it; a declaration, and what the machine alone needs, from none.
     """
 
     text: str

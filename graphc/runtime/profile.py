@@ -77,7 +77,8 @@ class Profile:
     """The time of every kernel in order, in seconds of a step. str() gives a table.
 
     `repeats` steps were timed. `step` is the median of as many without time stamps, made in turn
-    with the others; None for a watch. `threads` is how many shared a step at most.
+    with those; None for a watch. `overhead` is by which part of it the median with time stamps is
+    longer. `threads` is how many shared a step at most.
     """
 
     rows: tuple[KernelTime, ...]
@@ -85,6 +86,7 @@ class Profile:
     step: float | None
     extents: Mapping[str, int]
     threads: int = 1
+    overhead: float = 0.0
     spans: tuple[Span, ...] = field(default=(), repr=False)
     period: float = field(default=0.0, repr=False)
 
@@ -135,6 +137,7 @@ class Profile:
             "threads": self.threads,
             "step_seconds": self.step,
             "kernels_seconds": self.seconds,
+            "overhead": self.overhead,
             "kernels": [row.as_json() for row in self.rows],
         }
 
@@ -227,18 +230,25 @@ def profile(
         saved.restore()
     if found is None:
         return None
-    period, plain = clock.period(), float(np.median(found[0]))
-    seconds = typical(found[1]) * period
-    spans = tuple(records.spans(min(TRACED, repeats)))
+    period, (plain, stamped) = clock.period(), np.median(found[0], axis=0).tolist()
+    each = min(max((stamped - plain) / max(code.parts, 1), 0.0), code.cost)  # what a stamp adds
+    seconds = np.maximum(typical(found[1]) - each, 0.0) * period
     return Profile(
-        rows(work, seconds.tolist()), repeats, plain * period, extents, threads, spans, period
+        rows(work, seconds.tolist()),
+        repeats,
+        plain * period,
+        extents,
+        threads,
+        stamped / plain - 1,
+        tuple(records.spans(min(TRACED, repeats))),
+        period,
     )
 
 
 def made(
     code: Timed, call: Sequence[int], records: Records, clock: Clock, repeats: int
 ) -> tuple[Array, Array] | None:
-    """Ticks of each step without stamps, (repeats,), and of each part, (repeats, parts)."""
+    """Ticks of each step without and with stamps, (repeats, 2); of each part, (repeats, parts)."""
     plain = code.plain.addresses[ENTRY_NAME]
     out = np.zeros((DEPTH, 2), np.int64)
     steps, parts, left = [], [], repeats
@@ -248,7 +258,7 @@ def made(
         if code.rounds(plain, *call, count, out.ctypes.data) < count:
             return None
         if not warm:
-            steps.append(out[:count, 0].copy())
+            steps.append(out[:count].copy())
             parts.append(records.latest(count))
             left -= count
         each = (clock.reading()[1] - began) * 1e-9 / count

@@ -39,7 +39,7 @@ from graphc.runtime.nans import Nans
 from graphc.runtime.profile import Profile, profile
 from graphc.runtime.roofline import Roofline, roofline
 from graphc.runtime.stages import Stages as Stages
-from graphc.runtime.times import Clock, Records, Timed, timed_entry
+from graphc.runtime.times import Records, Timed, timed_entry
 from graphc.runtime.watch import Watch
 from graphc.types import TensorType, resolve
 
@@ -135,6 +135,7 @@ class Program:
         ]
         self.records: Records | None = None
         self.watches = 0
+        self.fasts: dict[int, FastCall] = {}  # they stay: another thread may be about to call one
         self.connect(self.loaded)
         self.given = tuple(n.op.name for n in self.inputs)
         get = itemgetter(*self.given) if len(self.given) > 1 else None
@@ -161,13 +162,16 @@ class Program:
             return
         self.entry = ENTRY(loaded.addresses[ENTRY_NAME])
         if supported() and all(n in self.place for n in self.inputs):
-            self.fast = FastCall(
-                loaded.addresses[CALL_NAME],
-                self.table,
-                self.sizes,
-                self.context,
-                [n.dtype for n in self.inputs] + [t.dtype for _, t in self.made if t.shape],
-            )
+            address = loaded.addresses[CALL_NAME]
+            if address not in self.fasts:
+                self.fasts[address] = FastCall(
+                    address,
+                    self.table,
+                    self.sizes,
+                    self.context,
+                    [n.dtype for n in self.inputs] + [t.dtype for _, t in self.made if t.shape],
+                )
+            self.fast = self.fasts[address]
 
     def cell(self, number: int) -> leaf.Cell:
         """The cell of a variable, by its number among the leaves."""
@@ -501,7 +505,7 @@ class Program:
                 self.context[timed.TIMES] = self.records.address
                 self.connect(code.loaded)
             records = self.records
-        return Watch(stages, records, Clock(code.ticks), lambda: self.known or {}, self.unwatch)
+        return Watch(stages, code, records, lambda: self.known or {}, self.unwatch)
 
     def unwatch(self) -> None:
         """Calls take no time any more, once the last watch is stopped.

@@ -7,32 +7,25 @@ they spin for a moment, then sleep. A child of fork() has none of them and makes
 from __future__ import annotations
 
 import ctypes
-import math
 import os
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 
 from graphc.errors import InputError
 from graphc.llvm import engine, team
+from graphc.runtime import quota
 
 VARIABLE = "GRAPHC_THREADS"
 STACK = 16 << 20
 """Bytes of a thread's stack: kernels keep packed panels there."""
-QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def available() -> int:
-    """The cores this process may use: by its affinity, and by its control group's quota."""
+    """The cores this process may use: by its affinity, and by its control groups' quotas."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    try:
-        quota, period = QUOTA.read_text("ascii").split()
-        limit = math.ceil(int(quota) / int(period))
-    except (OSError, ValueError):  # no such file, or "max"
-        limit = cores or 1
-    return max(1, min(cores or 1, limit))
+    return max(1, min(cores or 1, quota.granted() or cores or 1))
 
 
 def resolve(threads: int | None) -> int:

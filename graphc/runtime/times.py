@@ -20,19 +20,26 @@ from graphc.runtime.stages import Stages
 Array = np.ndarray[Any, Any]
 DEPTH = 64
 """Steps of which each thread's record keeps the stamps."""
+ATTEMPTS, MANY = 5, 5000
+"""How often a stamp's cost is measured, and how many stamps at once."""
 SETTLED = 0.02
 """Seconds over which the counter's rate is measured at least."""
 TICKS = ctypes.CFUNCTYPE(ctypes.c_int64)
+STAMPS = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_void_p)
 ROUNDS = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p] * 4, ctypes.c_int64, ctypes.c_void_p)
 
 
 @dataclass(frozen=True)
 class Timed:
-    """A program's entry with time stamps, linked; it calls the kernels of `plain`."""
+    """A program's entry with time stamps, linked; it calls the kernels of `plain`.
+
+    `cost` is the ticks of a stamp by itself: the most that it makes a part of a step longer.
+    """
 
     plain: Loaded
     loaded: Loaded
     parts: int
+    cost: float
     ticks: Callable[[], int]
     rounds: Callable[..., int]
 
@@ -41,16 +48,29 @@ def timed_entry(stages: Stages, plain: Loaded) -> Timed:
     """The entry with time stamps for a program that is linked. Compiled in some milliseconds."""
     places = addresses(plain, len(stages.calls))
     text = timed.emit(stages.calls, places, stages.ending, stages.extents, stages.target)
-    names = [ENTRY_NAME, CALL_NAME, timed.ROUNDS_NAME, timed.TICKS_NAME]
+    names = [ENTRY_NAME, CALL_NAME, timed.ROUNDS_NAME, timed.TICKS_NAME, timed.STAMPS_NAME]
     names += [EPOCH_NAME] if stages.ending.many else []
     loaded = engine.link([engine.compiled(text, stages.target)], tuple(names), False)
+    ticks = TICKS(loaded.addresses[timed.TICKS_NAME])
     return Timed(
         plain,
         loaded,
         timed.parts(stages.calls, stages.ending),
-        TICKS(loaded.addresses[timed.TICKS_NAME]),
+        stamp_cost(STAMPS(loaded.addresses[timed.STAMPS_NAME]), ticks),
+        ticks,
         ROUNDS(loaded.addresses[timed.ROUNDS_NAME]),
     )
+
+
+def stamp_cost(stamps: Callable[..., None], ticks: Callable[[], int]) -> float:
+    """The ticks of a stamp, of the best of some attempts at many."""
+    place = ctypes.c_int64()
+    spent = []
+    for _ in range(ATTEMPTS):
+        start = ticks()
+        stamps(MANY, ctypes.addressof(place))
+        spent.append(ticks() - start)
+    return min(spent) / MANY
 
 
 def addresses(loaded: Loaded, count: int) -> list[int]:

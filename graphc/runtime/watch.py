@@ -9,7 +9,7 @@ from typing import Self
 from graphc.runtime.cost import KernelCost
 from graphc.runtime.profile import TRACED, Profile, costs, rows
 from graphc.runtime.stages import Stages
-from graphc.runtime.times import Clock, Records
+from graphc.runtime.times import Array, Clock, Records, Timed
 
 
 class Watch:
@@ -21,15 +21,15 @@ class Watch:
     def __init__(
         self,
         stages: Stages,
+        code: Timed,
         records: Records,
-        clock: Clock,
         extents: Callable[[], Mapping[str, int]],
         unwatch: Callable[[], None],
     ) -> None:
-        self.stages, self.records, self.clock = stages, records, clock
+        self.stages, self.records, self.clock = stages, records, Clock(code.ticks)
         self.extents, self.unwatch = extents, unwatch
-        self.steps, self.sums = records.steps, records.sums
-        self.watching = True
+        self.began = records.steps, records.sums
+        self.ended: tuple[int, Array] | None = None
         self.counted: tuple[dict[str, int], list[KernelCost]] | None = None
 
     def times(self, *, traced: int = TRACED) -> Profile:
@@ -37,19 +37,20 @@ class Watch:
 
         FLOPs and bytes are those of the last call's extents. `traced` steps can be made a trace of.
         """
-        steps, ticks = self.records.steps - self.steps, self.records.sums - self.sums
+        end = self.ended or (self.records.steps, self.records.sums)
+        steps, ticks = end[0] - self.began[0], end[1] - self.began[1]
         known = self.extents()
         extents = {name: known.get(name, 1) for name in self.stages.extents}
         period = self.clock.period()
-        seconds = ticks * period / max(steps, 1)
+        seconds = ticks / max(steps, 1) * period
         return Profile(
             rows(self.costs(extents), seconds.tolist()),
             steps,
             None,
             extents,
             self.records.threads,
-            tuple(self.records.spans(min(traced, steps))) if min(traced, steps) else (),
-            period,
+            spans=tuple(self.records.spans(min(traced, steps))) if min(traced, steps) else (),
+            period=period,
         )
 
     def costs(self, extents: dict[str, int]) -> list[KernelCost]:
@@ -60,9 +61,9 @@ class Watch:
 
     def stop(self) -> None:
         """Stop; what was counted can still be read. A second time does nothing."""
-        if self.watching:
-            self.watching = False
+        if self.ended is None:
             self.unwatch()
+            self.ended = self.records.steps, self.records.sums
 
     def __enter__(self) -> Self:
         return self

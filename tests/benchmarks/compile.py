@@ -3,6 +3,8 @@
 Each figure is a fresh process: with an empty cache, then with the full one. What is timed begins
 after the imports, with the model's first layer, and ends when the first training step is done.
 The processor's clock adds up what two threads do: it is for a machine that others use too.
+
+    python -m tests.benchmarks.compile --markdown docs/compile_time.md
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +25,20 @@ import numpy as np
 
 import graphc
 from graphc import nn, optim
-from tests.benchmarks import machine
+from tests.benchmarks import machine, page
 from tests.benchmarks.clock import CLOCKS, Clock
+from tests.benchmarks.report import grid
 
 Built = tuple[Any, dict[str, Any]]
 STEPS = 5
-COLUMNS = (
-    "| net | kernels | distinct | import | first step, compiled | per distinct kernel "
-    "| first step, from cache | before it | a step |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|"
+HEAD = (
+    *("net", "kernels", "distinct", "import", "first step, compiled", "ms a distinct kernel"),
+    *("first step, from cache", "before it", "a step"),
 )
+LEGEND = """\
+*ms a distinct kernel* is the time until the first call begins, compiled, over the distinct kernels;
+*before it* is the same time from the cache. Each figure is the least of {runs} processes, by the
+{clock}'s clock."""
 
 
 def trained(model: nn.Module, optimizer: optim.Optimizer, shape: tuple[int, ...]) -> Built:
@@ -157,8 +165,37 @@ def fresh(net: str, clock: Clock, folder: Path) -> dict[str, Any]:
 # --- the table ------------------------------------------------------------------------------
 
 
-def measure(net: str, clock: Clock, runs: int) -> str:
-    """A row of the table: the least over so many pairs of processes, as other work only adds."""
+@dataclass(frozen=True)
+class Row:
+    """A net's figures: numbers of kernels, and seconds."""
+
+    net: str
+    kernels: int
+    distinct: int
+    imported: float
+    compiled: float
+    compiled_ready: float
+    cached: float
+    cached_ready: float
+    step: float
+
+    def cells(self) -> list[str]:
+        """As the columns of HEAD."""
+        return [
+            self.net,
+            str(self.kernels),
+            str(self.distinct),
+            f"{self.imported:.2f} s",
+            f"{self.compiled:.2f} s",
+            f"{self.compiled_ready / self.distinct * 1e3:.1f}",
+            f"{self.cached * 1e3:.0f} ms",
+            f"{self.cached_ready * 1e3:.0f} ms",
+            f"{self.step * 1e3:.1f} ms",
+        ]
+
+
+def measure(net: str, clock: Clock, runs: int) -> Row:
+    """A row: the least over so many pairs of processes, as other work only adds."""
     empty, full = [], []
     for _ in range(runs):
         with tempfile.TemporaryDirectory() as folder:
@@ -170,13 +207,28 @@ def measure(net: str, clock: Clock, runs: int) -> str:
     def least(found: list[dict[str, Any]], name: str) -> float:
         return float(min(run[name] for run in found))
 
-    distinct = empty[0]["distinct"]
-    ready = least(empty, "ready")
+    return Row(
+        net,
+        empty[0]["kernels"],
+        empty[0]["distinct"],
+        least(full, "import"),
+        least(empty, "first"),
+        least(empty, "ready"),
+        least(full, "first"),
+        least(full, "ready"),
+        least(full, "step"),
+    )
+
+
+def line(rows: Sequence[Row]) -> str:
+    """The straight line through the times of the nets, and how far they are from it."""
+    counts = np.array([row.distinct for row in rows], float)
+    seconds = np.array([row.compiled_ready for row in rows])
+    slope, start = np.polyfit(counts, seconds, 1)
+    apart = np.abs(start + slope * counts - seconds) / seconds
     return (
-        f"| {net} | {empty[0]['kernels']} | {distinct} | {least(full, 'import'):.2f} s "
-        f"| {least(empty, 'first'):.2f} s | {ready / distinct * 1e3:.1f} ms "
-        f"| {least(full, 'first') * 1e3:.0f} ms | {least(full, 'ready') * 1e3:.0f} ms "
-        f"| {least(full, 'step') * 1e3:.1f} ms |"
+        f"Line of best fit over the nets: {start:.2f} s and {slope * 1e3:.1f} ms a distinct "
+        f"kernel; {rows[int(apart.argmax())].net} is the farthest from it, by {apart.max():.0%}."
     )
 
 
@@ -186,11 +238,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--nets", nargs="+", choices=tuple(NETS), default=list(NETS))
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--clock", choices=tuple(CLOCKS), default="wall")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write its part of this page")
     options = parser.parse_args(argv)
     described = ", ".join(f"{name} {value}" for name, value in machine.describe().items())
-    print(f"{time.strftime('%Y-%m-%d')}: {described}\n\n{COLUMNS}", flush=True)
+    rows = []
     for net in options.nets:
-        print(measure(net, options.clock, options.runs), flush=True)
+        rows.append(measure(net, options.clock, options.runs))
+        print("  ".join(rows[-1].cells()), file=sys.stderr, flush=True)
+    legend = LEGEND.format(runs=options.runs, clock=options.clock)
+    parts = [
+        f"{time.strftime('%Y-%m-%d')}: {described}.",
+        legend,
+        grid([HEAD, *(row.cells() for row in rows)]),
+    ]
+    text = "\n\n".join([*parts, *([line(rows)] if len(rows) > 2 else [])])
+    print(text)
+    if options.markdown:
+        page.write(options.markdown, "compile", text)
     return 0
 
 

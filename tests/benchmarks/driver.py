@@ -112,7 +112,7 @@ def run(
                 failed = failed or isinstance(error, PeerFailedError)
         difference = agree(workload, [entry for entry, _ in pairs])
         for entry, process in pairs:
-            entry.steps = _steps_per_round(process, entry.grain, rounds)
+            entry.steps = steps_per_round(process, entry.grain, rounds)
         gauge = stack.enter_context(Process("gauge", place))
         for turn in range(rounds.count):
             gauge.ask("measure", clock=rounds.clock)
@@ -172,7 +172,7 @@ def agree(workload: Workload, entries: Sequence[Entry]) -> float:
     return worst
 
 
-def _steps_per_round(process: Process, grain: int, rounds: Rounds) -> int:
+def steps_per_round(process: Process, grain: int, rounds: Rounds) -> int:
     """Steps that take about as long as a round, by doubling; it warms the peer up as well."""
 
     def taken(calls: int) -> float:

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import psutil
 
+from graphc.llvm import engine
+
 
 def describe() -> dict[str, object]:
-    """Processor, cores, memory, system and load, for the head of the report."""
+    """Processor, instruction set, cores, memory, system and load, for the head of the report."""
     return {
         "processor": _processor(),
+        "instructions": engine.host_level(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
         "system": platform.platform(),

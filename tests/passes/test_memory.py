@@ -11,14 +11,17 @@ import pytest
 import graphc
 from graphc import compiler, nn, optim
 from graphc.llvm import engine
-from graphc.passes import memory, sequence
+from graphc.passes import layout, memory, sequence
 from graphc.passes.group import Group
 from graphc.passes.liveness import kept, least
-from graphc.types import TensorType
+from graphc.types import SIZE, TensorType
 from tests.benchmarks.peers import graphc as peer
 from tests.benchmarks.workloads import named
 
-NETS = ("mlp", "seednet", "convnet", "lstm", "transformer", "autoencoder", "resnet", "gru")
+NETS = (
+    *("xor", "playground", "mlp", "seednet", "convnet", "lstm", "transformer"),
+    *("autoencoder", "resnet", "gru"),
+)
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,11 @@ def test_an_activation_goes_once_its_weights_gradient_is_made() -> None:
 def test_the_arena_is_within_a_tenth_of_what_must_be_kept(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On the benchmarks' nets, as planned for this host and for wider or narrower vectors."""
+    """On the benchmarks' nets, as planned for this host and for wider or narrower vectors.
+
+    Beside the tenth stands what aligns the values that lie there together: at most 63 bytes each,
+    which only nets of a few hundred bytes feel (xor's arena is 448 bytes where 384 must be kept).
+    """
     foreign = next(n for n in engine.WIDTHS if not engine.target(n).native)
     monkeypatch.setenv("GRAPHC_TARGET", foreign)  # no code is made: only plans are looked at
     program = peer.compiled(named(f"train-{name}"), 1).program
@@ -117,8 +124,19 @@ def test_the_arena_is_within_a_tenth_of_what_must_be_kept(
         plan, fused = stages.plan, stages.fused
         size, bound = plan.arena({})[1], least(plan, fused, {})
         must = max(kept(plan, fused, {}), bound)
-        assert bound <= memory.greatest(plan.slots, memory.sizes(plan.slots, {})) <= size
-        assert 0 < must <= size <= 1.1 * must, f"{size:,} bytes, {must:,} must be kept"
+        padded = memory.sizes(plan.slots, {})
+        padding = {number: n - bare(plan.slots[number].type) for number, n in padded.items()}
+        assert all(0 <= n < memory.ALIGNMENT for n in padding.values())
+        assert bound <= memory.greatest(plan.slots, padded) <= size
+        allowed = 1.1 * must + memory.greatest(plan.slots, padding)
+        assert 0 < must <= size <= allowed, f"{size:,} bytes, {must:,} must be kept"
+        if must > 100_000:
+            assert allowed < 1.11 * must
+
+
+def bare(type: TensorType) -> int:
+    """Bytes of a value's elements."""
+    return layout.elements(type, {}) * SIZE[type.dtype]
 
 
 def test_memory_states_its_sums() -> None:

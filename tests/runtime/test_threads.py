@@ -16,7 +16,7 @@ import graphc
 from graphc import nn, ops, optim
 from graphc.errors import InputError
 from graphc.loops.ir import Barrier, For, walk
-from graphc.runtime import threads
+from graphc.runtime import quota, threads
 from graphc.runtime.program import Program
 
 Array = np.ndarray[Any, Any]
@@ -206,15 +206,11 @@ def test_environment_and_argument_limit_the_threads(
         threads.resolve(0)
 
 
-def test_a_quota_of_the_control_group_is_respected(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
-) -> None:
-    quota = tmp_path / "cpu.max"
-    monkeypatch.setattr(threads, "QUOTA", quota)
-    quota.write_text("100000 100000")
-    assert threads.available() == 1
-    quota.write_text("max 100000")
-    assert threads.available() == len(os.sched_getaffinity(0))
+def test_a_quota_of_the_control_group_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
+    cores = len(os.sched_getaffinity(0))
+    for granted, expected in ((1, 1), (None, cores), (10_000, cores)):
+        monkeypatch.setattr(quota, "granted", lambda granted=granted: granted)
+        assert threads.available() == expected
 
 
 @pytest.mark.parametrize("target", ["avx512", "avx2", "sse2", "neon"])

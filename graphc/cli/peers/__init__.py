@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from graphc.graph.node import Node
 from graphc.nn.loss import LossFunction
 from graphc.nn.module import Module
 from graphc.optim.optimizer import Optimizer
@@ -90,15 +91,20 @@ class Standin:
 
     def __call__(self, *inputs: Any) -> Any:
         """The user's forward. Raises Inexpressible where that needs graphc's nodes."""
-        name = type(self.layer).__name__
+        forward: Any = type(self.layer).forward
+        refusal = Inexpressible(
+            f"{type(self.layer).__name__}.forward is made of more than layers and operators, "
+            "and is not expressible"
+        )
         try:
-            forward: Any = type(self.layer).forward
-            return forward(self, *inputs)
+            result = forward(self, *inputs)
         except Inexpressible:
             raise
-        except Exception as error:
-            first = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise Inexpressible(f"{name}.forward is not expressible: {first}") from None
+        except Exception:
+            raise refusal from None
+        if isinstance(result, Node):
+            raise refusal
+        return result
 
 
 def only(layer: Module, **wanted: object) -> None:

@@ -21,7 +21,8 @@ function showGraph() {
     paintFused(shown, layers.fused);
     const noted = new Set();
     for (const { source, target, operand } of edges) {
-      layers.edges.append(shows(draw("path.edge", { d: curve(source, target) }), [operand]));
+      const far = source.role !== target.role ? ".far" : "";
+      layers.edges.append(shows(draw(`path.edge${far}`, { d: curve(source, target) }), [operand]));
       if (noted.has(source)) continue;
       noted.add(source);
       const place = { x: source.x + source.width + 5, y: source.y + source.height / 2 - 4 };
@@ -35,7 +36,7 @@ function showGraph() {
   function paint(item, layers) {
     const closed = item.kind !== "box" && !item.open;
     const tag = item.kind === "box" ? "g.box" : `g.${item.kind}`;
-    const words = closed || item.kind === "box" ? labels(item) : [`▾ ${item.label}`];
+    const words = closed || item.kind === "box" ? labels(item) : [`▾ ${titleOf(item)}`];
     const numbers = inside(item);
     const element = draw(tag, { transform: `translate(${item.x} ${item.y})`, tabindex: "-1", role: "button", "aria-label": spoken(item) });
     element.classList.add(item.role);
@@ -59,7 +60,7 @@ function showGraph() {
   }
 
   function spoken(item) {
-    if (item.kind !== "box") return `${item.label}: ${count(inside(item).length)}, ${item.open ? "open" : "closed"}`;
+    if (item.kind !== "box") return `${titleOf(item)}: ${count(inside(item).length)}, ${item.open ? "open" : "closed"}`;
     const { node } = item;
     const kernels = node.kernels.map((k) => report.kernels[k].name).join(", ");
     return `${node.text ?? node.name} : ${node.type}, ${siteOf(node)}${kernels && `, ${kernels}`}`;

@@ -21,8 +21,10 @@ function outline(name) {
     for (const node of members.filter((other) => other.role === role)) {
       let home = band;
       for (const part of pathOf(node, role, crowd, owners)) {
+        const path = home.path ? `${home.path}.${part}` : part;
         home = child(home, part, part, "layer");
         home.role = role;
+        home.path = path;
       }
       home.children.set(node.id, { key: `n${node.id}`, kind: "box", node, parent: home, role });
     }
@@ -99,7 +101,7 @@ function dissolve(layer, box) {
     item === layer ? [box.node.id, box] : [key, item],
   );
   box.parent = layer.parent;
-  box.alone = layer.label;
+  box.alone = titleOf(layer);
   layer.parent.children = new Map(siblings);
 }
 
@@ -199,7 +201,12 @@ function labels(item) {
     const { node } = item;
     return node.leaf ? [node.name] : [node.op, item.alone ? `${node.name} · ${item.alone}` : node.name];
   }
-  return [`▸ ${item.label}`, count(inside(item).filter((id) => !nodes.get(id).leaf).length)];
+  return [`▸ ${titleOf(item)}`, count(inside(item).filter((id) => !nodes.get(id).leaf).length)];
+}
+/** A layer by its path and its type. */
+function titleOf(item) {
+  const type = item.kind === "layer" ? report.layers[item.path] : undefined;
+  return type ? `${item.label} ${type}` : item.label;
 }
 const count = (number) => `${number} node${number === 1 ? "" : "s"}`;
 
@@ -271,7 +278,7 @@ function placeColumns(item, { columns, before, after }, links, outgoing) {
   const all = columns.flat();
   const top = Math.min(...all.map((inner) => inner.dy));
   for (const inner of all) inner.dy += GAP.head + GAP.pad - top;
-  item.width = Math.max(x - GAP.x + GAP.pad, (item.label?.length ?? 0) * CHARACTER + 40);
+  item.width = Math.max(x - GAP.x + GAP.pad, (item.label ? titleOf(item).length : 0) * CHARACTER + 40);
   item.height = Math.max(...all.map((inner) => inner.dy + inner.height)) + GAP.pad;
 }
 

@@ -58,8 +58,6 @@ function dock() {
     $(`tab-${next}`).focus();
   });
   open("kernel");
-  for (const [name] of PANELS.slice(1)) { open(name); }
-  open("kernel");
   return { open, shown };
 }
 

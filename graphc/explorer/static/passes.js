@@ -18,8 +18,7 @@ function passesPanel() {
     rows.forEach((row, other) => row.setAttribute("aria-selected", String(other === at)));
     const parts = [make("p.quiet", {}, `${step.name}: ${step.removed.length} nodes replaced by ${step.added.length}, ${step.rewired} others read the new ones; ${step.nodes} nodes after it.`)];
     for (const note of step.notes) parts.push(make("p.why", {}, note));
-    const entries = [...step.removed.map((line) => ["−", "minus", line]), ...step.added.map((line) => ["+", "plus", line])];
-    entries.sort((a, b) => a[2].site.localeCompare(b[2].site, "en", { numeric: true }));
+    const entries = paired(step.removed, step.added);
     let site = null;
     for (const [sign, kind, line] of entries) {
       if (line.site !== site) parts.push(make("div.line.quiet", {}, make("span.at", {}, ""), make("span", {}, `# ${line.site}`)));
@@ -29,6 +28,19 @@ function passesPanel() {
     }
     box.replaceChildren(...parts);
     relight(box);
+  }
+  /** What went and what came, by line; of one kind the first that went beside the first that came. */
+  function paired(removed, added) {
+    const turns = new Map();
+    const ranked = [["−", "minus", removed], ["+", "plus", added]].flatMap(([sign, kind, lines]) =>
+      lines.map((line) => {
+        const alike = `${sign} ${line.site} ${line.text.replace(/^.*= (.*?)\(.*$/, "$1")} ${line.type}`;
+        turns.set(alike, (turns.get(alike) ?? 0) + 1);
+        return [sign, kind, line, alike.slice(2), turns.get(alike)];
+      }),
+    );
+    const site = (a, b) => a[2].site.localeCompare(b[2].site, "en", { numeric: true });
+    return ranked.sort((a, b) => site(a, b) || a[3].localeCompare(b[3]) || a[4] - b[4] || (a[0] === "−" ? -1 : 1));
   }
   const first = report.passes.findIndex((step) => step.removed.length || step.added.length);
   if (rows.length) open(Math.max(first, 0));

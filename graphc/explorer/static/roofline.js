@@ -23,7 +23,7 @@ function picture(roofline) {
   const top = Math.max(...peaks.map(([, value]) => value), 1) * 1.6;
   const left = Math.min(0.05, ...rows.map((row) => row.intensity / 1.5));
   const right = Math.max(100, ...rows.map((row) => row.intensity * 1.5));
-  const low = Math.min(top / 1e3, ...rows.map((row) => row.gflops / 1.5));
+  const low = Math.max(top / 1e5, Math.min(top / 1e3, ...rows.map((row) => row.gflops / 1.5)));
   const scale = (value, from, to, start, end) => start + ((end - start) * Math.log(value / from)) / Math.log(to / from);
   const x = (value) => scale(value, left, right, size.left, size.width - size.right);
   const y = (value) => scale(value, low, top, size.height - size.bottom, size.top);
@@ -43,12 +43,12 @@ function picture(roofline) {
   bandwidths.forEach(([name, bandwidth], at) => {
     const end = Math.min(right, main / bandwidth);
     const begin = Math.max(left, low / bandwidth);
-    svg.append(draw(`path.roof${at < bandwidths.length - 1 ? ".lesser" : ""}`, { d: `M${x(begin)} ${y(begin * bandwidth)}L${x(end)} ${y(end * bandwidth)}` }), draw("text", { x: x(begin) + 4, y: y(begin * bandwidth) - 4 }, `${name} ${trimmed(bandwidth)} GB/s`));
+    svg.append(draw(`path.roof${at < bandwidths.length - 1 ? ".lesser" : ""}`, { d: `M${x(begin)} ${y(begin * bandwidth)}L${x(end)} ${y(end * bandwidth)}` }), draw("text", { x: size.left + 6, y: size.top + 40 + 14 * at }, `${name} ${trimmed(bandwidth)} GB/s`));
   });
   for (const row of [...rows].sort((a, b) => b.share - a.share)) {
     const kernel = report.kernels[row.number];
     const role = nodes.get(kernel.nodes[0])?.role ?? "forward";
-    const point = draw(`circle.${role}`, { cx: x(row.intensity), cy: y(row.gflops), r: 3 + 12 * Math.sqrt(row.share), tabindex: "-1" }, draw("title", {}, `${kernel.name} ${kernel.ops.join(", ")}: ${duration(row.seconds)}, ${trimmed(row.gflops)} GFLOP/s`));
+    const point = draw(`circle.${role}`, { cx: x(row.intensity), cy: y(Math.max(row.gflops, low)), r: 3 + 12 * Math.sqrt(row.share), tabindex: "-1" }, draw("title", {}, `${kernel.name} ${kernel.ops.join(", ")}: ${duration(row.seconds)}, ${trimmed(row.gflops)} GFLOP/s`));
     svg.append(shows(point, kernel.nodes, () => selectKernel(row.number)));
   }
   return svg;

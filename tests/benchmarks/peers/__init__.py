@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-RESIDENT = ("scan", "resident")
+RESIDENT = ("scan", "resident", "fit")
 """Variants that take many steps in one call, over batches that stay where the library put them."""
 
 

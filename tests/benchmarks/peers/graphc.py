@@ -60,12 +60,20 @@ def describe() -> dict[str, object]:
 def variants(workload: Workload) -> list[str]:
     """Training with new arrays at each step, and over resident ones where graphc has a call for it.
 
+    Where a step is so short that a loop around it counts, a user's whole call of fit is timed too.
     Layouts are the compiler's business.
     """
     if not isinstance(workload, Training):
         return ["default"]
     xs, ys = workload.ring[0]
-    return ["step", "resident"] if len(xs) == len(ys) else ["step"]
+    if len(xs) != len(ys):
+        return ["step"]
+    return ["step", "resident", *(["fit"] if tiny(workload) else [])]
+
+
+def tiny(workload: Training) -> bool:
+    """Whether a step takes microseconds, so that a call makes thousands of them."""
+    return workload.flops <= 1e6
 
 
 def prepare(workload: Workload, variant: str, threads: int) -> Session:
@@ -74,6 +82,8 @@ def prepare(workload: Workload, variant: str, threads: int) -> Session:
     match workload:
         case Training() if variant == "resident":
             return resident(workload, threads)
+        case Training() if variant == "fit":
+            return fitted(workload, threads)
         case Training():
             return Trainer(compiled(workload, threads), workload.ring)
         case Inference():
@@ -225,7 +235,7 @@ class Trainer:
 def resident(workload: Training, threads: int) -> Resident:
     """Many steps a call, round a ring of batches that lie one after the other in memory."""
     xs, ys = (np.concatenate(arrays) for arrays in zip(*workload.ring, strict=True))
-    grain = RING * (1 if workload.flops > 1e6 else 512)
+    grain = RING * (512 if tiny(workload) else 1)
     ring = np.arange(len(xs)).reshape(RING, -1)
     order = np.ascontiguousarray(np.tile(ring, (grain // RING, 1)))
     return Resident(compiled(workload, threads), {"x": xs, "y": ys}, order)
@@ -257,6 +267,44 @@ class Resident:
     def planned(self) -> dict[str, int]:
         """The arena of a step."""
         return planned(self.step)
+
+
+def fitted(workload: Training, threads: int) -> Fitted:
+    """graphc's own loop: epochs of thousands of steps round the ring, as it lies in memory."""
+    trainer = compiler.train.Trainer(
+        model_of(workload.net, workload.seed),
+        workload.loss,
+        optimizer_of(workload.optimizer),
+        threads=threads,
+    )
+    return Fitted(trainer, workload.ring, workload.batch)
+
+
+@dataclass
+class Fitted:
+    """A trainer and its examples: the ring, 512 times."""
+
+    trainer: Any
+    ring: list[tuple[Array, Array]]
+    batch: int
+    grain: int = RING * 512
+
+    def __post_init__(self) -> None:
+        xs, ys = (np.concatenate(arrays) for arrays in zip(*self.ring, strict=True))
+        self.x, self.y = (np.tile(a, (512, *[1] * (a.ndim - 1))) for a in (xs, ys))
+
+    def check(self, steps: int) -> list[float]:
+        """The losses of so many steps, each an epoch."""
+        return [self._epochs(*self.ring[step % RING], 1) for step in range(steps)]
+
+    def run(self, steps: int) -> None:
+        """So many steps, in epochs of `grain`."""
+        self._epochs(self.x, self.y, steps // self.grain)
+
+    def _epochs(self, x: Array, y: Array, epochs: int) -> float:
+        fit = self.trainer.fit
+        fit(x, y, batch_size=self.batch, epochs=epochs, shuffle=False, verbose=0)
+        return float(self.trainer.history.last["loss"])
 
 
 def planned(step: Any) -> dict[str, int]:

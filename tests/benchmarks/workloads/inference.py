@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from tests.benchmarks.workloads.layers import Conv2d, Shape
+from tests.benchmarks.workloads.layers import Shape
 from tests.benchmarks.workloads.net import RING, Array, Net
 
 
@@ -32,7 +32,7 @@ class Inference:
     @property
     def tolerance(self) -> float:
         """How far the peers' outputs may differ."""
-        return 5e-3 if self.net.has(Conv2d) else 1e-4
+        return 1e-4
 
     @property
     def flops(self) -> int:
