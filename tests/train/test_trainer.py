@@ -123,6 +123,7 @@ def test_ctrl_c_loses_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
 
         class Step:
             metrics, steps_per_epoch, pace = step.metrics, 1, step.pace
+            program = step.program
 
             def advance(self, *rows: Any) -> Any:
                 signal.raise_signal(signal.SIGINT)
