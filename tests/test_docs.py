@@ -33,6 +33,7 @@ PAGES = (
     "docs/profiles.md",
     "docs/tuning.md",
     "docs/command_line.md",
+    "docs/live.md",
 )
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -38,7 +38,7 @@ def served(path: Path, arguments: Sequence[str], port: int, show: bool) -> int:
         with watching(live):
             code = run(path, arguments)
         sys.stdout.flush()
-        if live.runs and code != INTERRUPTED:
+        if code != INTERRUPTED and any(run.seen for run in live.runs.values()):
             click.echo(f"{path} has ended; its page stays until Ctrl-C", err=True)
             wait()
     return code

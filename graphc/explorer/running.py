@@ -130,6 +130,7 @@ class Running:
     def begin(self) -> None:
         """A call of fit begins."""
         self.ended = False
+        self.going.set()
         self.unwatch()
         try:
             self.limits = self.limits or limits(self.program.threads)  # measured before it trains

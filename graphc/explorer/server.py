@@ -84,7 +84,7 @@ class Server:
                 self.application,
                 host=LOOPBACK,
                 port=port,
-                threads=2,
+                threads=4,
                 ident=None,
                 max_request_body_size=BODY,
                 max_request_header_size=16 * BODY,
@@ -133,7 +133,7 @@ class Server:
             *answer.headers,
         ]
         start(f"{answer.status.value} {answer.status.phrase}", headers)
-        return [body]
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
     def answered(self, environ: Mapping[str, Any]) -> Answer:
         """The answer to a request, once it has been seen that there may be one."""
