@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         UnsupportedOpError,
     )
     from graphc.explorer.explore import explore
+    from graphc.explorer.live import Live
     from graphc.graph.graph import Graph
     from graphc.graph.leaf import constant, input, parameter
     from graphc.graph.node import Node
@@ -58,6 +59,7 @@ _HOMES = {
         "UnsupportedOpError",
     ),
     "graphc.explorer.explore": ("explore",),
+    "graphc.explorer.live": ("Live",),
     "graphc.graph.graph": ("Graph",),
     "graphc.graph.leaf": ("constant", "input", "parameter"),
     "graphc.graph.node": ("Node",),

@@ -36,6 +36,7 @@ PAGES = (
     "docs/command_line.md",
     "docs/lecture.md",
     "docs/looking_inside.md",
+    "docs/live.md",
 )
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -58,6 +58,7 @@ THIRD_PARTIES = {
     "sklearn": ("data/",),
     "pygraphviz": ("graph/draw.py",),
     "matplotlib": ("plot.py",),
+    "waitress": ("explorer/server.py",),
     "torch": ("cli/peers/torch.py",),
     "onnx": ("cli/peers/onnxruntime.py",),
     "onnxruntime": ("cli/peers/onnxruntime.py",),

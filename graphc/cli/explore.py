@@ -1,4 +1,4 @@
-"""`graphc explore`: the explorer page of a compiled model, trainer or program."""
+"""`graphc explore`: the explorer page of a compiled model, trainer or program, or of a training."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import webbrowser
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from graphc.cli.compiled import inference, training
 from graphc.cli.inspect import numbers
 from graphc.cli.load import load
 from graphc.cli.measured import beside
 from graphc.cli.options import TRAIN, extent_option, shape_option
+from graphc.cli.script import served
 from graphc.cli.shapes import parsed
 from graphc.explorer.explore import EXTENT, layers_of
 from graphc.explorer.explore import explore as write_page
@@ -19,6 +21,7 @@ from graphc.explorer.explore import explore as write_page
 
 @click.command(short_help="Write a page of all that compiling decided, every pane linked.")
 @click.argument("place", metavar="FILE.py:NAME")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- ARGUMENT...]")
 @TRAIN
 @click.option(
     "--html",
@@ -29,14 +32,29 @@ from graphc.explorer.explore import explore as write_page
 )
 @click.option("--open", "show", is_flag=True, help="Show it in the browser.")
 @click.option("--no-run", is_flag=True, help="Run nothing: no times, no gradients.")
+@click.option(
+    "--serve", is_flag=True, help="Run FILE.py as a script, and serve the page while it trains."
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    metavar="N",
+    help="With --serve, the port of 127.0.0.1; by default one that is free.",
+)
 @shape_option()
 @extent_option(f"to state sizes and measure with, as batch=64; otherwise {EXTENT}")
+@click.pass_context
 def explore(
+    context: click.Context,
     place: str,
+    arguments: tuple[str, ...],
     train: bool,
     html: Path | None,
     show: bool,
     no_run: bool,
+    serve: bool,
+    port: int,
     shapes: tuple[str, ...],
     extents: tuple[str, ...],
 ) -> None:
@@ -45,12 +63,22 @@ def explore(
     Source, graph, mathematics, passes, kernels, loops, machine code, memory, and the time of every
     kernel, all linked: a click on one shows what belongs to it in the others.
 
+    With --serve, FILE.py without a name is run as a script with the arguments after "--". The page
+    of each Trainer shows its curves, weights, gradients and the time of every kernel while it
+    trains, at an address that is printed; it can be paused and stopped there. When the script has
+    ended, the page stays until Ctrl-C. The exit code is the script's.
+
     \b
     Examples:
       graphc explore examples/digits.py:model --open
       graphc explore examples/digits.py:trainer --train --html digits.html
       graphc explore net.py:model --shape x=batch,1,8,8 --extent batch=64
+      graphc explore --serve examples/digits.py
+      graphc explore --serve --port 8000 --open train.py -- --epochs 20
     """
+    check_together(context, serve, arguments)
+    if serve:
+        context.exit(served(Path(place), arguments, port, show))
     given, sizes, found = parsed(shapes), numbers(extents), load(place)
     program = found.at_definition(lambda: (training if train else inference)(found, given))
     arrays = beside(found, {node.op.name for node in program.inputs})
@@ -68,3 +96,20 @@ def explore(
     click.echo(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
     if show:
         webbrowser.open(target.resolve().as_uri())
+
+
+def check_together(context: click.Context, serve: bool, arguments: tuple[str, ...]) -> None:
+    """Raise UsageError where options are given that mean nothing together."""
+    given = {
+        parameter.opts[0]: parameter.name
+        for parameter in context.command.params
+        if context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
+    }
+    if serve:
+        other = [n for n in ("--train", "--html", "--no-run", "--shape", "--extent") if n in given]
+        if other:
+            raise click.UsageError(f"{other[0]} says how a page is written; --serve writes none")
+    elif arguments:
+        raise click.UsageError(f"{arguments[0]!r}: only a script that --serve runs has arguments")
+    elif "--port" in given:
+        raise click.UsageError("--port goes with --serve")

@@ -125,7 +125,7 @@ def is_theirs(error: BaseException, folder: str) -> bool:
 
 def blame(error: BaseException) -> str:
     """An error with the frames of its traceback that are not graphc's or Python's own."""
-    own = (OWN, "<frozen importlib")
+    own = (OWN, "<frozen ")
     frames = [
         f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(own)
     ]

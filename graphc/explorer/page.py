@@ -29,14 +29,14 @@ SCRIPTS = (
     "roofline.js",
     "training.js",
     "main.js",
+    "live.js",
 )
 """The parts of the script, in order."""
 
 
 def page(report: Mapping[str, Any], *, live: str = "") -> str:
     """The page of a report. `live`: an address on its own server that it asks for what is new."""
-    style, script = asset("style.css"), "\n".join(map(asset, SCRIPTS))
-    script = f'"use strict";\n(() => {{\n{script}\n}})();'
+    style, script = asset("style.css"), program()
     places = {
         "policy": policy(style, script, live),
         "title": html.escape(f"{report['title']} · graphc"),
@@ -50,6 +50,13 @@ def page(report: Mapping[str, Any], *, live: str = "") -> str:
         assert mark, name
         text = before + value + after
     return text
+
+
+@cache
+def program() -> str:
+    """The page's whole script."""
+    parts = "\n".join(map(asset, SCRIPTS))
+    return f'"use strict";\n(() => {{\n{parts}\n}})();'
 
 
 def policy(style: str, script: str, live: str) -> str:

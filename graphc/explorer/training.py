@@ -22,11 +22,16 @@ LOSS = "loss"
 
 
 def training(
-    numbers: Numbers, history: History | None, gradients: Mapping[str, Array], said: str
+    numbers: Numbers,
+    history: History | None,
+    gradients: Mapping[str, Array],
+    said: str,
+    values: Mapping[str, Array] | None = None,
 ) -> dict[str, Any]:
     """The curves of a history, and a histogram of each parameter and of its gradient by name.
 
-    `said` tells of what batch the gradients are.
+    `said` tells of what batch the gradients are. `values` are those of the parameters by name, or
+    a part of them; otherwise what their cells hold.
     """
     names = history.names if history is not None else []
     found = []
@@ -34,11 +39,10 @@ def training(
         assert isinstance(node.op, Variable)
         name = node.op.name
         entry = {"name": name, "shape": str(node.type), "nodes": numbers.of([node])}
-        entry |= described(np.asarray(node.op.cell.value))
+        entry |= described(node.op.cell.value if values is None else values[name])
         if name in gradients:
-            entry["gradient"] = described(gradients[name])["values"] | {
-                "deviation": described(gradients[name])["deviation"]
-            }
+            slope = described(gradients[name])
+            entry["gradient"] = slope["values"] | {"deviation": slope["deviation"]}
         found.append(entry)
     return {
         "epochs": list(history.epochs) if history is not None else [],
@@ -82,4 +86,7 @@ def gradients(program: Program) -> Program | None:
     loss = source.outputs[source.names.index(LOSS)]
     below = [v for v in trained(source.variables()) if v in source.nodes]
     found = grad(loss, below) if below else []
-    return compile({v.op.name: g for v, g in zip(below, found, strict=True)}) if found else None
+    if not found:
+        return None
+    named = {v.op.name: g for v, g in zip(below, found, strict=True)}
+    return compile(named, threads=program.threads)

@@ -30,30 +30,34 @@ class Watch:
         self.extents, self.unwatch = extents, unwatch
         self.began = records.steps, records.sums
         self.ended: tuple[int, Array] | None = None
-        self.work: tuple[dict[str, int], list[KernelCost]] | None = None
+        self.counted: tuple[dict[str, int], list[KernelCost]] | None = None
 
-    def times(self) -> Profile:
+    def times(self, *, traced: int = TRACED) -> Profile:
         """The mean time of every kernel over the steps since the watch began: `repeats` of them.
 
-        FLOPs and bytes are those of the last call's extents.
+        FLOPs and bytes are those of the last call's extents. `traced` steps can be made a trace of.
         """
         end = self.ended or (self.records.steps, self.records.sums)
         steps, ticks = end[0] - self.began[0], end[1] - self.began[1]
         known = self.extents()
         extents = {name: known.get(name, 1) for name in self.stages.extents}
-        if self.work is None or self.work[0] != extents:
-            self.work = extents, costs(self.stages, extents)
         period = self.clock.period()
         seconds = ticks / max(steps, 1) * period
         return Profile(
-            rows(self.work[1], seconds.tolist()),
+            rows(self.costs(extents), seconds.tolist()),
             steps,
             None,
             extents,
             self.records.threads,
-            spans=tuple(self.records.spans(min(TRACED, steps))) if steps else (),
+            spans=tuple(self.records.spans(min(traced, steps))) if min(traced, steps) else (),
             period=period,
         )
+
+    def costs(self, extents: dict[str, int]) -> list[KernelCost]:
+        """The work of every kernel, counted anew where the extents are others than before."""
+        if self.counted is None or self.counted[0] != extents:
+            self.counted = extents, costs(self.stages, extents)
+        return self.counted[1]
 
     def stop(self) -> None:
         """Stop; what was counted can still be read. A second time does nothing."""

@@ -1,6 +1,13 @@
 """Training loops, and what watches, keeps and shows them."""
 
-from graphc.train.callbacks import Callback, Checkpoint, CSVLog, EarlyStopping
+from graphc.train.callbacks import (
+    Callback,
+    Checkpoint,
+    CSVLog,
+    EarlyStopping,
+    Steps,
+    watching,
+)
 from graphc.train.files import check_place, load_arrays, save_arrays
 from graphc.train.history import History
 from graphc.train.progress import Progress
@@ -15,6 +22,7 @@ __all__ = [
     "EvalStep",
     "History",
     "Progress",
+    "Steps",
     "TrainStep",
     "Trainer",
     "check_place",
@@ -22,4 +30,5 @@ __all__ = [
     "compile_train_step",
     "load_arrays",
     "save_arrays",
+    "watching",
 ]

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +24,8 @@ from graphc.train.files import writing
 from graphc.train.history import EPOCH, History, write_line
 
 Mode = Literal["min", "max"]
+
+_watching: ContextVar[tuple[Callback, ...]] = ContextVar("graphc_watching", default=())
 
 SMALLER_IS_BETTER = ("loss", "error", "mse", "mae", "perplexity")
 LARGER_IS_BETTER = ("accuracy", "precision", "recall", "f1", "auc", "r2")
@@ -49,6 +55,17 @@ class TrainerLike(Protocol):
         """Write to a file all that is needed to use the model, or to resume."""
 
 
+@dataclass(frozen=True)
+class Steps:
+    """What the steps just made have to tell, worked out when it is asked for.
+
+    `values` gives the epoch's averages so far, `batch` a copy of the last step's arrays by name.
+    """
+
+    values: Callable[[], dict[str, float]]
+    batch: Callable[[], dict[str, NDArray[Any]]]
+
+
 class Callback:
     """The hooks, each doing nothing: derive from this and override what is of interest."""
 
@@ -58,11 +75,29 @@ class Callback:
     def on_epoch_begin(self, trainer: TrainerLike) -> None:
         """Before an epoch; trainer.epoch counts those before it."""
 
+    def on_steps_end(self, trainer: TrainerLike, made: Steps) -> None:
+        """After some steps of an epoch: those of one native call, about 50 ms of them."""
+
     def on_epoch_end(self, trainer: TrainerLike) -> None:
         """After an epoch and its validation; trainer.history.last holds its values."""
 
     def on_train_end(self, trainer: TrainerLike) -> None:
         """After the last epoch of a call of fit, or after the one that set trainer.stop."""
+
+
+@contextmanager
+def watching(callback: Callback) -> Iterator[None]:
+    """Every call of fit inside has this callback too, after its own: for runs of others' code."""
+    token = _watching.set((*_watching.get(), callback))
+    try:
+        yield
+    finally:
+        _watching.reset(token)
+
+
+def watchers() -> tuple[Callback, ...]:
+    """The callbacks that every call of fit has here."""
+    return _watching.get()
 
 
 class EarlyStopping(Callback):

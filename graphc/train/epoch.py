@@ -37,6 +37,14 @@ class Epoch:
         taken = self.order[first : first + size * steps].reshape(steps, size)
         return Rows(size, np.ascontiguousarray(taken, np.int64)), steps
 
+    def batch(self, rows: Rows, step: int) -> dict[str, Array]:
+        """A copy of the arrays of one step of a part, by name."""
+        first = rows.start + step * rows.batch
+        taken: Any = slice(first, first + rows.batch)
+        if rows.order is not None:
+            taken = rows.order[step]
+        return {name: np.array(array[taken]) for name, array in self.data.named.items()}
+
     def refused(self, step: TrainStep, position: int, number: int) -> None:
         """Make one step by itself, to raise what is wrong with its labels: their place in the data.
 

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -25,7 +26,7 @@ from graphc.ops import random
 from graphc.optim.optimizer import Optimizer
 from graphc.optim.schedules import ReduceLROnPlateau, plateau_of
 from graphc.train.arrays import Data, Examples, check_numbers, examples
-from graphc.train.callbacks import Callback
+from graphc.train.callbacks import Callback, Steps, watchers
 from graphc.train.epoch import Epoch
 from graphc.train.files import load_arrays, save_arrays
 from graphc.train.history import History
@@ -115,6 +116,7 @@ class Trainer:
 
         Raises ShapeError, DTypeError or InputError where the data does not fit the model.
         """
+        callbacks = (*callbacks, *watchers())
         data = self._examples(x, y)
         data, held_out = self._held_out(data, validation_data, validation_split)
         check_numbers(batch_size=(batch_size, 1), epochs=(epochs, 0), steps=(steps or 0, 0))
@@ -134,7 +136,7 @@ class Trainer:
                 began = monotonic()
                 progress.epoch(self.epoch + 1)
                 if not self._run_epoch(
-                    step, data, batch_size, shuffle, budget, progress, interrupts
+                    step, data, batch_size, shuffle, budget, progress, interrupts, callbacks
                 ):
                     break
                 self._end_epoch(held_out, batch_size, interrupts)
@@ -154,6 +156,7 @@ class Trainer:
         budget: float,
         progress: Progress,
         interrupts: Interrupts,
+        callbacks: Sequence[Callback],
     ) -> bool:
         """The rest of an epoch; whether it was finished within the budget of steps.
 
@@ -184,6 +187,9 @@ class Trainer:
                 )
             progress.step(self.position, average.values)
             step.pace.made(rows.batch, steps, monotonic() - began)
+            made = Steps(average.values, partial(epoch.batch, rows, steps - 1))
+            for callback in callbacks:
+                callback.on_steps_end(self, made)
         return True
 
     def _end_epoch(
@@ -216,6 +222,11 @@ class Trainer:
     def position(self) -> int:
         """How many steps of the unfinished epoch are done; the step itself counts them."""
         return self.optimizer.step - self._epoch_start
+
+    @property
+    def fitting(self) -> bool:
+        """Whether a call of fit is under way."""
+        return self._in_fit
 
     def _plan(self, plan: list[int]) -> None:
         """Go on with an unfinished epoch of the same plan, start it anew with another."""

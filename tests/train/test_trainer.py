@@ -11,6 +11,7 @@ import pytest
 
 import graphc
 from graphc import nn, ops, optim
+from graphc.data.sampling import shuffled
 from graphc.errors import DTypeError, IndexError, InputError, NumericsError, ShapeError
 from graphc.ops import random
 from graphc.train import (
@@ -18,10 +19,13 @@ from graphc.train import (
     Checkpoint,
     CSVLog,
     EarlyStopping,
+    Steps,
     Trainer,
     load_arrays,
     save_arrays,
+    watching,
 )
+from graphc.train.callbacks import TrainerLike
 
 Array = np.ndarray[Any, Any]
 DRAW = np.random.default_rng(0)
@@ -119,6 +123,7 @@ def test_ctrl_c_loses_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
 
         class Step:
             metrics, steps_per_epoch, pace = step.metrics, 1, step.pace
+            program = step.program
 
             def advance(self, *rows: Any) -> Any:
                 signal.raise_signal(signal.SIGINT)
@@ -207,6 +212,58 @@ def test_callbacks(tmp_path: Path) -> None:
     for name, value in best.model.state_dict().items():
         np.testing.assert_array_equal(one.model.state_dict()[name], value, err_msg=name)
     assert best._random_step == 2
+
+
+class Recorder(Callback):
+    """What each call of on_steps_end could know."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, int, dict[str, float], dict[str, Array]]] = []
+
+    def on_steps_end(self, trainer: TrainerLike, made: Steps) -> None:
+        assert isinstance(trainer, Trainer) and trainer.fitting
+        self.seen.append((trainer.epoch, trainer.position, made.values(), made.batch()))
+
+
+@pytest.mark.parametrize("options", [{}, {"terminate_on_nan": True}])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_steps_tell_their_batch_and_averages(shuffle: bool, options: dict[str, Any]) -> None:
+    one, recorder = trainer(**options), Recorder()
+    one.fit(X, Y, batch_size=16, epochs=2, shuffle=shuffle, verbose=0, callbacks=[recorder])
+    assert not one.fitting
+    for epoch, position, _, batch in recorder.seen:
+        order = shuffled(50, seed=0, epoch=epoch) if shuffle else np.arange(50)
+        rows = order[16 * (position - 1) : 16 * position]
+        np.testing.assert_array_equal(batch["x"], X[rows])
+        np.testing.assert_array_equal(batch["y"], Y[rows])
+        assert not np.shares_memory(batch["x"], X)
+    assert recorder.seen[0][:2] == (0, 1)
+    if options:
+        assert [place[:2] for place in recorder.seen] == [
+            (e, p) for e in (0, 1) for p in (1, 2, 3, 4)
+        ]
+    last = {epoch: (position, values) for epoch, position, values, _ in recorder.seen}
+    assert last == {0: (4, one.history.rows[0]), 1: (4, one.history.rows[1])}
+
+
+def test_watching_a_run_of_others() -> None:
+    """Every fit inside has the callback, after its own; none outside has it."""
+    outer, inner, said = Recorder(), Recorder(), []
+
+    class Named(Callback):
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def on_train_end(self, trainer: TrainerLike) -> None:
+            said.append(self.name)
+
+    one = trainer()
+    with watching(outer):
+        with watching(inner), watching(Named("watching")):
+            one.fit(X, Y, batch_size=50, epochs=1, verbose=0, callbacks=[Named("own")])
+        one.fit(X, Y, batch_size=50, epochs=1, verbose=0)
+    one.fit(X, Y, batch_size=50, epochs=1, verbose=0)
+    assert (len(outer.seen), len(inner.seen)) == (2, 1) and said == ["own", "watching"]
 
 
 def test_schedules(tmp_path: Path) -> None:

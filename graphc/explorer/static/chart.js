@@ -40,26 +40,26 @@ function histogram(found, second = false, size = { width: 220, height: 80 }) {
   return picture;
 }
 
-/** A table of rows whose columns sort; columns: [title, value(row), shown(row), numeric]. */
-function sortable(columns, rows, mark) {
+/** A table of rows whose columns sort; columns: [title, value(row), shown(row), numeric]. What it is sorted by stays in `order`. */
+function sortable(columns, rows, mark, order = {}) {
   const head = make("tr");
   const body = make("tbody");
-  let sorted = null;
   function sort(at) {
-    const [, value] = columns[at];
-    const down = sorted === at ? -1 : 1;
-    sorted = sorted === at ? null : at;
-    const order = [...rows].sort((a, b) => (value(a) < value(b) ? -1 : value(a) > value(b) ? 1 : 0) * (columns[at][3] ? -down : down));
-    put(order);
+    order.back = order.at === at && !order.back;
+    order.at = at;
+    put();
   }
-  function put(order) {
-    body.replaceChildren(...order.map((row) => mark(make("tr", {}, columns.map(([, , shown, numeric]) => make(numeric ? "td.number" : "td", {}, shown(row)))), row)));
+  function put() {
+    const [, value, , numeric] = columns[order.at] ?? [null, () => 0];
+    const sign = Boolean(numeric) === Boolean(order.back) ? 1 : -1;
+    const sorted = [...rows].sort((a, b) => (value(a) < value(b) ? -1 : value(a) > value(b) ? 1 : 0) * sign);
+    body.replaceChildren(...sorted.map((row) => mark(make("tr", {}, columns.map(([, , shown, numeric]) => make(numeric ? "td.number" : "td", {}, shown(row)))), row)));
     relight(body);
   }
   columns.forEach(([title, , , numeric], at) => {
     const cell = make(numeric ? "th.number" : "th", { scope: "col", tabindex: "0", role: "button", onclick: () => sort(at), onkeydown: (event) => { if (event.key === "Enter") sort(at); } }, title);
     head.append(cell);
   });
-  put(rows);
+  put();
   return make("table", {}, make("thead", {}, head), body);
 }

@@ -4,10 +4,11 @@ function rooflinePanel() {
   const side = make("div.wide", { tabindex: "0", "aria-label": "Roofline" });
   const wide = make("div.wide", { tabindex: "0", "aria-label": "Kernels by time" });
   const panel = make("div.panel", {}, side, wide);
+  const order = {};
   function draws() {
     const { roofline } = report;
     side.replaceChildren(...(roofline ? [picture(roofline)] : []));
-    wide.replaceChildren(...(roofline?.rows ? tables(roofline) : [make("p.quiet", {}, roofline?.missing ?? "This page was made without running the program: give inputs to have its kernels timed.")]));
+    wide.replaceChildren(...(roofline?.rows ? tables(roofline, order) : [make("p.quiet", {}, roofline?.missing ?? "This page was made without running the program: give inputs to have its kernels timed.")]));
     relight(panel);
   }
   draws();
@@ -54,7 +55,7 @@ function picture(roofline) {
   return svg;
 }
 
-function tables(roofline) {
+function tables(roofline, order) {
   const name = (row) => report.kernels[row.number];
   const site = (row) => { const [file, line, path] = name(row).sites[0] ?? ["", 0, ""]; return file ? place(file, line) + (path ? ` (${path})` : "") : ""; };
   const columns = [
@@ -70,5 +71,5 @@ function tables(roofline) {
     ["source", site, site],
   ];
   const said = roofline.said ? [make("p.quiet", {}, roofline.said)] : [];
-  return [...said, sortable(columns, roofline.rows, (element, row) => shows(element, name(row).nodes, () => selectKernel(row.number)))];
+  return [...said, sortable(columns, roofline.rows, (element, row) => shows(element, name(row).nodes, () => selectKernel(row.number)), order)];
 }

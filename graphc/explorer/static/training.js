@@ -23,8 +23,8 @@ function trainingPanel() {
 /** One picture for each value, with its validation beside it. */
 function curveParts(training) {
   const names = Object.keys(training.curves);
-  if (!names.length) return [make("p.quiet", {}, "Nothing has been trained yet.")];
-  const parts = [];
+  const parts = withinEpoch(training.within);
+  if (!names.length && !parts.length) return [make("p.quiet", {}, "Nothing has been trained yet.")];
   for (const name of names.filter((other) => !other.startsWith("val_"))) {
     const second = training.curves[`val_${name}`];
     const series = [{ name, values: training.curves[name] }];
@@ -32,6 +32,12 @@ function curveParts(training) {
     parts.push(make("h3", {}, make("span.forward", {}, name), ...(second ? [", ", make("span.backward", {}, `val_${name}`)] : [])), curves(series, training.epochs));
   }
   return parts;
+}
+
+/** Of a training that runs: the averages so far in the epoch. */
+function withinEpoch(within) {
+  if (!within || within.steps.length < 2) return [];
+  return Object.entries(within.values).flatMap(([name, values]) => [make("h3", {}, `${name} so far in this epoch, by step`), curves([{ name, values }], within.steps)]);
 }
 
 /** For each parameter its values and its gradient. */
