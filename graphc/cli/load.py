@@ -24,6 +24,9 @@ KINDS = "a model, trainer, program, node, or function that returns one"
 
 OWN = str(Path(__file__).resolve().parent.parent) + os.sep
 
+PASSING = {OWN + os.path.join("nn", name) for name in ("module.py", "trace.py")}
+"""Files that pass a user's call on to code of the user's."""
+
 Result = TypeVar("Result")
 
 
@@ -52,10 +55,12 @@ class Found:
             exec(compile(frame, path, "exec"), space)
         except GraphcError:
             raise
-        except Exception as error:
-            if not is_theirs(error, str(Path(path).resolve().parent)):
+        except (Exception, SystemExit) as error:
+            below = error.__traceback__ and error.__traceback__.tb_next
+            inner = error.with_traceback(below and below.tb_next)  # without the line made here
+            if not is_theirs(inner, str(Path(path).resolve().parent)):
                 raise
-            raise InputError(f"{self.name} of {path} failed\n{blame(error)}") from None
+            raise InputError(f"{self.name} of {path} failed\n{blame(inner)}") from None
         result: Result = space["result"]
         return result
 
@@ -117,8 +122,13 @@ def called(function: Any, name: str, path: Path) -> Any:
 
 
 def is_theirs(error: BaseException, folder: str) -> bool:
-    """Whether an error comes from a file in a folder of the user's, rather than from graphc."""
+    """Whether an error comes from a file in a folder of the user's, rather than from graphc.
+
+    A module passes on what its caller asked for: an attribute that is missing, or an argument, is
+    the caller's error.
+    """
     files = [os.path.realpath(f.filename) for f in traceback.extract_tb(error.__traceback__)]
+    files = [file for file in files if file not in PASSING]
     last = [file for file in files if file.startswith((OWN, folder + os.sep))][-1:]
     return bool(last) and not last[0].startswith(OWN)
 

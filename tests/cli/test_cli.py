@@ -225,6 +225,35 @@ def test_failing_import_shows_the_users_frames_only(tmp_path: Path) -> None:
     assert said.count('  File "') == 2 and "importlib" not in said and "click" not in said
 
 
+@pytest.mark.parametrize(
+    ("statement", "error"),
+    [
+        ("raise ValueError('mine')", "ValueError: mine"),
+        ("raise SystemExit(7)", "SystemExit: 7"),
+        ("return self.nothing(x)", "AttributeError: Net has no attribute 'nothing'"),
+        ("return self.layer()", "TypeError: Linear.forward() missing 1 required"),
+    ],
+)
+def test_failing_forward_shows_the_users_frames_only(
+    tmp_path: Path, statement: str, error: str
+) -> None:
+    """The line in forward and the error: not graphc's frames, nor the line of the definition."""
+    path = tmp_path / "failing.py"
+    path.write_text(
+        "from graphc import nn\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.layer = nn.Linear(2, 2)\n"
+        "    def forward(self, x):\n"
+        f"        {statement}\n"
+        "model = Net()\n"
+    )
+    said = refused("inspect", f"{path}:model", "--shape", "x=batch,2")
+    assert "failing.py failed\n" in said and error in said
+    assert said.count('  File "') == 1 and "line 7, in forward" in said
+
+
 def test_colour_on_a_terminal_only() -> None:
     """Colours on a terminal, none in a pipe; the words are the same, no line is broken."""
     import io
