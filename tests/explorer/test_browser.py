@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,64 @@ def test_every_pane_selects(browser: Any, digits: Path) -> None:
         assert found.count("#canvas .lit") > 0, panel
         assert page.inner_text("#mathematics h3 >> nth=0").strip()
     quiet(found, digits)
+
+
+def test_nothing_waits_for_a_click(browser: Any, digits: Path) -> None:
+    """Before anything is selected the kernel that takes longest is shown, and nothing is lit."""
+    found = opened(browser, digits)
+    found.page.wait_for_selector(".stage-asm .line.hot")
+    kernels = json.loads(found.page.locator("#report").text_content())["kernels"]
+    longest = max(kernels, key=lambda kernel: kernel["share"])
+    assert found.page.inner_text("#panel-kernel h3 >> nth=0") == longest["name"]
+    assert found.count(".lit") == 0
+    quiet(found, digits)
+
+
+def test_types_on_edges_are_not_covered(browser: Any, digits: Path) -> None:
+    """No box lies on the type at an edge's beginning, the layers closed or open."""
+    found = opened(browser, digits)
+    for button in ("close", "open all"):
+        found.page.click(f"#graph-tools >> text='{button}'")
+        assert found.count("#canvas .edge-label") > 5
+        assert found.page.evaluate(COVERED) == []
+    quiet(found, digits)
+
+
+COVERED = """() => {
+  const area = (element) => element.getBoundingClientRect();
+  const boxes = [...document.querySelectorAll("#canvas .box > rect, #canvas .closed > rect")];
+  const labels = [...document.querySelectorAll("#canvas .edge-label")];
+  return labels.filter((label) => {
+    const a = area(label);
+    return boxes.map(area).some((b) => a.left < b.right && b.left < a.right
+      && a.top < b.bottom && b.top < a.bottom);
+  }).map((label) => label.textContent);
+}"""
+
+
+@pytest.mark.parametrize("width", [390, 700, 1100])
+def test_narrow_windows(browser: Any, digits: Path, width: int) -> None:
+    """No pane is wider than the window, no title lies under a button."""
+    found = opened(browser, digits)
+    page = found.page
+    page.set_viewport_size({"width": width, "height": 800})
+    for name in PANELS:
+        page.click(f"#tab-{name}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for pane in ("source", "graph"):
+        title = page.evaluate(TITLE, f"{pane}-title")
+        tools = page.locator(f"#{pane} .tools button").first.bounding_box()
+        apart = tools["y"] >= title["bottom"] or tools["x"] >= title["right"]
+        assert apart, (pane, title, tools)
+    quiet(found, digits)
+
+
+TITLE = """(id) => {
+  const range = document.createRange();
+  range.selectNodeContents(document.getElementById(id));
+  const { right, bottom } = range.getBoundingClientRect();
+  return { right, bottom };
+}"""
 
 
 def test_the_keyboard_is_enough(browser: Any, digits: Path) -> None:

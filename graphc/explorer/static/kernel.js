@@ -61,9 +61,7 @@ function kernelPanel() {
   }
 
   let shown = null;
-  onSelect(async ({ kernel }) => {
-    for (const [at, row] of [...list.children].entries()) row.setAttribute("aria-selected", String(at === kernel));
-    if (kernel === null) return;
+  async function show(kernel) {
     if (!list.matches(":focus-within")) reveal(list.children[kernel], list);
     if (shown !== kernel) {
       shown = kernel;
@@ -76,7 +74,14 @@ function kernelPanel() {
     }
     left.reveal();
     right.reveal();
+  }
+  onSelect(({ kernel }) => {
+    for (const [at, row] of [...list.children].entries()) row.setAttribute("aria-selected", String(at === kernel));
+    if (kernel !== null) show(kernel);
   });
+  const weight = (kernel) => kernel.share ?? kernel.flops;
+  const { kernels } = report; // until something is selected, the one that takes longest
+  if (kernels.length) show(kernels.reduce((best, kernel, at) => (weight(kernel) > weight(kernels[best]) ? at : best), 0));
   return panel;
 }
 
@@ -105,7 +110,7 @@ function codeColumn(first, choices) {
     fill(found) { texts = found; show(); },
     reveal() {
       if (box.matches(":focus-within, :focus")) return;
-      reveal(box.querySelector(".lit.hot") ?? box.querySelector(".lit"), box);
+      reveal(box.querySelector(".lit.hot") ?? box.querySelector(".lit") ?? box.querySelector(".hot"), box);
     },
   };
 }

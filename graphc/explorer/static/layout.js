@@ -149,7 +149,8 @@ function arrange(root) {
     if (!links.has(common)) links.set(common, []);
     links.get(common).push([a, b]);
   }
-  measure(root, links, new Map(edges.map((edge) => [edge.source, edge.operand])));
+  // The first edge of each bears its type, as it is drawn: later entries of a Map win.
+  measure(root, links, new Map([...edges].reverse().map((edge) => [edge.source, edge.operand])));
   settle(root, 0, 0);
   return { shown, edges };
 }

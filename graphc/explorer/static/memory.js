@@ -63,7 +63,7 @@ function memoryPanel() {
   }
   const every = Math.max(1, Math.ceil(count / 24));
   for (let step = 0; step < count; step += every) picture.append(draw("text", { x: x(step + 0.5), y: size.height - 16, "text-anchor": "middle" }, report.kernels[step].name));
-  picture.append(draw("text", { x: size.left, y: size.height - 2 }, "kernels in order; height: the place in the arena; grey: bytes alive; darker tone: kept from the forward pass for the backward pass"));
+  picture.append(draw("text", { x: size.left, y: size.height - 2 }, "kernels in order; height: the place in the arena; grey: bytes alive; red: kept from the forward pass for the backward pass"));
   wide.append(picture);
   return make("div.panel", {}, side, wide);
 }

@@ -44,7 +44,7 @@ function picture(roofline) {
   bandwidths.forEach(([name, bandwidth], at) => {
     const end = Math.min(right, main / bandwidth);
     const begin = Math.max(left, low / bandwidth);
-    svg.append(draw(`path.roof${at < bandwidths.length - 1 ? ".lesser" : ""}`, { d: `M${x(begin)} ${y(begin * bandwidth)}L${x(end)} ${y(end * bandwidth)}` }), draw("text", { x: size.left + 6, y: size.top + 40 + 14 * at }, `${name} ${trimmed(bandwidth)} GB/s`));
+    svg.append(draw(`path.roof${at < bandwidths.length - 1 ? ".lesser" : ""}`, { d: `M${x(begin)} ${y(begin * bandwidth)}L${x(end)} ${y(end * bandwidth)}` }), draw("text", { x: size.width - size.right - 4, y: size.height - size.bottom - 8 - 14 * (bandwidths.length - 1 - at), "text-anchor": "end" }, `${name} ${trimmed(bandwidth)} GB/s`));
   });
   for (const row of [...rows].sort((a, b) => b.share - a.share)) {
     const kernel = report.kernels[row.number];

@@ -17,6 +17,7 @@ function showSource() {
     fill(box, file.lines.map((text, at) => [text, file.marks[file.first + at] ?? []]), "python", file.first);
     for (const line of box.querySelectorAll("[data-nodes]")) line.classList.add("marked");
     box.setAttribute("aria-label", `Source ${file.name}`);
+    reveal(box.querySelector(".marked"), box);
   }
   for (const file of report.files.slice(0, 6)) {
     tools.append(make("button", { type: "button", title: file.path, onclick: () => open(file) }, file.name));
