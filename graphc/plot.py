@@ -78,7 +78,14 @@ def roofline(
     high = max([p.intensity for p in shown] + [max(ridges)]) * 4
     for name, rate in bandwidth.items():
         panel.plot([low, top / rate], [low * rate, top], color="0.6", linewidth=1)
-        panel.annotate(f"{name} {rate:,.0f} GB/s", (low, low * rate), fontsize="small", color="0.4")
+        panel.annotate(
+            f"{name} {rate:,.0f} GB/s",
+            (low, low * rate),
+            va="center",
+            fontsize="small",
+            color="0.4",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},  # no roof strikes it out
+        )
     for name, rate in compute.items():
         begin = rate / max(bandwidth.values())
         panel.plot([begin, high], [rate, rate], color="0.6", linewidth=1)

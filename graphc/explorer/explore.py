@@ -52,7 +52,7 @@ def explore(
     Raises InputError for what is none of these, and WriteError where the file cannot be written.
     """
     program, history = explored(subject)
-    title, layers = title or repr(subject)[:60], layers or layers_of(subject)
+    title, layers = title or titled(subject), layers or layers_of(subject)
     text = page(described(program, history, title, inputs, run, extents or {}, layers))
     target = Path(path)
     with writing(target):
@@ -60,6 +60,14 @@ def explore(
     if open:
         webbrowser.open(target.resolve().as_uri())
     return target
+
+
+def titled(subject: Any) -> str:
+    """The title of a page for which none is given."""
+    if isinstance(subject, Trainer):
+        return f"Trainer of {type(subject.model).__name__}"
+    text = repr(subject)
+    return text if len(text) <= 60 else text[:59] + "…"
 
 
 def explored(subject: Any) -> tuple[Program, History | None]:

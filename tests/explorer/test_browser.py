@@ -206,6 +206,26 @@ def test_the_keyboard_is_enough(browser: Any, digits: Path) -> None:
     quiet(found, digits)
 
 
+def test_a_pane_is_one_stop_of_tab(browser: Any, digits: Path) -> None:
+    """Tab enters and leaves a list as one, however long; the arrows select in every pane."""
+    found = opened(browser, digits)
+    page, press = found.page, found.page.keyboard.press
+    for number, name in enumerate(PANELS, 4):
+        press(str(number))
+        press("Tab")
+        first = page.evaluate("document.activeElement.ariaLabel")
+        press("Tab")
+        assert page.evaluate("document.activeElement.ariaLabel") != first, name
+        walked = {"memory": 2, "roofline": 2, "training": 1}.get(name, 0)
+        for pane in range(walked):  # those whose things can be clicked
+            press("Escape")
+            page.locator(f"#panel-{name} > [tabindex='0']").nth(-1 - pane).focus()
+            press("ArrowDown")
+            assert found.count(f"#panel-{name} .lit") > 0, (name, pane)
+            assert found.count("#source .line.lit") > 0, (name, pane)
+    quiet(found, digits)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_light_and_dark_can_be_read(browser: Any, digits: Path, scheme: str) -> None:
     """Text stands out from what is behind it by 4.5 at least (WCAG 2.2, 1.4.3), in both themes."""

@@ -173,6 +173,8 @@ def test_explore_of_a_trainer(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="compiled nothing yet"):
         explore(trainer, tmp_path / "none.html")
     trainer.fit(x, y, epochs=3, verbose=0)
+    untitled = embedded(explore(trainer, tmp_path / "untitled.html", run=False).read_text())
+    assert untitled["title"] == f"Trainer of {type(trainer.model).__name__}"
     shown = embedded(explore(trainer, tmp_path / "moons.html", title="moons").read_text())
     assert shown["training"]["epochs"] == [1, 2, 3]
     assert shown["training"]["curves"]["loss"] == trainer.history["loss"]

@@ -40,18 +40,18 @@ function fill(box, lines, language, first = null) {
   relight(box);
 }
 
-/** Arrow keys move through what can be selected in a box; Enter selects it. */
-function walkable(box) {
+/** Arrow keys select the next of the items in a box, which Tab enters and leaves as one. */
+function walkable(box, items = "[data-nodes]") {
   box.addEventListener("keydown", (event) => {
     if (!["ArrowDown", "ArrowUp"].includes(event.key) || event.altKey) return;
-    const lines = [...box.querySelectorAll("[data-nodes]")];
+    const lines = [...box.querySelectorAll(items)];
     if (!lines.length) return;
     const current = lines.findIndex((line) => line === box.current);
     const lit = current >= 0 ? current : lines.findIndex((line) => line.classList.contains("lit"));
     const next = Math.min(Math.max(lit + (event.key === "ArrowDown" ? 1 : -1), 0), lines.length - 1);
     event.preventDefault();
     box.current = lines[next];
-    lines[next].click();
+    lines[next].dispatchEvent(new MouseEvent("click", { bubbles: true })); // SVG has no click()
     reveal(lines[next], box);
   });
 }

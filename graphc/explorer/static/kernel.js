@@ -29,10 +29,11 @@ function kernelPanel() {
 
   report.kernels.forEach((kernel, number) => {
     const names = [...new Set(kernel.ops)].join(", ");
-    const row = make("button.row", { type: "button", role: "option", title: names }, make("b", {}, kernel.name), " ", names);
+    const row = make("button.row", { type: "button", role: "option", tabindex: "-1", title: names }, make("b", {}, kernel.name), " ", names);
     list.append(shows(row, kernel.nodes, () => selectKernel(number)));
   });
   walkable(list);
+  walkable(why);
 
   /** The reasons of a kernel. */
   function reasons(kernel) {
@@ -55,7 +56,7 @@ function kernelPanel() {
     parts.push(make("h3", {}, "Computes"));
     for (const id of kernel.nodes) {
       const node = nodes.get(id);
-      parts.push(shows(make("button.row", { type: "button" }, make("b", {}, node?.text ?? `node ${id}`), kernel.stored.includes(id) ? " stored" : ""), [id]));
+      parts.push(shows(make("button.row", { type: "button", tabindex: "-1" }, make("b", {}, node?.text ?? `node ${id}`), kernel.stored.includes(id) ? " stored" : ""), [id]));
     }
     return parts;
   }

@@ -12,7 +12,7 @@ const KEYS = [
   ["1 2 3", "source, graph, mathematics"],
   ["4 … 8", "kernels, passes, memory, roofline, training"],
   ["Tab", "to the next pane"],
-  ["↑ ↓", "in a list or code: to the next line that belongs to a node"],
+  ["↑ ↓", "in a list, code, a table or a picture: to the next that belongs to a node"],
   ["← ↑ ↓ →", "in the graph: to the next node"],
   ["Enter", "in the graph: open or close a layer"],
   ["e c 0 + −", "in the graph: open all, close all, whole graph, larger, smaller"],

@@ -28,9 +28,11 @@ function memoryPanel() {
     if (memory.peak < 0 || !slots.length) return;
     const alive = slots.filter((slot) => slot.first <= memory.peak && memory.peak <= slot.last).sort((a, b) => b.bytes - a.bytes);
     detail.append(make("h3", {}, `Most lies there in ${report.kernels[memory.peak].name}: ${bytes(memory.live[memory.peak])}`));
-    for (const slot of alive.slice(0, 40)) detail.append(shows(make("button.row", { type: "button", title: describe(slot) }, make("b", {}, slot.names[0]), ` ${bytes(slot.bytes)}`), slot.nodes));
+    for (const slot of alive.slice(0, 40)) detail.append(shows(make("button.row", { type: "button", tabindex: "-1", title: describe(slot) }, make("b", {}, slot.names[0]), ` ${bytes(slot.bytes)}`), slot.nodes));
   }
   atPeak();
+  walkable(side);
+  walkable(wide);
 
   if (!slots.length) {
     wide.append(make("p.quiet", {}, "This program keeps nothing between its kernels: it has no arena."));

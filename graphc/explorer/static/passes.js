@@ -6,7 +6,7 @@ function passesPanel() {
   const rows = report.passes.map((step, at) => {
     const changed = step.removed.length + step.added.length;
     const said = changed ? `−${step.removed.length} +${step.added.length}` : "no change";
-    return make("button.row", { type: "button", role: "option", onclick: () => open(at) }, make("b", {}, step.name), ` ${said}, ${duration(step.milliseconds / 1e3)}`);
+    return make("button.row", { type: "button", role: "option", tabindex: "-1", onclick: () => open(at) }, make("b", {}, step.name), ` ${said}, ${duration(step.milliseconds / 1e3)}`);
   });
   list.append(...rows);
   if (!rows.length) list.append(make("p.quiet", {}, "The graph had been through its passes when this program was made."));
@@ -44,6 +44,7 @@ function passesPanel() {
   }
   const first = report.passes.findIndex((step) => step.removed.length || step.added.length);
   if (rows.length) open(Math.max(first, 0));
+  walkable(list, "[role=option]");
   walkable(box);
   return make("div.panel", {}, list, box);
 }

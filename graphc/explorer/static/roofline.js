@@ -12,6 +12,8 @@ function rooflinePanel() {
     relight(panel);
   }
   draws();
+  walkable(side);
+  walkable(wide);
   panel.renew = draws;
   return panel;
 }

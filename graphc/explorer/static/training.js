@@ -16,6 +16,7 @@ function trainingPanel() {
     relight(panel);
   }
   draws();
+  walkable(wide);
   panel.renew = draws;
   return panel;
 }
