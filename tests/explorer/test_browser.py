@@ -84,6 +84,15 @@ def test_a_click_on_a_convolution_lights_it_everywhere(browser: Any, digits: Pat
     page.click("#tab-roofline")
     assert found.count("#panel-roofline circle.lit") == 1
     assert "conv2d, bias, relu" in found.texts("#panel-roofline tr.lit")[0]
+    # the passes that changed it, and the histograms of its layer
+    page.click("#tab-passes")
+    passes = " ".join(found.texts("#panel-passes .row.lit"))
+    assert "arrange" in passes and "winograd" not in passes
+    page.click("#tab-training")
+    assert [text.split()[0] for text in found.texts("#panel-training .card.lit")] == [
+        "0.weight",
+        "0.bias",
+    ]
     page.click("#tab-passes")
     page.click("#panel-passes .row:has-text('arrange')")
     assert any("conv2d" in line for line in found.texts("#panel-passes .line.lit"))
@@ -101,7 +110,7 @@ def test_every_pane_selects(browser: Any, digits: Path) -> None:
         ("kernel", ".row:has-text('k06')"),
         ("memory", ".slot >> nth=3"),
         ("roofline", "tr[data-nodes] >> nth=4"),
-        ("roofline", "circle >> nth=2"),
+        ("roofline", "circle >> nth=-1"),  # drawn last: no other lies on it
         ("training", ".card >> nth=1"),
     ):
         page.keyboard.press("Escape")

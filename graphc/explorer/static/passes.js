@@ -6,7 +6,8 @@ function passesPanel() {
   const rows = report.passes.map((step, at) => {
     const changed = step.removed.length + step.added.length;
     const said = changed ? `−${step.removed.length} +${step.added.length}` : "no change";
-    return make("button.row", { type: "button", role: "option", tabindex: "-1", onclick: () => open(at) }, make("b", {}, step.name), ` ${said}, ${duration(step.milliseconds / 1e3)}`);
+    const numbers = [...step.removed, ...step.added].flatMap((line) => line.nodes);
+    return make("button.row", { type: "button", role: "option", tabindex: "-1", "data-nodes": [...new Set(numbers)].join(" "), onclick: () => open(at) }, make("b", {}, step.name), ` ${said}, ${duration(step.milliseconds / 1e3)}`);
   });
   list.append(...rows);
   if (!rows.length) list.append(make("p.quiet", {}, "The graph had been through its passes when this program was made."));

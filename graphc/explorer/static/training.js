@@ -41,13 +41,22 @@ function withinEpoch(within) {
   return Object.entries(within.values).flatMap(([name, values]) => [make("h3", {}, `${name} so far in this epoch, by step`), curves([{ name, values }], within.steps)]);
 }
 
+/** A parameter, what reads it, and the nodes of its layer: what lights its card. */
+function aroundParameter(numbers) {
+  const layer = nodes.get(numbers[0])?.layer;
+  const near = report.nodes.filter((node) => (layer && node.layer === layer) || node.inputs.some((id) => numbers.includes(id)));
+  return [...new Set([...numbers, ...near.map((node) => node.id)])];
+}
+
 /** For each parameter its values and its gradient. */
 function histogramParts(training) {
   const note = training.gradients ? [make("p.quiet", {}, training.gradients)] : [];
   const cards = training.parameters.map((found) => {
     const parts = [make("h3", {}, found.name), make("p.quiet", {}, `${found.shape}, mean ${label(found.mean)}, deviation ${label(found.deviation)}`), histogram(found.values)];
     if (found.gradient) parts.push(make("p.quiet", {}, `gradient, deviation ${label(found.gradient.deviation)}`), histogram(found.gradient, true));
-    return shows(make("div.card", {}, ...parts), found.nodes);
+    const card = shows(make("div.card", {}, ...parts), found.nodes);
+    card.setAttribute("data-nodes", aroundParameter(found.nodes).join(" "));
+    return card;
   });
   return [...note, make("div.cards", {}, ...cards)];
 }
