@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from graphc import __version__
-from graphc.errors import GraphcError
+from graphc.errors import GraphcError, near
 
 VERBS = (
     "summary",
@@ -43,6 +43,14 @@ class Group(click.Group):
             return None
         command: click.Command = getattr(importlib.import_module(f"graphc.cli.{name}"), name)
         return command
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The verb that the arguments begin with; another word is refused with the nearest."""
+        if args[0] not in VERBS:
+            raise click.UsageError(f"no verb {args[0]!r}{near(args[0], VERBS) or '.'}", context)
+        return super().resolve_command(context, args)
 
     def invoke(self, context: click.Context) -> Any:
         """Run the verb."""

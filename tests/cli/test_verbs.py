@@ -41,6 +41,7 @@ GOOD = [
 """Verbs, the exit code, a word of what they print, and whether they colour it on a terminal."""
 
 BAD = [
+    ("sumary NET:model", "no verb 'sumary'. Did you mean 'summary'"),
     ("summary NET:modle", "has no name 'modle'. Did you mean 'model'"),
     ("summary NET:number", "number has the type int; it may be a model or a Trainer"),
     ("inspect none.py:model", "no file 'none.py'"),
@@ -53,7 +54,7 @@ BAD = [
     ("diff NET:model NET:wider --stage graf", "no stage 'graf'; .*Did you mean 'graph'"),
     ("diff NET:model NET:model3", "has no name 'model3'"),
     ("bench NET:model --against pytorch", "no library 'pytorch'; .*Did you mean 'torch'"),
-    ("bench NET:model --extent n=3", "no extent 'n'; there are: batch"),
+    ("bench NET:model --extent n=3", "no run-time extent 'n'; it has: batch"),
     ("bench NET:model --threads 4096", "--threads 4096: this process may use"),
     ("bench NET:wider --train", "--train needs a Trainer"),
     ("tune NET:model --reset --dry-run", "give one of them"),
