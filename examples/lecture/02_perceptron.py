@@ -46,18 +46,20 @@ def main(arguments: Arguments = None) -> dict[str, object]:
 
 def subgradient(lesson: Lesson) -> None:
     """The derived step against the rule as Rosenblatt states it: w + y*x where y*score <= 0."""
-    w, b = graphc.input("w", (4, 3), "float64"), graphc.input("b", (4,), "float64")
-    x, y = graphc.input("x", (3,), "int64"), graphc.input("y", (4,), "float64")
+    w, b = graphc.input("w", (5, 3), "float64"), graphc.input("b", (5,), "float64")
+    x, y = graphc.input("x", (3,), "int64"), graphc.input("y", (5,), "float64")
     (stepped, _), _ = rule((w, b), (x, y))
     score = ops.matmul(w, ops.cast(x, "float64")) + b
     wrong = ops.where(y * score <= 0, y, 0.0)
     program = graphc.compile({"derived": stepped, "stated": w + wrong[:, None] * x})
     lesson.inside("The rule, derived inside the scan", program.as_text("backward"))
-    rows = np.array([[2.0, -1, 0], [0, 0, 0], [-2, 1, 0], [1, 1, 1]])  # scores 0, 0, 0 and 8
-    found = program(w=rows, b=np.zeros(4), x=[1, 2, 5], y=[1.0, 1, -1, -1])
-    same = np.array_equal(found["derived"], found["stated"])
+    rows = np.array([[2.0, -1, 0], [0, 0, 0], [-2, 1, 0], [1, 1, 1], [1, 1, 1]])
+    found = program(w=rows, b=np.zeros(5), x=[1, 2, 5], y=[1.0, 1, -1, -1, 1])  # scores 0 0 0 8 8
     moved = int((found["derived"] != rows).any(1).sum())
-    lesson.claim("the derived step is Rosenblatt's, at a score of 0 too", moved, "4 of 4", same)
+    same = np.array_equal(found["derived"], found["stated"]) and moved == 4
+    lesson.claim(
+        "the derived step is Rosenblatt's, at a score of 0 too", moved, "4 of 5 move", same
+    )
 
 
 def images(lesson: Lesson, count: int, epochs: int) -> None:
@@ -66,11 +68,11 @@ def images(lesson: Lesson, count: int, epochs: int) -> None:
 
     fashion = loaded(data.fashion_mnist, flat=True)
     whole = graphc.input("image", ("n", 784))
-    pixels = graphc.compile(ops.cast(ops.round(255 * whole), "int64"))
+    pixels = graphc.compile(ops.cast(ops.round(255 * whole), "uint8"))
     train, test = pixels(fashion.x_train[:count])[0], pixels(fashion.x_test)[0]
-    labels = fashion.y_train[:count]
+    labels, wide = fashion.y_train[:count], train.astype(np.float64)  # as scikit-learn wants it
 
-    x = graphc.input("x", train.shape, "int64")
+    x = graphc.input("x", train.shape, "uint8")
     label = graphc.input("label", (count,), "int64")
     y = 2 * ops.one_hot(label, 10, dtype="float64") - 1
     w, b = graphc.parameter("w", (10, 784), "float64"), graphc.parameter("b", (10,), "float64")
@@ -87,7 +89,7 @@ def images(lesson: Lesson, count: int, epochs: int) -> None:
     equal = []
     for _ in range(epochs):
         ours = epoch(train, labels)
-        theirs.partial_fit(train.astype(np.float64), labels, classes=np.arange(10))
+        theirs.partial_fit(wide, labels, classes=np.arange(10))
         equal.append(np.array_equal(ours[0], theirs.coef_) and (ours[1] == theirs.intercept_).all())
     lesson.claim(
         f"epochs of {count} images after which all weights are scikit-learn's, bit for bit",
@@ -95,7 +97,7 @@ def images(lesson: Lesson, count: int, epochs: int) -> None:
         f"{epochs} of {epochs}",
         all(equal),
     )
-    theirs = Perceptron(shuffle=False, tol=None, max_iter=epochs).fit(train.astype(float), labels)
+    theirs = Perceptron(shuffle=False, tol=None, max_iter=epochs).fit(wide, labels)
     lesson.claim(
         "weights that differ from one fit of as many epochs",
         int((theirs.coef_ != ours[0]).sum()),

@@ -15,7 +15,7 @@ threshold units to Minsky and Papert, "Perceptrons", 1969, and Rumelhart, Hinton
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from time import perf_counter
 from typing import Any
@@ -93,69 +93,57 @@ def odd(n: int) -> graphc.Node:
     return ops.reshape(ops.not_equal(last[:, None], first), (2**n,))
 
 
-def bit(n: int, i: int) -> graphc.Node:
-    """Bit i of 0 to 2^n - 1, as an input of the circuits."""
+def circuits(n: int) -> Iterator[tuple[str, graphc.Node, Any, int, tuple[int, int]]]:
+    """Each circuit: its output at all inputs, its units and depth, and what these should be."""
+    yield "and/or gates", *gates(n), 2, (2 ** (n - 1) + 1, 2)
     number = ops.cast(ops.arange(2**n), "float32")
-    return ops.floor(number / 2**i) - 2 * ops.floor(number / 2 ** (i + 1))
+    bits = [ops.floor(number / 2**i) - 2 * ops.floor(number / 2 ** (i + 1)) for i in range(n)]
+    for name, build, wanted in (
+        ("tree of XORs", tree, (3 * (n - 1), 2 * math.ceil(math.log2(n)))),
+        ("threshold units", counting, (n + 1, 2)),
+    ):
+        circuit = Circuit()
+        output = build(circuit, bits)
+        yield name, output, graphc.constant(circuit.units), circuit.depth[output], wanted
 
 
 def main(arguments: Arguments = None) -> dict[str, object]:
     """Circuits of 2 to 20 inputs, nets of 1 to 4 hidden layers; of 3 and 8, and 1, where quick."""
     lesson = Lesson(__doc__, arguments)
     inputs = (3, 8) if lesson.quick else range(2, 21)
-    largest = inputs[-1]
-    found = [verify(lesson, n) for n in inputs]
-    for kind, (name, size, depth) in enumerate(
-        (
-            ("and/or gates", lambda n: 2 ** (n - 1) + 1, lambda n: 2),
-            ("tree of XORs", lambda n: 3 * (n - 1), lambda n: 2 * math.ceil(math.log2(n))),
-            ("threshold units", lambda n: n + 1, lambda n: 2),
-        )
-    ):
-        wrong, units, depths, _ = zip(*(found_at[kind] for found_at in found), strict=True)
-        expected = [(size(n), depth(n)) for n in inputs]
-        text = f"{name}: wrong outputs at all inputs, n = {inputs[0]} to {largest}"
-        lesson.claim(text, sum(wrong), 0, not any(wrong))
-        lesson.claim(
-            f"{name}: units and depth at n = {largest}",
-            f"{units[-1]:,}, {depths[-1]}",
-            f"{expected[-1][0]:,}, {expected[-1][1]}, and so for each n",
-            list(zip(units, depths, strict=True)) == expected,
-        )
-    seconds = max(found[-1][kind][3] for kind in range(3))
-    lesson.claim(f"seconds for all 2^{largest} inputs, the slowest", seconds, "< 1", seconds < 1)
+    found: dict[str, list[Any]] = {}
+    for n in inputs:
+        for name, output, units, depth, wanted in circuits(n):
+            differs = ops.not_equal(ops.greater(output, 0.5), odd(n))
+            program = graphc.compile((ops.sum(ops.cast(differs, "int64")), units))
+            wrong, count, seconds = timed(program)
+            found.setdefault(name, []).append((wrong, seconds, (count, depth), wanted))
+    lesson.inside("The last circuit, for all its inputs", program.as_text("fused"))
+    for name, rows in found.items():
+        errors, times, sizes, right = zip(*rows, strict=True)
+        text = f"{name}: wrong outputs at all inputs, n = {inputs[0]} to {inputs[-1]}"
+        lesson.claim(text, sum(errors), 0, not any(errors))
+        text = f"{name}: units and depth at n = {inputs[-1]}, and for each n as they should be"
+        lesson.claim(text, sizes[-1], right[-1], sizes == right)
+        text = f"{name}: seconds for all 2^{inputs[-1]} inputs"
+        lesson.claim(text, times[-1], "< 1", times[-1] < 1)
     for layers, width in NETS[:1] if lesson.quick else NETS:
         seeds, steps = (4, 1200) if lesson.quick else (20, 3000)
         learned, weights = learn(layers, width, seeds, steps)
-        lesson.claim(
-            f"parity of 8 learned, {layers} hidden of {width}, {weights} weights, {seeds} seeds",
-            learned,
-            f"at least {seeds // 2}",
-            learned >= seeds // 2,
-        )
+        text = f"parity of 8 learned, {layers} hidden of {width}, {weights} weights, {seeds} seeds"
+        lesson.claim(text, learned, f"at least {seeds // 2}", learned >= seeds // 2)
     lesson.draw("08_parity.png", lambda figure: draw(figure, inputs, found), (6, 3))
     return lesson.finish()
 
 
-def verify(lesson: Lesson, n: int) -> list[tuple[int, int, int, float]]:
-    """For each circuit: wrong outputs among 2^n, units, depth, and seconds of the call."""
-    bits = [bit(n, i) for i in range(n)]
-    by_gates, count = gates(n)
-    found = []
-    for build in (None, tree, counting):
-        circuit = Circuit()
-        output = by_gates if build is None else build(circuit, bits)
-        differs = ops.not_equal(ops.greater(output, 0.5), odd(n))
-        program = graphc.compile((ops.sum(ops.cast(differs, "int64")), count))
-        if n == 3 and build is counting:
-            lesson.inside("Four threshold units for three bits", program.as_text("fused"))
-        program()
+def timed(program: graphc.Program) -> tuple[int, int, float]:
+    """What a program of two whole numbers gives, and the seconds of the quickest of three calls."""
+    times = []
+    for _ in range(3):
         began = perf_counter()
-        wrong, gate_count = program()
-        seconds = perf_counter() - began
-        size = (int(gate_count), 2) if build is None else (circuit.units, circuit.depth[output])
-        found.append((int(wrong), *size, seconds))
-    return found
+        first, second = program()
+        times.append(perf_counter() - began)
+    return int(first), int(second), min(times)
 
 
 def learn(layers: int, width: int, seeds: int, steps: int) -> tuple[int, int]:
@@ -183,12 +171,11 @@ def learn(layers: int, width: int, seeds: int, steps: int) -> tuple[int, int]:
     return int(right.sum()), sum(p.size for p in model.parameters()) // seeds
 
 
-def draw(figure: Any, inputs: Sequence[int], found: list[Any]) -> None:
+def draw(figure: Any, inputs: Sequence[int], found: dict[str, list[Any]]) -> None:
     """Units against n for the three circuits."""
     axes = figure.subplots()
-    for kind, name in enumerate(("and/or, depth 2", "tree of XORs", "threshold, depth 2")):
-        units = [row[kind][1] for row in found]
-        axes.semilogy(inputs, units, "o-", markersize=3, label=name)
+    for name, rows in found.items():
+        axes.semilogy(inputs, [row[2][0] for row in rows], "o-", markersize=3, label=name)
     axes.set(xlabel="inputs n", ylabel="units")
     axes.legend()
 
