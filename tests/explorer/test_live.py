@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import http.client
-import importlib.util
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -33,6 +31,7 @@ from graphc.explorer.server import BODY, CONNECTIONS
 from graphc.train import Callback, Steps, watching
 from graphc.train.callbacks import TrainerLike
 from tests.cli.processes import COMMAND, piped
+from tests.explorer.browser import chromium
 
 pytest.importorskip("waitress", reason="waitress is not installed: pip install '.[serve]'")
 
@@ -577,14 +576,12 @@ def test_a_script_that_trains_nothing(tmp_path: Path, text: str, code: int, said
 
 def test_the_page_follows_in_a_browser(tmp_path: Path) -> None:
     """Panes are renewed, buttons work, and the console stays silent."""
-    chromium = shutil.which("chromium")
-    if importlib.util.find_spec("playwright") is None or chromium is None:
-        pytest.skip("playwright or Chromium is not installed: no browser to open the page in")
+    program = chromium()
     from playwright.sync_api import sync_playwright
 
     served = serve(tmp_path, "1000000")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         page = browser.new_page()
         page.set_default_timeout(PATIENCE * 1e3)
         problems: list[str] = []
