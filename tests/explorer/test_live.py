@@ -288,6 +288,7 @@ HOSTILE: list[tuple[str, int, str, str, dict[str, str]]] = [
     ("a file of the page", 404, "GET", "/{t}/base.js", {}),
     ("a training that is not", 404, "GET", "/{t}/99/state", {}),
     ("no number", 404, "GET", "/{t}/-1/state", {}),
+    ("a number without end", 404, "GET", "/{t}/" + "9" * 5000 + "/state", {}),
     ("a digit of another script", 404, "GET", "/{t}/%C2%B2/state", {}),
     ("a large body", 413, "POST", "/{t}/1/pause", KEY | {"Content-Length": "9999999"}),
     ("a body of no length", 400, "POST", "/{t}/1/pause", KEY | {"Content-Length": "-1"}),
