@@ -52,6 +52,7 @@ if __name__ == "__main__":
     print("trained", flush=True)
     sys.exit(7)
 """
+STARTED: list[subprocess.Popen[str]] = []
 PATIENCE = 120.0
 """Seconds until something must have happened; the machine may be busy."""
 
@@ -140,6 +141,7 @@ def serve(folder: Path, *arguments: str, script: str = SCRIPT) -> Served:
         env={**os.environ, "GRAPHC_THREADS": "1"},
         text=True,
     )
+    STARTED.append(process)
     assert process.stderr is not None
     first = process.stderr.readline()
     found = re.fullmatch(r"live: (http://127\.0\.0\.1:\d+/[\w-]{32}/)\n", first)
@@ -150,13 +152,19 @@ def serve(folder: Path, *arguments: str, script: str = SCRIPT) -> Served:
     return served
 
 
+@pytest.fixture(scope="module", autouse=True)
+def none_is_left() -> Iterator[None]:
+    """A process that a failed test leaves behind ends with the last test."""
+    yield
+    for process in STARTED:
+        process.kill()
+        process.wait()
+
+
 @pytest.fixture(scope="module")
-def endless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def endless(tmp_path_factory: pytest.TempPathFactory) -> Served:
     """A training that goes on for as long as it is looked at."""
-    served = serve(tmp_path_factory.mktemp("live"), "1000000")
-    yield served
-    served.process.kill()
-    served.process.wait()
+    return serve(tmp_path_factory.mktemp("live"), "1000000")
 
 
 # --- what it shows ----------------------------------------------------------------------------
