@@ -61,7 +61,7 @@ BAD = [
     ("explore NET:model --no-run --html none/page.html", "none/page.html"),
     ("explore NET:wider --train", "--train needs a Trainer"),
     ("bench NET:model --against pytorch", "no library 'pytorch'; .*Did you mean 'torch'"),
-    ("bench NET:model --extent n=3", "no extent 'n'; there are: batch"),
+    ("bench NET:model --extent n=3", "no run-time extent 'n'; it has: batch"),
     ("bench NET:model --threads 4096", "--threads 4096: this process may use"),
     ("bench NET:wider --train", "--train needs a Trainer"),
     ("tune NET:model --reset --dry-run", "give one of them"),
