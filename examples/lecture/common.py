@@ -7,13 +7,16 @@ import importlib
 import math
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 
+import graphc
 from graphc import data
 
 Arguments = Sequence[str] | None
@@ -116,6 +119,21 @@ def loaded(loader: Callable[..., data.Dataset], **options: Any) -> data.Dataset:
         raise SystemExit(str(error)) from None
 
 
+def first(images: data.Dataset, count: int) -> data.Dataset:
+    """A data set with only the first images to learn from."""
+    return replace(images, x_train=images.x_train[:count], y_train=images.y_train[:count])
+
+
+def timed(program: graphc.Program) -> tuple[list[Any], float]:
+    """What a program without inputs gives, and the seconds of the quickest of three calls."""
+    times = []
+    for _ in range(3):
+        began = perf_counter()
+        results = program()
+        times.append(perf_counter() - began)
+    return [*results], min(times)
+
+
 def certificate(points: Any, truth: Any) -> Any | None:
     """Why no threshold unit is true where `truth` is and false elsewhere; None if one is.
 
@@ -125,7 +143,9 @@ def certificate(points: Any, truth: Any) -> Any | None:
     """
     side = np.where(truth, 1, -1)
     balance = np.vstack((np.transpose(points) * side, side, side > 0))
-    found = extra("scipy.optimize").linprog(np.ones(len(side)), A_eq=balance, b_eq=np.eye(len(balance))[-1])
+    found = extra("scipy.optimize").linprog(
+        np.ones(len(side)), A_eq=balance, b_eq=np.eye(len(balance))[-1]
+    )
     if not found.success:
         return None
     exact = [Fraction(value).limit_denominator(1000) for value in found.x]
