@@ -21,7 +21,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from common import Arguments, Lesson, timed
+from common import Arguments, Lesson, fitted, timed
 from pictures import curves
 
 import graphc
@@ -145,14 +145,11 @@ def learn(layers: int, width: int, seeds: int, steps: int) -> tuple[int, int]:
     model.append(nn.LinearEnsemble(seeds, width, 1))
     bits, parity = graphc.compile((digits(8), odd(8)))()
     given, wanted = np.float32(2 * bits - 1)[:, None], np.float32(parity)[:, None, None]
-    step = graphc.compile_train_step(
-        model,
-        lambda score, target: seeds * ops.bce_with_logits(score, target + 0 * score),
-        optim.Adam(0.01),
-        inputs={"x": given.shape},
-        targets={"y": wanted.shape},
-    )
-    step.run({"x": given, "y": wanted}, np.tile(np.arange(256), (steps, 1)))
+
+    def loss(score: Any, target: Any) -> Any:
+        return seeds * ops.bce_with_logits(score, target + 0 * score)  # each net its own
+
+    fitted(model, loss, optim.Adam(0.01), given, wanted, steps)
     (score,) = graphc.compile(model, inputs={"x": given.shape})(given)
     right = ((score > 0) == (wanted > 0.5)).all((0, 2))
     return int(right.sum()), sum(p.size for p in model.parameters()) // seeds
