@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from circuit import Circuit
 from common import Arguments, Lesson, certificate, fitted
 
 import graphc
@@ -24,14 +25,9 @@ INPUTS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
 XOR = np.array([0, 1, 1, 0], np.float32)
 
 
-def unit(threshold: float, *terms: tuple[float, graphc.Node]) -> graphc.Node:
-    """1 where the weighted sum of the operands exceeds the threshold, else 0."""
-    total = sum(weight * operand for weight, operand in terms)
-    return ops.step(total - threshold)
-
-
 def xor(x0: graphc.Node, x1: graphc.Node) -> graphc.Node:
-    """(x0 and not x1) or (not x0 and x1), of three units."""
+    """(x0 and not x1) or (not x0 and x1), of three units that fire where w.x > t."""
+    unit = Circuit().unit  # of the threshold t, then each weight with what it weighs
     only_first = unit(0.5, (1, x0), (-1, x1))
     only_second = unit(0.5, (-1, x0), (1, x1))
     return unit(0.5, (1, only_first), (1, only_second))

@@ -21,6 +21,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from circuit import Circuit
 from common import Arguments, Lesson, fitted, timed
 from pictures import curves
 
@@ -28,21 +29,6 @@ import graphc
 from graphc import nn, ops, optim
 
 NETS = ((1, 32), (2, 14), (3, 11), (4, 9))  # hidden layers and their width: 321 to 375 weights
-
-
-class Circuit:
-    """Threshold units, counted as they are made, with the depth of each."""
-
-    def __init__(self) -> None:
-        self.units = 0
-        self.depth: dict[graphc.Node, int] = {}
-
-    def unit(self, threshold: float, *terms: tuple[float, graphc.Node]) -> graphc.Node:
-        """1 where the weighted sum of the operands exceeds the threshold, else 0."""
-        made = ops.step(sum(weight * operand for weight, operand in terms) - threshold)
-        self.units += 1
-        self.depth[made] = 1 + max(self.depth.get(operand, 0) for _, operand in terms)
-        return made
 
 
 def tree(circuit: Circuit, bits: list[graphc.Node]) -> graphc.Node:
