@@ -58,6 +58,22 @@ def test_the_quick_slice_holds(
     assert all(p.name.startswith(name[:2]) and p.stat().st_size < 60_000 for p in pictures)
 
 
+def test_what_is_missing_is_said_before_the_run(
+    request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder that cannot be written to, and a package that is not there."""
+    module = example("03_xor", request)
+    (tmp_path / "file").write_text("")
+    if importlib.util.find_spec("matplotlib") is not None:
+        with pytest.raises(SystemExit) as ended:
+            module.main(["--quick", "--out", str(tmp_path / "file" / "pictures")])
+        printed = capsys.readouterr()
+        assert ended.value.code == 2
+        assert "cannot write there" in printed.err and printed.out == ""
+    with pytest.raises(SystemExit, match=r"needs no_such: pip install 'graphc\[examples\]'"):
+        sys.modules["common"].extra("no_such.package")
+
+
 # --- planted faults -------------------------------------------------------------------------
 
 
@@ -101,8 +117,15 @@ def swapped_bits(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
     monkeypatch.setattr(module, "digits", lambda n: ops.reshape(digits(n).T, (2**n, n)))
 
 
+def crossed_inputs(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """The table of inputs read along its other axis."""
+    corners = module.corners
+    monkeypatch.setattr(module, "corners", lambda n: corners(n).T.reshape(2**n, n))
+
+
 FAULTS: list[tuple[str, Fault, str]] = [
     ("01_threshold_unit", other_side, "the others"),
+    ("01_threshold_unit", crossed_inputs, "n = 2: functions|n = 3: functions"),
     ("02_perceptron", uphill, "the derived step|weights are scikit-learn's|with no more mistakes"),
     ("03_xor", firing_below, "truth table"),
     ("03_xor", other_side, "certificate"),

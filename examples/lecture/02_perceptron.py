@@ -15,13 +15,15 @@ proofs for perceptrons", 1962; scikit-learn's Perceptron(shuffle=False, tol=None
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
-from common import Arguments, Lesson, loaded
+from common import Arguments, Lesson, extra, loaded
+from pictures import weights
 
 import graphc
-from graphc import data, ops
+from graphc import data, metrics, ops
 
 Nodes = tuple[graphc.Node, graphc.Node]
 
@@ -49,67 +51,50 @@ def subgradient(lesson: Lesson) -> None:
     w, b = graphc.input("w", (5, 3), "float64"), graphc.input("b", (5,), "float64")
     x, y = graphc.input("x", (3,), "int64"), graphc.input("y", (5,), "float64")
     (stepped, _), _ = rule((w, b), (x, y))
-    score = ops.matmul(w, ops.cast(x, "float64")) + b
-    wrong = ops.where(y * score <= 0, y, 0.0)
-    program = graphc.compile({"derived": stepped, "stated": w + wrong[:, None] * x})
+    wrong = ops.where(y * (ops.matmul(w, ops.cast(x, "float64")) + b) <= 0, y, 0.0)
+    program = graphc.compile((stepped, w + wrong[:, None] * x))
     lesson.inside("The rule, derived inside the scan", program.as_text("backward"))
     rows = np.array([[2.0, -1, 0], [0, 0, 0], [-2, 1, 0], [1, 1, 1], [1, 1, 1]])
-    found = program(w=rows, b=np.zeros(5), x=[1, 2, 5], y=[1.0, 1, -1, -1, 1])  # scores 0 0 0 8 8
-    moved = int((found["derived"] != rows).any(1).sum())
-    same = np.array_equal(found["derived"], found["stated"]) and moved == 4
-    lesson.claim(
-        "the derived step is Rosenblatt's, at a score of 0 too", moved, "4 of 5 move", same
-    )
+    derived, stated = program(w=rows, b=np.zeros(5), x=[1, 2, 5], y=[1.0, 1, -1, -1, 1])
+    moved = int((derived != rows).any(1).sum())  # the scores are 0 0 0 8 8
+    claim, holds = "the derived step is Rosenblatt's, at a score of 0 too", moved == 4
+    lesson.claim(claim, moved, "4 of 5 move", holds and np.array_equal(derived, stated))
 
 
 def images(lesson: Lesson, count: int, epochs: int) -> None:
     """One against the rest on Fashion-MNIST, beside scikit-learn after every epoch."""
-    from sklearn.linear_model import Perceptron  # optional: the extra `examples`
-
     fashion = loaded(data.fashion_mnist, flat=True)
-    whole = graphc.input("image", ("n", 784))
-    pixels = graphc.compile(ops.cast(ops.round(255 * whole), "uint8"))
-    train, test = pixels(fashion.x_train[:count])[0], pixels(fashion.x_test)[0]
+    bright = graphc.input("image", ("n", 784))
+    pixels = graphc.compile(ops.cast(ops.round(255 * bright), "uint8"))
+    (train,), (test,) = pixels(fashion.x_train[:count]), pixels(fashion.x_test)
     labels, wide = fashion.y_train[:count], train.astype(np.float64)  # as scikit-learn wants it
 
-    x = graphc.input("x", train.shape, "uint8")
-    label = graphc.input("label", (count,), "int64")
-    y = 2 * ops.one_hot(label, 10, dtype="float64") - 1
+    x, label = graphc.input("x", train.shape, "uint8"), graphc.input("label", (count,), "int64")
     w, b = graphc.parameter("w", (10, 784), "float64"), graphc.parameter("b", (10,), "float64")
+    y = 2 * ops.one_hot(label, 10, dtype="float64") - 1
     (w_after, b_after), _ = graphc.scan(rule, (w, b), (x, y))
     epoch = graphc.compile((w_after, b_after), updates={w: w_after, b: b_after})
-    seen, answer = (
-        graphc.input("seen", ("n", 784), "int64"),
-        graphc.input("answer", ("n",), "int64"),
-    )
-    guess = ops.argmax(ops.matmul(ops.cast(seen, "float64"), w.T) + b, 1)
-    accuracy = graphc.compile(ops.mean(ops.cast(ops.equal(guess, answer), "float64")))
+    seen, answer = graphc.input("seen", ("n", 784), "uint8"), graphc.input("y", ("n",), "int64")
+    accuracy = graphc.compile(metrics.accuracy(ops.linear(ops.cast(seen, "float64"), w, b), answer))
 
-    theirs = Perceptron(shuffle=False, tol=None)
-    equal = []
+    Perceptron = extra("sklearn.linear_model").Perceptron
+    theirs, equal = Perceptron(shuffle=False, tol=None), []
     for _ in range(epochs):
         ours = epoch(train, labels)
         theirs.partial_fit(wide, labels, classes=np.arange(10))
         equal.append(np.array_equal(ours[0], theirs.coef_) and (ours[1] == theirs.intercept_).all())
-    lesson.claim(
-        f"epochs of {count} images after which all weights are scikit-learn's, bit for bit",
-        sum(equal),
-        f"{epochs} of {epochs}",
-        all(equal),
-    )
+    claim = f"epochs of {count} images after which all weights are scikit-learn's, bit for bit"
+    lesson.claim(claim, sum(equal), f"{epochs} of {epochs}", all(equal))
     theirs = Perceptron(shuffle=False, tol=None, max_iter=epochs).fit(wide, labels)
-    lesson.claim(
-        "weights that differ from one fit of as many epochs",
-        int((theirs.coef_ != ours[0]).sum()),
-        "0 of 7,840",
-        np.array_equal(theirs.coef_, ours[0]),
-    )
-    largest = int(28 * 28 * 255 * np.abs(ours[0]).max())
+    other = int((theirs.coef_ != ours[0]).sum())
+    same = other == 0 and np.array_equal(theirs.intercept_, ours[1])
+    lesson.claim("weights that differ from one fit of as many epochs", other, "0 of 7,840", same)
+    largest = int(784 * 255 * np.abs(ours[0]).max() + np.abs(ours[1]).max())
     lesson.claim("the largest score that can occur", largest, "below 2^53", largest < 2**53)
-    score = float(theirs.score(test.astype(float), fashion.y_test))
-    right = float(accuracy(test, fashion.y_test)[0])
-    lesson.claim("test accuracy", right, f"{score:.4g}, scikit-learn", score == right)
-    lesson.draw("02_templates.png", lambda f: templates(f, ours[0], fashion.classes), (7, 1))
+    score, right = theirs.score(test, fashion.y_test), float(accuracy(test, fashion.y_test)[0])
+    lesson.claim("test accuracy", right, f"{score:.4g}, scikit-learn", abs(score - right) < 1e-7)
+    seen_for = dict(zip(fashion.classes, ours[0].reshape(10, 28, 28), strict=True))
+    lesson.draw("02_templates.png", partial(weights, seen_for), (7, 1))
 
 
 def theorem(lesson: Lesson) -> None:
@@ -124,8 +109,8 @@ def theorem(lesson: Lesson) -> None:
 
     def update(carry: Nodes, example: Nodes) -> tuple[Nodes, None]:
         (w, mistakes), (x, y) = carry, example
-        loss = ops.perceptron_loss(ops.sum(w * x, 1), y, reduction="none")
-        (slope,) = graphc.grad(ops.sum(loss), [w])
+        loss = ops.perceptron_loss(ops.sum(w * x, 1), y, reduction="sum")
+        (slope,) = graphc.grad(loss, [w])
         wrong = ops.any(ops.not_equal(slope, 0.0), 1)
         return (w - slope, mistakes + ops.cast(wrong, "float64")), None
 
@@ -136,35 +121,22 @@ def theorem(lesson: Lesson) -> None:
     start = ops.zeros((sets, 5), "float64"), ops.zeros((sets,), "float64")
     (_, mistakes), by_pass = graphc.scan(one_pass, start, length=passes)
     margin = ops.min(ops.abs(ops.sum(x * truth, 2)), 0)
-    radius = ops.max(ops.norm(x, axis=2), 0)
-    bound = ops.square(radius / margin)
-    unfinished = ops.sum(by_pass[-1] - by_pass[-2])
-    made, allowed, left = graphc.compile((mistakes, bound, unfinished))()
-    lesson.claim(
-        "separable sets of 1,000 with no more mistakes than (R/gamma)^2",
-        int((made <= allowed).sum()),
-        f"{sets}, and no mistake in the last pass (Novikoff)",
-        (made <= allowed).all() and left == 0 and made.min() > 0,
-    )
+    bound = ops.square(ops.max(ops.norm(x, axis=2), 0) / margin)
+    made, allowed, last = graphc.compile((mistakes, bound, ops.sum(mistakes - by_pass[-2])))()
+    within = int((made <= allowed).sum())
+    claim = "separable sets of 1,000 with no more mistakes than (R/gamma)^2"
+    known, holds = f"{sets}, and no mistake in the last pass (Novikoff)", last == 0 < made.min()
+    lesson.claim(claim, within, known, within == sets and holds)
     share = float((made / allowed).max())
     lesson.claim("the most mistakes, as a part of the bound", share, "at most 1", share <= 1)
-    lesson.draw("02_mistakes.png", lambda f: mistakes_drawn(f, made, allowed), (4, 3))
 
+    def draw(figure: Any) -> None:
+        axes = figure.subplots()
+        axes.loglog(allowed, made, ".", markersize=2)
+        axes.loglog([1, allowed.max()], [1, allowed.max()], color="black", linewidth=1)
+        axes.set(xlabel="$(R/\\gamma)^2$", ylabel="mistakes")
 
-def templates(figure: Any, w: Any, classes: tuple[str, ...]) -> None:
-    """The weights of every perceptron as an image."""
-    for row, name, axes in zip(w, classes, figure.subplots(1, 10).flat, strict=True):
-        axes.imshow(row.reshape(28, 28), cmap="RdBu", vmin=-abs(row).max(), vmax=abs(row).max())
-        axes.set_title(name, fontsize=7)
-        axes.axis("off")
-
-
-def mistakes_drawn(figure: Any, made: Any, allowed: Any) -> None:
-    """Mistakes of every set against what the theorem allows."""
-    axes = figure.subplots()
-    axes.loglog(allowed, made, ".", markersize=2)
-    axes.loglog([1, allowed.max()], [1, allowed.max()], color="black", linewidth=1)
-    axes.set(xlabel="$(R/\\gamma)^2$", ylabel="mistakes")
+    lesson.draw("02_mistakes.png", draw, (4, 3))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from common import Arguments, Lesson, certificate
+from circuit import Circuit
+from common import Arguments, Lesson, certificate, fitted
 
 import graphc
 from graphc import nn, ops, optim
@@ -24,14 +25,9 @@ INPUTS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
 XOR = np.array([0, 1, 1, 0], np.float32)
 
 
-def unit(threshold: float, *terms: tuple[float, graphc.Node]) -> graphc.Node:
-    """1 where the weighted sum of the operands exceeds the threshold, else 0."""
-    total = sum(weight * operand for weight, operand in terms)
-    return ops.step(total - threshold)
-
-
 def xor(x0: graphc.Node, x1: graphc.Node) -> graphc.Node:
-    """(x0 and not x1) or (not x0 and x1), of three units."""
+    """(x0 and not x1) or (not x0 and x1), of three units that fire where w.x > t."""
+    unit = Circuit().unit  # of the threshold t, then each weight with what it weighs
     only_first = unit(0.5, (1, x0), (-1, x1))
     only_second = unit(0.5, (-1, x0), (1, x1))
     return unit(0.5, (1, only_first), (1, only_second))
@@ -44,12 +40,8 @@ def main(arguments: Arguments = None) -> dict[str, object]:
     composed = graphc.compile(xor(x[:, 0], x[:, 1]))
     lesson.inside("Three units in one kernel", composed.kernels["k00"].as_text("loops"))
     (table,) = composed(INPUTS)
-    lesson.claim(
-        "truth table of the three units",
-        "".join(f"{value:.0f}" for value in table),
-        "0110",
-        (table == XOR).all(),
-    )
+    found = "".join(f"{value:.0f}" for value in table)
+    lesson.claim("truth table of the three units", found, "0110", (table == XOR).all())
     against = certificate(INPUTS, XOR == 1)
     lesson.claim(
         "certificate against one unit: times (x0, x1, 1) it adds up to 0",
@@ -69,14 +61,11 @@ def learn(lesson: Lesson, nets: int) -> None:
     graphc.seed(0)
     model = nn.Sequential(nn.LinearEnsemble(nets, 2, 2), nn.Tanh(), nn.LinearEnsemble(nets, 2, 1))
     given, wanted = (2 * INPUTS - 1)[:, None], XOR[:, None, None]  # -1 and 1: centred inputs
-    step = graphc.compile_train_step(
-        model,
-        lambda output, target: ops.sum(ops.square(output - target)) / 4,  # each net its own loss
-        optim.Adam(0.03),
-        inputs={"x": given.shape},
-        targets={"y": wanted.shape},
-    )
-    losses = step.run({"x": given, "y": wanted}, np.tile(np.arange(4), (3000, 1)))["loss"] / nets
+
+    def loss(output: Any, target: Any) -> Any:
+        return ops.sum(ops.square(output - target)) / 4  # each net its own
+
+    losses = fitted(model, loss, optim.Adam(0.03), given, wanted, 3000) / nets
     (output,) = graphc.compile(model, inputs={"x": given.shape})(given)
     solved = ((output > 0.5) == (wanted > 0.5)).all((0, 2))
     ten = int(solved[:10].sum())

@@ -13,11 +13,11 @@ passes over 50,000 images); the Fashion-MNIST benchmark of zalandoresearch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from functools import partial
 from itertools import pairwise
-from typing import Any
 
-from common import Arguments, Lesson, loaded
+from common import Arguments, Lesson, first, loaded
+from pictures import curves
 
 import graphc
 from graphc import data, nn, optim
@@ -57,10 +57,7 @@ def main(arguments: Arguments = None) -> dict[str, object]:
     passes = (1000, 15)
     if lesson.quick:
         passes = (2, 4)
-        digits, clothes = (
-            replace(images, x_train=images.x_train[:12_000], y_train=images.y_train[:12_000])
-            for images in (digits, clothes)
-        )
+        digits, clothes = first(digits, 12_000), first(clothes, 12_000)
     graphc.seed(0)
     tanh = perceptron((784, 500, 10), nn.Tanh)
     forward = graphc.compile(tanh, inputs={"x": ("batch", 784)})
@@ -80,14 +77,10 @@ def main(arguments: Arguments = None) -> dict[str, object]:
     claim = f"Fashion-MNIST, 256-128-100, test accuracy after {passes[1]} passes, %"
     lesson.claim(claim, 100 - clothing[-1], f"at least {least}", 100 - clothing[-1] >= least)
 
-    def draw(figure: Any) -> None:
-        axes = figure.subplots()
-        for name, found in (("MNIST, 500 tanh", errors), ("Fashion-MNIST, 256-128-100", clothing)):
-            axes.plot(range(1, len(found) + 1), found, label=name)
-        axes.set(xscale="log", yscale="log", xlabel="passes", ylabel="test error, %")
-        axes.legend()
-
-    lesson.draw("04_mlp.png", draw, (6, 3.6))
+    found = {"MNIST, 500 tanh": errors, "Fashion-MNIST, 256-128-100": clothing}
+    lines = {name: (range(1, len(line) + 1), line) for name, line in found.items()}
+    axes = {"xscale": "log", "yscale": "log", "xlabel": "passes", "ylabel": "test error, %"}
+    lesson.draw("04_mlp.png", partial(curves, lines, **axes), (6, 3.6))
     return lesson.finish()
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from common import Arguments, Lesson
+from common import Arguments, Lesson, fitted
 
 import graphc
 from graphc import nn, ops, optim
@@ -67,18 +67,14 @@ def main(arguments: Arguments = None) -> dict[str, object]:
         bound = ops.stack([modulus(1 / pieces) for _, modulus in TARGETS.values()])
         return None, (ops.stack(errors), bound)
 
-    _, (errors, bounds) = graphc.scan(measure, None, each)
-    program = graphc.compile((errors, bounds))
+    _, measured = graphc.scan(measure, None, each)
+    program = graphc.compile(measured)
     lesson.inside("One scan over H", program.as_text("graph"))
     error, bound = program(x=np.linspace(0, 1, POINTS), sizes=sizes)
     for net, name in enumerate(("steps", "bumps")):
         worst = float((error[:, net] / bound).max())
-        lesson.claim(
-            f"nets of {name}: largest error over the modulus at 1/H, {len(sizes)} H, 6 targets",
-            worst,
-            "at most 1",
-            worst <= 1,
-        )
+        text = f"nets of {name}: largest error over the modulus at 1/H, {len(sizes)} H, 6 targets"
+        lesson.claim(text, worst, "at most 1", worst <= 1)
     widths = (1, 16) if lesson.quick else (1, 4, 16, 64)
     seeds, steps = (2, 500) if lesson.quick else (8, 3000)
     trained = np.stack([learn(h, seeds, steps) for h in widths])
@@ -108,16 +104,14 @@ def learn(width: int, seeds: int, steps: int) -> Any:
     (wanted,) = graphc.compile(targets(graphc.input("x", ("n",))))(x)
     y = np.tile(wanted, seeds)[:, :, None]
     given = (x - 0.5)[:, None, None]
-    step = graphc.compile_train_step(
-        model,
-        lambda output, target: ops.sum(ops.mean(ops.square(output - target), 0)),
-        optim.Adam(optim.OneCycleLR(0.03, steps)),
-        inputs={"x": (129, 1, 1)},
-        targets={"y": y.shape},
-    )
-    step.run({"x": given, "y": y}, np.tile(np.arange(129), (steps, 1)))
-    (output,) = graphc.compile(model, inputs={"x": given.shape})(given)
-    return np.median(np.abs(output - y).max((0, 2)).reshape(seeds, 6), 0)
+
+    def loss(output: Any, target: Any) -> Any:
+        return ops.sum(ops.mean(ops.square(output - target), 0))  # each net its own
+
+    fitted(model, loss, optim.Adam(optim.OneCycleLR(0.03, steps)), given, y, steps)
+    far = ops.max(ops.abs(model(graphc.input("x", given.shape)) - y), (0, 2))
+    (errors,) = graphc.compile(ops.reshape(far, (seeds, 6)))(given)
+    return np.median(errors, 0)
 
 
 def draw(figure: Any, sizes: Any, error: Any, bound: Any, widths: Any, trained: Any) -> None:

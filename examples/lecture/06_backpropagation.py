@@ -14,12 +14,15 @@ Strassen, "The complexity of partial derivatives", 1983.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 import sympy
 from common import Arguments, Lesson
+from pictures import curves
 
 import graphc
 from graphc import nn, ops
@@ -34,115 +37,96 @@ TEXTBOOK = {
     "square": x**2,
     "sum": x,
 }
+SHAPES = {"w1": (3, 2), "b1": (2,), "w2": (2, 1), "b2": (1,)}
+
+
+def loss(w1: Any, b1: Any, w2: Any, b2: Any, given: Any, wanted: Any) -> graphc.Node:
+    """The sum of squares of the net's error."""
+    hidden = ops.tanh(given @ w1 + b1)
+    return ops.sum(ops.square(ops.sigmoid(hidden @ w2 + b2) - wanted))
 
 
 def main(arguments: Arguments = None) -> dict[str, object]:
     """The whole of it takes seconds; quick counts one net alone."""
     lesson = Lesson(__doc__, arguments)
-    rng = np.random.default_rng(0)
     given = graphc.input("x", ("batch", 3), "float64")
     wanted = graphc.input("t", ("batch", 1), "float64")
-    w1, b1, w2, b2 = (
-        graphc.parameter(name, value=rng.standard_normal(shape))
-        for name, shape in (("w1", (3, 2)), ("b1", (2,)), ("w2", (2, 1)), ("b2", (1,)))
-    )
-    hidden = ops.tanh(given @ w1 + b1)
-    loss = ops.sum(ops.square(ops.sigmoid(hidden @ w2 + b2) - wanted))
-    derive(lesson, loss, [w1, b1, w2, b2])
-    data = {"x": rng.standard_normal((5, 3)), "t": rng.random((5, 1))}
-    differences(lesson, loss, [w1, b1, w2, b2], data)
+    parameters = [graphc.parameter(name, shape, "float64") for name, shape in SHAPES.items()]
+    derive(lesson, loss(*parameters, given, wanted), parameters)
+    differences(lesson, given, wanted)
     costs(lesson)
-
-    (slope,) = graphc.grad(ops.sum(ops.tanh(given)), [given])
-    far, flat = graphc.compile((ops.tanh(given), slope))(np.full((1, 3), 400.0))
-    saturated = f"{far[0, 0]:g}, slope {flat[0, 0]:g}"
-    lesson.claim("tanh(400)", saturated, "1, slope 0", saturated == "1, slope 0")
     return lesson.finish()
 
 
-def derive(lesson: Lesson, loss: graphc.Node, parameters: list[graphc.Node]) -> None:
+def derive(lesson: Lesson, value: graphc.Node, parameters: list[graphc.Node]) -> None:
     """Each step back, from the loss on, beside the textbook's derivative."""
-    steps = proved = 0
-    below = set(parameters)
-    print(
-        "The derivation, last operation first; `grad` is what flows in, `result` what was made:\n"
-    )
-    nodes = [node for node in graphc.Graph((loss,)).nodes if node.inputs]
-    for node in nodes:
-        below |= {node} if below & set(node.inputs) else set()
-    for node in reversed(nodes):
+    print("The derivation, last operation first; `grad` flows in, `result` is what was made:\n")
+    equal = []
+    for node, operand, variable in steps_back(value, parameters):
         textbook = TEXTBOOK[node.op.name]
-        arriving = graphc.input("grad", node.shape, "float64")
-        for operand, variable in zip(node.inputs, node.op.args, strict=True):
-            if operand not in below:
-                continue
-            (back,) = graphc.vjp(node, operand, arriving)
-            symbol = sympy.Symbol(variable.name, real=True)
-            derivative = sympy.diff(textbook, symbol)
-            known = {"a": a, "b": b, "x": x, "grad": grad, "result": textbook}
-            derived = back.op.expr.subs({s: known[s.name] for s in back.op.expr.free_symbols})
-            same = sympy.simplify(derived - grad * derivative) == 0
-            steps, proved = steps + 1, proved + same
-            print(f"  {back.op.name:11} {back.op.describe()}")
-            print(
-                f"  {'':11} d/d{symbol} {textbook} = {derivative}: {'equal' if same else 'OTHER'}"
-            )
+        (back,) = graphc.vjp(node, operand, graphc.input("grad", node.shape, "float64"))
+        known = {"a": a, "b": b, "x": x, "grad": grad, "result": textbook}
+        derived = back.op.expr.subs({s: known[s.name] for s in back.op.expr.free_symbols})
+        derivative = sympy.diff(textbook, known[variable])
+        equal.append(sympy.simplify(derived - grad * derivative) == 0)
+        verdict = "equal" if equal[-1] else "OTHER"
+        print(f"  {back.op.name:11} {back.op.describe()}")
+        print(f"  {'':11} d/d{variable} {textbook} = {derivative}: {verdict}")
     print()
     name = "local derivatives that sympy's derivative of the textbook's formula equals"
-    lesson.claim(name, proved, f"{steps} of {steps}", proved == steps > 8)
-    program = graphc.compile(graphc.grad(loss, parameters))
+    lesson.claim(name, sum(equal), f"{len(equal)} of {len(equal)}", all(equal) and len(equal) > 8)
+    program = graphc.compile(graphc.grad(value, parameters))
     lesson.inside("What is left of it to compute", program.as_text("simplified"))
 
 
-def differences(lesson: Lesson, loss: graphc.Node, parameters: list[Any], data: Any) -> None:
-    """The gradient against (f(p + h) - f(p - h)) / 2h for every parameter, in float64."""
-    value = graphc.compile(loss)
-    gradients = graphc.compile(graphc.grad(loss, parameters))(**data)
+def steps_back(value: graphc.Node, parameters: list[graphc.Node]) -> Iterator[Any]:
+    """From the end on: each node, each operand that a parameter is part of, its symbol's name."""
+    nodes, moved = [node for node in graphc.Graph((value,)).nodes if node.inputs], set(parameters)
+    for node in nodes:
+        moved |= {node} if moved & set(node.inputs) else set()
+    for node in reversed(nodes):
+        for operand, variable in zip(node.inputs, node.op.args, strict=True):
+            if operand in moved:
+                yield node, operand, variable.name
 
-    def worst(h: float) -> float:
-        """The largest relative error with a step of h."""
-        errors = []
-        for node, gradient in zip(parameters, gradients, strict=True):
-            cell = node.op.cell.value
-            for place in np.ndindex(cell.shape):
-                kept, around = cell[place], []
-                for moved in (kept + h, kept - h):
-                    cell[place] = moved
-                    around.append(value(**data)[0])
-                cell[place] = kept
-                slope = (around[0] - around[1]) / (2 * h)
-                errors.append(abs(slope - gradient[place]) / max(abs(slope), 1e-3))
-        return float(max(errors))
 
-    error = worst(1e-5)
-    count = sum(node.op.cell.value.size for node in parameters)
-    lesson.claim(
-        f"largest relative error of {count} gradients against central differences",
-        error,
-        "below 1e-6",
-        error < 1e-6,
-    )
-    lesson.draw("06_differences.png", lambda figure: draw(figure, worst), (4, 3))
+def differences(lesson: Lesson, given: graphc.Node, wanted: graphc.Node) -> None:
+    """The gradient against (f(p + h) - f(p - h)) / 2h for every parameter, in one native call."""
+    every, h = graphc.input("every", (11,), "float64"), graphc.input("h", (), "float64")
+
+    def value(numbers: graphc.Node) -> graphc.Node:
+        parts = ops.split(numbers, [math.prod(shape) for shape in SHAPES.values()])
+        named = map(ops.reshape, parts, SHAPES.values())
+        return loss(*named, given, wanted)
+
+    def central(_: None, one: graphc.Node) -> tuple[None, graphc.Node]:
+        return None, (value(every + h * one) - value(every - h * one)) / (2 * h)
+
+    _, slopes = graphc.scan(central, None, np.eye(11))
+    (gradient,) = graphc.grad(value(every), [every])
+    error = ops.abs(slopes - gradient) / ops.maximum(ops.abs(slopes), 1e-3)
+    program, rng = graphc.compile(ops.max(error)), np.random.default_rng(0)
+    point = {"every": rng.standard_normal(11), "x": rng.standard_normal((5, 3))}
+    sizes = [1e-5, *10.0 ** -np.arange(1, 12)]
+    worst, *errors = (float(program(h=h, t=[[0.1]] * 5, **point)[0]) for h in sizes)
+    claim = "largest relative error of 11 gradients against central differences"
+    lesson.claim(claim, worst, "below 1e-6", worst < 1e-6)
+    lines = {"measured": (sizes[1:], errors), "allowed": (sizes[1:], [1e-6] * 11)}
+    axes = {"xscale": "log", "yscale": "log", "xlabel": "step h", "ylabel": "relative error"}
+    lesson.draw("06_differences.png", partial(curves, lines, **axes), (4, 3))
 
 
 def costs(lesson: Lesson) -> None:
     """Operations of the backward pass over those of the forward pass, as counted."""
-    image, flat = ("batch", 1, 28, 28), ("batch", 784)
+    deep = [make() for _ in range(10) for make in (partial(nn.Linear, 64, 64), nn.Sigmoid)]
     nets = {
-        "784-500-10, tanh": (flat, [nn.Linear(784, 500), nn.Tanh(), nn.Linear(500, 10)]),
-        "ten layers of 64, sigmoid": (
-            ("batch", 64),
-            [layer for _ in range(10) for layer in (nn.Linear(64, 64), nn.Sigmoid())],
-        ),
-        "two convolutions": (
-            image,
-            [
-                *(nn.Conv2d(1, 8, 5), nn.ReLU(), nn.MaxPool2d(2)),
-                *(nn.Conv2d(8, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()),
-                nn.Linear(256, 10),
-            ],
-        ),
-    }
+        "784-500-10, tanh": (("batch", 784), [nn.Linear(784, 500), nn.Tanh(), nn.Linear(500, 10)]),
+        "ten layers of 64, sigmoid": (("batch", 64), deep),
+        "two convolutions": (("batch", 1, 28, 28), [
+            nn.Conv2d(1, 8, 5), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(8, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(256, 10),
+        ]),
+    }  # fmt: skip
     for name, (shape, layers) in list(nets.items())[: 1 if lesson.quick else None]:
         model, rows = nn.Sequential(*layers), graphc.input("x", shape)
         loss = ops.cross_entropy(model(rows), graphc.input("y", ("batch",), "int64"))
@@ -151,15 +135,6 @@ def costs(lesson: Lesson) -> None:
         both = graphc.compile((loss, *graphc.grad(loss, everything))).cost(batch=20).flops
         ratio = (both - forward) / forward
         lesson.claim(f"{name}: FLOPs backward over forward", ratio, "at most 3", ratio <= 3)
-
-
-def draw(figure: Any, worst: Callable[[float], float]) -> None:
-    """The error of central differences: the parabola's h^2, then what rounding leaves, 1/h."""
-    steps = 10.0 ** -np.arange(1, 12)
-    axes = figure.subplots()
-    axes.loglog(steps, [worst(h) for h in steps], "o-")
-    axes.axhline(1e-6, color="black", linewidth=1)
-    axes.set(xlabel="step h", ylabel="largest relative error")
 
 
 if __name__ == "__main__":

@@ -12,10 +12,12 @@ The sources of the rules stand beside them.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from common import Arguments, Lesson, loaded
+from pictures import curves
 
 import graphc
 from graphc import data, nn, ops, optim
@@ -103,21 +105,16 @@ def main(arguments: Arguments = None) -> dict[str, object]:
         lesson.claim(f"{name}: {steps} steps beside numpy's", far, "below 1e-12", far < 1e-12)
 
     order = random.permutation(count).reshape(-1, 20)
-    curves = {}
+    losses = {}
     for name in OPTIMIZERS:
-        curves[name], accuracy = trained(name, mnist, order)
+        losses[name], accuracy = trained(name, mnist, order)
         claim = f"{name}: test accuracy after {count:,} examples"
         lesson.claim(claim, accuracy, f"at least {least}", accuracy >= least)
 
-    def draw(figure: Any) -> None:
-        axes = figure.subplots()
-        for name, losses in curves.items():
-            means = losses.reshape(-1, 100).mean(1)
-            axes.plot(np.arange(1, len(means) + 1) * 100, means, label=name)
-        axes.set(xlabel="step of 20 examples", ylabel="loss, mean of 100 steps", yscale="log")
-        axes.legend()
-
-    lesson.draw("07_sgd.png", draw, (6, 4))
+    ends = np.arange(100, len(order) + 1, 100)
+    lines = {name: (ends, found.reshape(-1, 100).mean(1)) for name, found in losses.items()}
+    axes = {"yscale": "log", "xlabel": "step of 20 examples", "ylabel": "loss, mean of 100 steps"}
+    lesson.draw("07_sgd.png", partial(curves, lines, **axes), (6, 4))
     layer, rule_of = nn.Linear(3, 1, bias=False), OPTIMIZERS["momentum"]()
     step = graphc.compile_train_step(layer, "mse", rule_of, {"x": ("n", 3)}, {"t": ("n", 1)})
     lesson.inside("Momentum in the graph of a step", step.program.as_text("graph"))

@@ -15,13 +15,15 @@ threshold units to Minsky and Papert, "Perceptrons", 1969, and Rumelhart, Hinton
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
-from time import perf_counter
 from typing import Any
 
 import numpy as np
-from common import Arguments, Lesson
+from circuit import Circuit
+from common import Arguments, Lesson, fitted, timed
+from pictures import curves
 
 import graphc
 from graphc import nn, ops, optim
@@ -29,32 +31,13 @@ from graphc import nn, ops, optim
 NETS = ((1, 32), (2, 14), (3, 11), (4, 9))  # hidden layers and their width: 321 to 375 weights
 
 
-class Circuit:
-    """Threshold units, counted as they are made, with the depth of each."""
-
-    def __init__(self) -> None:
-        self.units = 0
-        self.depth: dict[graphc.Node, int] = {}
-
-    def unit(self, threshold: float, *terms: tuple[float, graphc.Node]) -> graphc.Node:
-        """1 where the weighted sum of the operands exceeds the threshold, else 0."""
-        made = ops.step(sum(weight * operand for weight, operand in terms) - threshold)
-        self.units += 1
-        self.depth[made] = 1 + max(self.depth.get(operand, 0) for _, operand in terms)
-        return made
-
-
 def tree(circuit: Circuit, bits: list[graphc.Node]) -> graphc.Node:
     """XORs of pairs, and of pairs of those: (x and not y) or (not x and y) by three units each."""
     while len(bits) > 1:
-        pairs = [
-            circuit.unit(
-                0.5,
-                (1, circuit.unit(0.5, (1, x), (-1, y))),
-                (1, circuit.unit(0.5, (-1, x), (1, y))),
-            )
-            for x, y in zip(bits[::2], bits[1::2], strict=False)
-        ]
+        pairs = []
+        for x, y in zip(bits[::2], bits[1::2], strict=False):
+            only_x, only_y = circuit.unit(0.5, (1, x), (-1, y)), circuit.unit(0.5, (-1, x), (1, y))
+            pairs.append(circuit.unit(0.5, (1, only_x), (1, only_y)))
         bits = pairs + bits[2 * len(pairs) :]
     return bits[0]
 
@@ -74,11 +57,11 @@ def gates(n: int) -> tuple[graphc.Node, graphc.Node]:
     """
     first, last = n // 2, n - n // 2
     exists = ops.reshape(ops.cast(odd(n), "float32"), (2**last, 2**first))
-    fires = [
+    fires_last, fires_first = (
         ops.cast(ops.all(ops.equal(digits(k)[:, None], digits(k)[None]), 2), "float32")
         for k in (last, first)
-    ]
-    firing = ops.matmul(ops.matmul(fires[0], exists), fires[1].T)
+    )
+    firing = fires_last @ exists @ fires_first.T
     return ops.reshape(ops.step(firing - 0.5), (2**n,)), ops.sum(exists) + 1
 
 
@@ -98,12 +81,11 @@ def circuits(n: int) -> Iterator[tuple[str, graphc.Node, Any, int, tuple[int, in
     yield "and/or gates", *gates(n), 2, (2 ** (n - 1) + 1, 2)
     number = ops.cast(ops.arange(2**n), "float32")
     bits = [ops.floor(number / 2**i) - 2 * ops.floor(number / 2 ** (i + 1)) for i in range(n)]
-    for name, build, wanted in (
-        ("tree of XORs", tree, (3 * (n - 1), 2 * math.ceil(math.log2(n)))),
-        ("threshold units", counting, (n + 1, 2)),
+    deep, flat = Circuit(), Circuit()
+    for name, circuit, output, wanted in (
+        ("tree of XORs", deep, tree(deep, bits), (3 * (n - 1), 2 * math.ceil(math.log2(n)))),
+        ("threshold units", flat, counting(flat, bits), (n + 1, 2)),
     ):
-        circuit = Circuit()
-        output = build(circuit, bits)
         yield name, output, graphc.constant(circuit.units), circuit.depth[output], wanted
 
 
@@ -111,73 +93,52 @@ def main(arguments: Arguments = None) -> dict[str, object]:
     """Circuits of 2 to 20 inputs, nets of 1 to 4 hidden layers; of 3 and 8, and 1, where quick."""
     lesson = Lesson(__doc__, arguments)
     inputs = (3, 8) if lesson.quick else range(2, 21)
+    most = inputs[-1]
     found: dict[str, list[Any]] = {}
     for n in inputs:
         for name, output, units, depth, wanted in circuits(n):
             differs = ops.not_equal(ops.greater(output, 0.5), odd(n))
             program = graphc.compile((ops.sum(ops.cast(differs, "int64")), units))
-            wrong, count, seconds = timed(program)
-            found.setdefault(name, []).append((wrong, seconds, (count, depth), wanted))
+            (wrong, count), seconds = timed(program)
+            found.setdefault(name, []).append((wrong, seconds, (int(count), depth), wanted))
     lesson.inside("The last circuit, for all its inputs", program.as_text("fused"))
     for name, rows in found.items():
         errors, times, sizes, right = zip(*rows, strict=True)
-        text = f"{name}: wrong outputs at all inputs, n = {inputs[0]} to {inputs[-1]}"
-        lesson.claim(text, sum(errors), 0, not any(errors))
-        text = f"{name}: units and depth at n = {inputs[-1]}, and for each n as they should be"
-        lesson.claim(text, sizes[-1], right[-1], sizes == right)
-        text = f"{name}: seconds for all 2^{inputs[-1]} inputs"
-        lesson.claim(text, times[-1], "< 1", times[-1] < 1)
+        claim = f"{name}: wrong outputs at all inputs, n = {inputs[0]} to {most}"
+        lesson.claim(claim, int(sum(errors)), 0, not any(errors))
+        claim = f"{name}: units and depth at n = {most}, and for each n as they should be"
+        lesson.claim(claim, sizes[-1], right[-1], sizes == right)
+        claim = f"{name}: seconds for all 2^{most} inputs"
+        lesson.claim(claim, times[-1], "< 1", times[-1] < 1)
     for layers, width in NETS[:1] if lesson.quick else NETS:
         seeds, steps = (4, 1200) if lesson.quick else (20, 3000)
         learned, weights = learn(layers, width, seeds, steps)
-        text = f"parity of 8 learned, {layers} hidden of {width}, {weights} weights, {seeds} seeds"
-        lesson.claim(text, learned, f"at least {seeds // 2}", learned >= seeds // 2)
-    lesson.draw("08_parity.png", lambda figure: draw(figure, inputs, found), (6, 3))
+        claim = f"parity of 8 learned, {layers} hidden of {width}, {weights} weights, {seeds} seeds"
+        lesson.claim(claim, learned, f"at least {seeds // 2}", learned >= seeds // 2)
+    lines = {name: (inputs, [row[2][0] for row in rows]) for name, rows in found.items()}
+    axes = {"yscale": "log", "xlabel": "inputs n", "ylabel": "units"}
+    lesson.draw("08_parity.png", partial(curves, lines, **axes), (6, 3))
     return lesson.finish()
-
-
-def timed(program: graphc.Program) -> tuple[int, int, float]:
-    """What a program of two whole numbers gives, and the seconds of the quickest of three calls."""
-    times = []
-    for _ in range(3):
-        began = perf_counter()
-        first, second = program()
-        times.append(perf_counter() - began)
-    return int(first), int(second), min(times)
 
 
 def learn(layers: int, width: int, seeds: int, steps: int) -> tuple[int, int]:
     """How many nets get all 256 inputs right after training on them, and their weights."""
     graphc.seed(0)
     sizes = [8, *[width] * layers]
-    hidden = [
-        layer
-        for fan_in, fan_out in pairwise(sizes)
-        for layer in (nn.LinearEnsemble(seeds, fan_in, fan_out), nn.Tanh())
-    ]
-    model = nn.Sequential(*hidden, nn.LinearEnsemble(seeds, width, 1))
+    model = nn.Sequential()
+    for fan_in, fan_out in pairwise(sizes):
+        model.append(nn.LinearEnsemble(seeds, fan_in, fan_out)).append(nn.Tanh())
+    model.append(nn.LinearEnsemble(seeds, width, 1))
     bits, parity = graphc.compile((digits(8), odd(8)))()
     given, wanted = np.float32(2 * bits - 1)[:, None], np.float32(parity)[:, None, None]
-    step = graphc.compile_train_step(
-        model,
-        lambda score, target: seeds * ops.bce_with_logits(score, target + 0 * score),
-        optim.Adam(0.01),
-        inputs={"x": given.shape},
-        targets={"y": wanted.shape},
-    )
-    step.run({"x": given, "y": wanted}, np.tile(np.arange(256), (steps, 1)))
+
+    def loss(score: Any, target: Any) -> Any:
+        return seeds * ops.bce_with_logits(score, target + 0 * score)  # each net its own
+
+    fitted(model, loss, optim.Adam(0.01), given, wanted, steps)
     (score,) = graphc.compile(model, inputs={"x": given.shape})(given)
     right = ((score > 0) == (wanted > 0.5)).all((0, 2))
     return int(right.sum()), sum(p.size for p in model.parameters()) // seeds
-
-
-def draw(figure: Any, inputs: Sequence[int], found: dict[str, list[Any]]) -> None:
-    """Units against n for the three circuits."""
-    axes = figure.subplots()
-    for name, rows in found.items():
-        axes.semilogy(inputs, [row[2][0] for row in rows], "o-", markersize=3, label=name)
-    axes.set(xlabel="inputs n", ylabel="units")
-    axes.legend()
 
 
 if __name__ == "__main__":

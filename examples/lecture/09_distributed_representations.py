@@ -18,13 +18,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from common import Arguments, Lesson
+from common import Arguments, Lesson, fitted
 
 import graphc
 from graphc import nn, ops, optim
 
 FEATURES = ("big", "yellow", "Volkswagen")
 OTHERWISE = ("small", "blue", "other make")
+DECAY = 1e-3  # of the encoder's weights; it drives the codes into the corners of the cube
 
 
 def main(arguments: Arguments = None) -> dict[str, object]:
@@ -43,15 +44,13 @@ def encoder(lesson: Lesson, nets: int) -> None:
     patterns = np.eye(8, dtype=np.float32)[:, None]
     x = graphc.input("x", patterns.shape)
     which = ops.broadcast_to(ops.arange(8)[:, None], (8, nets))
-    step = graphc.compile_train_step(
-        nn.Sequential(encode, decode),
-        lambda scores, target: nets * ops.cross_entropy(ops.moveaxis(scores, 2, 1), target),
-        optim.Adam(0.01, weight_decay=1e-3),  # decay drives the codes into the cube's corners
-        inputs={"x": patterns.shape},
-        targets={"y": ((8, nets), "int64")},
-    )
     (labels,) = graphc.compile(which)()
-    step.run({"x": patterns, "y": labels}, np.tile(np.arange(8), (3000, 1)))
+
+    def loss(scores: Any, target: Any) -> Any:
+        return nets * ops.cross_entropy(ops.moveaxis(scores, 2, 1), target)  # each net its own
+
+    adam = optim.Adam(0.01, weight_decay=DECAY)
+    fitted(nn.Sequential(encode, decode), loss, adam, patterns, labels, 3000)
 
     code = encode(x)
     fires = ops.cast(ops.greater(code, 0.0), "int64")

@@ -14,8 +14,7 @@ import math
 from typing import Any
 
 import numpy as np
-from common import Arguments, Lesson
-from scipy.signal import correlate
+from common import Arguments, Lesson, extra
 
 import graphc
 from graphc import nn, ops
@@ -61,6 +60,7 @@ def one_number(lesson: Lesson) -> None:
 
 def far_from_scipy(random: np.random.Generator, count: int) -> float:
     """The largest difference to scipy over convolutions of random shapes, all in one program."""
+    correlate = extra("scipy.signal").correlate
     maps, arrays, known = {}, {}, {}
     for i in range(count):
         c, f, r, s, stride = map(int, random.integers(1, 5, 5))
@@ -79,8 +79,6 @@ def far_from_scipy(random: np.random.Generator, count: int) -> float:
 
 def activation_maps(lesson: Lesson) -> None:
     """A photograph made 32x32x3, and six maps: edges of four directions, dots, and blue."""
-    from sklearn.datasets import load_sample_image  # optional: the extra `examples`
-
     ramp, ones = np.arange(-2.0, 3.0), np.ones((5, 5))
     dot = np.where(np.maximum.outer(abs(ramp), abs(ramp)) < 2, 16.0, -9.0)
     grey = [
@@ -91,10 +89,12 @@ def activation_maps(lesson: Lesson) -> None:
         dot,
     ]
     filters = np.array([[k, k, k] for k in grey] + [[-ones, -ones, 2 * ones]], np.float32)
-    pixels = load_sample_image("china.jpg")[None, 5:421, 110:526].astype(np.float32) / 255
-    small = ops.avg_pool2d(ops.permute(graphc.input("pixels", pixels.shape), (0, 3, 1, 2)), 13)
+    photograph = extra("sklearn.datasets").load_sample_image("china.jpg")[None, 5:421, 110:526]
+    pixels = graphc.input("pixels", photograph.shape, "uint8")
+    bright = ops.permute(ops.cast(pixels, "float32") / 255, (0, 3, 1, 2))
+    small = ops.avg_pool2d(bright, 13)
     maps = ops.relu(ops.conv2d(small, filters))
-    image, seen = graphc.compile([ops.permute(small, (0, 2, 3, 1)), maps])(pixels)
+    image, seen = graphc.compile([ops.permute(small, (0, 2, 3, 1)), maps])(photograph)
 
     def draw(figure: Any) -> None:
         axes = figure.subplots(2, 4).flat

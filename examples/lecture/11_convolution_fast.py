@@ -24,7 +24,7 @@ Array = np.ndarray[Any, Any]
 Times = tuple[dict[str, Array], dict[str, Array]]
 
 JAVASCRIPT = 1776.0
-"""Milliseconds of the same forward pass in ConvNetJS, as its speed test reported them."""
+"""Milliseconds that are told of the same forward pass in ConvNetJS, whose test prints its own."""
 
 
 def programs() -> dict[str, graphc.Program]:

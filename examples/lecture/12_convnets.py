@@ -14,9 +14,10 @@ recognition", 1998; LISA lab, "Deep Learning Tutorials", chapter "Convolutional 
 from __future__ import annotations
 
 import time
-from typing import Any
+from functools import partial
 
 from common import Arguments, Lesson, loaded
+from pictures import curves
 
 import graphc
 from graphc import data, nn, optim
@@ -63,7 +64,7 @@ def main(arguments: Arguments = None) -> dict[str, object]:
     """Train the three nets."""
     lesson = Lesson(__doc__, arguments)
     train, test = (4_000, 2_000) if lesson.quick else (60_000, 10_000)
-    curves = {}
+    errors = {}
     for name, net, optimizer, source, batch, passes, most in NETS:
         images = loaded(source)
         if lesson.quick:
@@ -79,8 +80,8 @@ def main(arguments: Arguments = None) -> dict[str, object]:
             validation_data=(images.x_test[:test], images.y_test[:test]),
         )
         spent = 1e3 * (time.process_time() - began) / (passes * train)
-        curves[name] = [100 * (1 - accuracy) for accuracy in history["val_accuracy"]]
-        error = curves[name][-1]
+        errors[name] = [100 * (1 - accuracy) for accuracy in history["val_accuracy"]]
+        error = errors[name][-1]
         claim = f"{name}: test error after {passes} passes, %"
         lesson.claim(claim, error, f"at most {most}", error <= most)
         print(f"{name}: {spent:.3f} ms an example on one thread")
@@ -88,14 +89,9 @@ def main(arguments: Arguments = None) -> dict[str, object]:
             lesson.claim("MNIST: ms an example, one thread", spent, "at most 0.25", spent <= 0.25)
     lesson.inside("The shapes of LeNet", lenet().summary((1, 1, 28, 28)))
 
-    def draw(figure: Any) -> None:
-        axes = figure.subplots()
-        for name, errors in curves.items():
-            axes.plot(range(1, len(errors) + 1), errors, marker=".", label=name)
-        axes.set(xlabel="passes over the training images", ylabel="test error, %", yscale="log")
-        axes.legend()
-
-    lesson.draw("12_convnets.png", draw, (6, 3.6))
+    lines = {name: (range(1, len(line) + 1), line) for name, line in errors.items()}
+    axes = {"yscale": "log", "xlabel": "passes over the images", "ylabel": "test error, %"}
+    lesson.draw("12_convnets.png", partial(curves, lines, **axes), (6, 3.6))
     return lesson.finish()
 
 

@@ -13,12 +13,11 @@ Zeiler and Fergus, "Visualizing and understanding convolutional networks", 2014.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
-from common import Arguments, Lesson, loaded
+from common import Arguments, Lesson, first, loaded
 from pictures import clouds, grids
 
 import graphc
@@ -26,8 +25,8 @@ from graphc import data, metrics, nn, ops, optim
 
 Array = np.ndarray[Any, Any]
 LEVELS = ("first pool", "second pool", "dense")
-CHANNEL = 5
-"""The channel of the second convolution whose strongest patches are shown."""
+CHANNEL = 5  # of the second convolution, whose strongest patches are shown
+FULL = (60_000, 60_000, (5, 3), 100)  # images for the net and for the probes, passes, steps up
 
 
 def trained(images: data.Dataset, epochs: int) -> nn.Sequential:
@@ -48,14 +47,13 @@ def trained(images: data.Dataset, epochs: int) -> nn.Sequential:
 
 
 class Probes(nn.Module):
-    """A linear classifier on every level of a net."""
+    """A linear classifier on every level of a net: level by name -> [batch, class]."""
 
     def __init__(self, net: nn.Sequential) -> None:
         self.net = net
         self.probes = nn.ModuleList([nn.LazyLinear(10) for _ in LEVELS])
 
     def forward(self, x: Any) -> dict[str, Any]:
-        """Level by name -> [batch, class]."""
         answers = {}
         for name, level, probe in zip(LEVELS, self.net, self.probes, strict=False):
             x = level(x)
@@ -63,36 +61,35 @@ class Probes(nn.Module):
         return answers
 
 
+def together(answers: dict[str, Any], y: Any) -> Any:
+    """The loss of all probes; each has weights of its own, so that each learns as if alone."""
+    return sum(ops.cross_entropy(answer, y) for answer in answers.values())
+
+
+def right(name: str, answers: dict[str, Any], y: Any) -> Any:
+    """The accuracy of one level's probe."""
+    return metrics.accuracy(answers[name], y)
+
+
 def probed(net: nn.Sequential, images: data.Dataset, epochs: int) -> dict[str, float]:
     """The test accuracy of a linear classifier on each level; all learn in the same steps."""
-
-    def loss(answers: dict[str, Any], y: Any) -> Any:
-        first, second, third = (ops.cross_entropy(answers[name], y) for name in LEVELS)
-        return first + second + third
-
-    def right(name: str, answers: dict[str, Any], y: Any) -> Any:
-        return metrics.accuracy(answers[name], y)
-
     rate = optim.OneCycleLR(0.002, epochs, per="epoch")
     scores = {name: partial(right, name) for name in LEVELS}
-    trainer = graphc.Trainer(Probes(net), loss, optim.Adam(rate), scores)
+    trainer = graphc.Trainer(Probes(net), together, optim.Adam(rate), scores)
     trainer.fit(images.x_train, {"y": images.y_train}, batch_size=64, epochs=epochs)
     found = trainer.evaluate(images.x_test, {"y": images.y_test})
     return {name: found[name] for name in LEVELS}
 
 
 class Inside(nn.Module):
-    """What units say of an image."""
+    """The dense units before their relu, and where a channel of the second level answers most."""
 
     def __init__(self, net: nn.Sequential) -> None:
         self.net = net
 
     def forward(self, x: Any) -> dict[str, Any]:
-        """The dense units before their relu, and where one channel of the second answers most."""
-        first, second, dense, _ = self.net
-        low = first(x)
-        channel = ops.flatten(second[0](low)[:, CHANNEL], 1)
-        units = dense[1](dense[0](second(low)))
+        channel = ops.flatten(self.net[1][0](self.net[0](x))[:, CHANNEL], 1)
+        units = self.net[2][:2](self.net[:2](x))
         return {"units": units, "most": ops.max(channel, 1), "place": ops.argmax(channel, 1)}
 
 
@@ -115,26 +112,21 @@ def climbed(net: nn.Sequential, steps: int) -> tuple[Array, Array]:
 
 
 def main(arguments: Arguments = None) -> dict[str, object]:
-    """Train, probe, climb, and draw."""
+    """Train, probe, climb, and draw; where quick, from 8,000 images, and probes from 1,000."""
     lesson = Lesson(__doc__, arguments)
     clothes = loaded(data.fashion_mnist)
-    if lesson.quick:
-        x, y, count = clothes.x_train, clothes.y_train, 8_000
-        clothes = replace(clothes, x_train=x[:count], y_train=y[:count])
-    net = trained(clothes, 2 if lesson.quick else 5)
-    accuracy = probed(net, clothes, 2 if lesson.quick else 3)
-    for below, name in zip((None, *LEVELS), LEVELS, strict=False):
-        rises = below is not None and not lesson.quick
-        known = f"above the {below}'s" if rises else "above 75 %"
-        least = accuracy[below] if rises else 0.75
-        found = f"{accuracy[name]:.2%}"
-        lesson.claim(
-            f"linear probe of the {name}, test accuracy", found, known, accuracy[name] > least
-        )
+    learned, labelled, epochs, steps = (8_000, 1_000, (4, 8), 30) if lesson.quick else FULL
+    net = trained(first(clothes, learned), epochs[0])
+    accuracy = probed(net, first(clothes, labelled), epochs[1])
+    for k, name in enumerate(LEVELS):
+        rises = k == 2 or (k == 1 and not lesson.quick)  # few images are too few for level 2
+        known = f"above the {LEVELS[k - 1]}'s" if rises else "above 75 %"
+        least = max(accuracy[below] for below in LEVELS[:k]) if rises else 0.75
+        claim = f"linear probe of the {name}, test accuracy"
+        lesson.claim(claim, f"{accuracy[name]:.2%}", known, accuracy[name] > least)
 
-    look = graphc.Trainer(Inside(net), "mse", optim.SGD())
-    seen = look.predict(clothes.x_test, batch_size=500)
-    images, driven = climbed(net, 30 if lesson.quick else 100)
+    seen = graphc.Trainer(Inside(net), "mse", optim.SGD()).predict(clothes.x_test, batch_size=500)
+    images, driven = climbed(net, steps)
     largest = seen["units"].max(0)
     alive = np.flatnonzero(largest > 0)  # what relu lets through for some image
     furthest = alive[np.argsort(driven[alive] / largest[alive])[::-1][:9]]
@@ -147,15 +139,17 @@ def main(arguments: Arguments = None) -> dict[str, object]:
     if lesson.out:
         parts = shown(net, clothes, seen) | {"found by gradient ascent": (3, images[furthest, 0])}
         lesson.draw("13_levels_units.png", partial(grids, parts), (7, 5.6))
-        spaces = partial(clouds, levels(net, clothes.x_test[:500]), clothes.y_test[:500])
-        lesson.draw("13_levels_spaces.png", spaces, (6, 1.8))
+        x = graphc.input("x", (500, 1, 28, 28))
+        levels = {name: net[:k](x) for k, name in enumerate(("pixels", *LEVELS))}
+        spaces = graphc.compile({name: ops.flatten(y, 1) for name, y in levels.items()})
+        drawing = partial(clouds, spaces(clothes.x_test[:500]), clothes.y_test[:500])
+        lesson.draw("13_levels_spaces.png", drawing, (6, 1.8))
     return lesson.finish()
 
 
 def shown(net: nn.Sequential, clothes: data.Dataset, seen: dict[str, Array]) -> dict[str, Any]:
     """Filters and maps of the first layer, and the nine strongest patches of a channel."""
-    x = clothes.x_test[:1]
-    (maps,) = graphc.compile(net[0][:2], inputs={"x": x.shape})(x)
+    (maps,) = graphc.compile(net[0][:2], inputs={"x": (1, 1, 28, 28)})(clothes.x_test[:1])
     patches = []
     for image in np.argsort(seen["most"])[::-1][:9]:
         row, column = 2 * np.array(divmod(seen["place"][image], 8))  # it sees 14x14 pixels
@@ -165,15 +159,6 @@ def shown(net: nn.Sequential, clothes: data.Dataset, seen: dict[str, Array]) -> 
         "their maps of an ankle boot": (4, maps[0]),
         f"the strongest patches of channel {CHANNEL}": (3, patches),
     }
-
-
-def levels(net: nn.Sequential, images: Array) -> dict[str, Array]:
-    """What each level makes of the images, flat."""
-    x = graphc.input("x", images.shape)
-    found = {"pixels": x}
-    for name, level in zip(LEVELS, net, strict=False):
-        x = found[name] = level(x)
-    return graphc.compile({name: ops.flatten(y, 1) for name, y in found.items()})(images)
 
 
 if __name__ == "__main__":

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import math
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from graphc import data
+import graphc
+from graphc import data, nn, optim
 
 Arguments = Sequence[str] | None
 
@@ -25,7 +29,10 @@ class Lesson:
     """
 
     def __init__(self, page: str | None, arguments: Arguments) -> None:
-        """Read the arguments; `page` is the docstring of the example, its first line the title."""
+        """Read the arguments; `page` is the docstring of the example, its first line the title.
+
+        Where pictures cannot be drawn or saved, it ends here, not after an hour's work.
+        """
         self.title = (page or "").partition("\n")[0]
         parser = argparse.ArgumentParser(description=self.title)
         parser.add_argument("--quick", action="store_true", help="a slice of it, in seconds")
@@ -33,6 +40,14 @@ class Lesson:
         options = parser.parse_args(arguments)
         self.quick: bool = options.quick
         self.out: Path | None = options.out
+        if self.out is not None:
+            extra("matplotlib")
+            try:
+                self.out.mkdir(parents=True, exist_ok=True)
+                (self.out / ".written").touch()
+                (self.out / ".written").unlink()
+            except OSError as error:
+                parser.error(f"--out {self.out}: cannot write there: {error.strerror}")
         self.rows: list[tuple[str, Any, str, bool]] = []
 
     def claim(self, claim: str, measured: Any, reference: object, holds: object) -> None:
@@ -50,23 +65,16 @@ class Lesson:
         """
         if self.out is None:
             return
-        try:
-            import matplotlib  # optional: the extra `examples`
-            from matplotlib.figure import Figure
-            from PIL import Image  # comes with matplotlib
-        except ImportError:
-            raise SystemExit("pictures need matplotlib: pip install 'graphc[examples]'") from None
-        self.out.mkdir(parents=True, exist_ok=True)
-        figure = Figure(figsize=size, layout="constrained")
-        with matplotlib.rc_context({"font.size": 9}), BytesIO() as whole:
+        figure = extra("matplotlib.figure").Figure(figsize=size, layout="constrained")
+        with extra("matplotlib").rc_context({"font.size": 9}), BytesIO() as whole:
             drawing(figure)
             figure.savefig(whole, format="png", dpi=100)
-            Image.open(whole).convert("RGB").quantize(64).save(self.out / name, optimize=True)
+            picture = extra("PIL.Image").open(whole)  # it comes with matplotlib
+            picture.convert("RGB").quantize(64).save(self.out / name, optimize=True)
 
     def write(self, name: str, text: str) -> None:
         """Where pictures are wanted, a text beside them."""
         if self.out is not None:
-            self.out.mkdir(parents=True, exist_ok=True)
             (self.out / name).write_text(text + "\n", "utf-8")
 
     def finish(self) -> dict[str, object]:
@@ -94,12 +102,45 @@ def shown(measured: Any) -> str:
     return f"{measured:.4g}" if isinstance(measured, float) else str(measured)
 
 
+def extra(module: str) -> Any:
+    """A module that the extra `examples` brings, or the end with the line that installs it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        package = module.partition(".")[0]
+        raise SystemExit(f"this needs {package}: pip install 'graphc[examples]'") from None
+
+
 def loaded(loader: Callable[..., data.Dataset], **options: Any) -> data.Dataset:
     """A data set that lies on the disk, or the end with the line that says where to get it."""
     try:
         return loader(**options)
     except (data.MissingDataError, data.MissingPackageError) as error:
         raise SystemExit(str(error)) from None
+
+
+def first(images: data.Dataset, count: int) -> data.Dataset:
+    """A data set with only the first images to learn from."""
+    return replace(images, x_train=images.x_train[:count], y_train=images.y_train[:count])
+
+
+def fitted(
+    model: nn.Module, loss: object, optimizer: optim.Optimizer, given: Any, wanted: Any, steps: int
+) -> Any:
+    """Train a model on all examples at once, as many steps in one native call: the loss of each."""
+    inputs, targets = ({"x": (given.shape, "float32")}, {"y": (wanted.shape, str(wanted.dtype))})
+    step = graphc.compile_train_step(model, loss, optimizer, inputs=inputs, targets=targets)
+    return step.run({"x": given, "y": wanted}, np.tile(np.arange(len(given)), (steps, 1)))["loss"]
+
+
+def timed(program: graphc.Program) -> tuple[list[Any], float]:
+    """What a program without inputs gives, and the seconds of the quickest of three calls."""
+    times = []
+    for _ in range(3):
+        began = perf_counter()
+        results = program()
+        times.append(perf_counter() - began)
+    return [*results], min(times)
 
 
 def certificate(points: Any, truth: Any) -> Any | None:
@@ -109,13 +150,11 @@ def certificate(points: Any, truth: Any) -> Any | None:
     only where false, with sum c[i]*points[i] = 0 and sum c[i] = 0. Weighted by it, a unit's
     "w.x > t" and "w.x <= t" would add up to 0 > 0. A linear programme finds it (Farkas' lemma).
     """
-    try:
-        from scipy.optimize import linprog  # optional: the extra `examples`
-    except ImportError:
-        raise SystemExit("certificates need scipy: pip install 'graphc[examples]'") from None
     side = np.where(truth, 1, -1)
     balance = np.vstack((np.transpose(points) * side, side, side > 0))
-    found = linprog(np.ones(len(side)), A_eq=balance, b_eq=np.eye(len(balance))[-1])
+    found = extra("scipy.optimize").linprog(
+        np.ones(len(side)), A_eq=balance, b_eq=np.eye(len(balance))[-1]
+    )
     if not found.success:
         return None
     exact = [Fraction(value).limit_denominator(1000) for value in found.x]

@@ -1,10 +1,28 @@
-"""Two kinds of pictures: grids of small images, and clouds of points."""
+"""Four kinds of pictures: curves, a row of weights, grids of small images, clouds of points."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+
+
+def curves(lines: dict[str, tuple[Any, Any]], figure: Any, **settings: Any) -> None:
+    """Lines by name, the points of each as x and y; settings are those of matplotlib's axes."""
+    axes = figure.subplots()
+    for name, (x, y) in lines.items():
+        axes.plot(x, y, marker="." if len(x) < 30 else None, label=name)
+    axes.set(**settings)
+    axes.legend()
+
+
+def weights(rows: dict[str, Any], figure: Any) -> None:
+    """Images of weights by title, in one row: red below 0, blue above."""
+    places = figure.subplots(1, len(rows))
+    for place, (title, image) in zip(places, rows.items(), strict=True):
+        place.imshow(image, cmap="RdBu", vmin=-abs(image).max(), vmax=abs(image).max())
+        place.set_title(title, fontsize=7)
+        place.axis("off")
 
 
 def grids(parts: dict[str, tuple[int, Any]], figure: Any) -> None:

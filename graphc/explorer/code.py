@@ -6,11 +6,15 @@ import base64
 import gzip
 import json
 from collections.abc import Mapping
+from difflib import unified_diff
 from typing import Any
 
+from graphc.compiler import LOOP_PASSES, skipped
 from graphc.explorer.nodes import Numbers
+from graphc.loops.show import show
 from graphc.runtime.kernels import Kernels
 from graphc.runtime.lines import lines
+from graphc.runtime.stages import Stages
 
 TEXTS = ("lowered", "loops", "llvm", "asm")
 
@@ -50,7 +54,8 @@ def kernels(
 def code(numbers: Numbers) -> list[str]:
     """The texts of every kernel, each a gzipped JSON in base64; "" where it shares another's.
 
-    A text is a list of lines: the line, the nodes it comes from, and whether it is hot.
+    A text is a list of lines: the line, the nodes it comes from, and whether it is hot. "passes"
+    are the loop passes that changed its loops, each with the difference.
     """
     stages = numbers.stages
     packed = []
@@ -58,15 +63,32 @@ def code(numbers: Numbers) -> list[str]:
         if call.like not in (None, number):
             packed.append("")
             continue
-        texts = {
+        texts: dict[str, Any] = {
             stage: [
                 [line.text, numbers.of(line.nodes), int(line.hot)]
                 for line in lines(stages, number, stage)
             ]
             for stage in TEXTS
         }
+        texts["passes"] = scheduled(stages, number)
         packed.append(squeezed(texts))
     return packed
+
+
+def scheduled(stages: Stages, number: int) -> list[tuple[str, list[str]]]:
+    """The loop passes that changed a kernel's loops, in order, and the lines that changed."""
+    kernel, left_out = stages.lowered[number], skipped()
+    found: list[tuple[str, list[str]]] = []
+    for step in LOOP_PASSES:
+        if step.__name__ in left_out:
+            continue
+        before, kernel = kernel, step(kernel, stages.target.model)
+        lines = list(
+            unified_diff(show(before).splitlines(), show(kernel).splitlines(), lineterm="")
+        )
+        if lines:
+            found.append((step.__name__, [line for line in lines[2:] if line[0] != "@"]))
+    return found
 
 
 def squeezed(value: Any) -> str:

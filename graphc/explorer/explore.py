@@ -20,7 +20,7 @@ from graphc.inspect.subject import program_of
 from graphc.nn.module import Module
 from graphc.runtime import invented
 from graphc.runtime.program import Program
-from graphc.train.files import writing
+from graphc.train.files import check_place, writing
 from graphc.train.history import History
 from graphc.train.trainer import Trainer
 
@@ -51,6 +51,7 @@ def explore(
 
     Raises InputError for what is none of these, and WriteError where the file cannot be written.
     """
+    check_place(path)
     program, history = explored(subject)
     title, layers = title or titled(subject), layers or layers_of(subject)
     text = page(described(program, history, title, inputs, run, extents or {}, layers))

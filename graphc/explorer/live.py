@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from functools import partial
 from http import HTTPStatus
-from typing import Any, Self
+from typing import Self
 
 from graphc.errors import InputError
 from graphc.explorer.page import asset, fingerprint, policy, program
@@ -100,9 +100,7 @@ class Live(Callback):
         """What answers at an address: "" all trainings, N/ one, N/state where it stands."""
         if parts in ((), ("",)):
             return {"GET": self.index}
-        if len(parts) != 2 or not parts[0].isdecimal():
-            return {}
-        run = self.runs.get(int(parts[0]))
+        run = self.runs.get(number(parts[0])) if len(parts) == 2 else None
         if run is None or run.seen is None:
             return {}
         match parts[1]:
@@ -116,7 +114,7 @@ class Live(Callback):
 
     def index(self, request: Request) -> Answer:
         """All trainings; the one itself, where there is one; or that there is none yet."""
-        runs = [run for run in self.runs.values() if run.seen is not None]
+        runs = [run for run in list(self.runs.values()) if run.seen is not None]
         if not runs:
             return listed("<p>Nothing trains yet.</p>", REFRESH)
         if self.count == 1:
@@ -148,13 +146,14 @@ def shown(run: Running, request: Request) -> Answer:
 
 
 def state(run: Running, request: Request) -> Answer:
-    """Where it stands, with what is to be seen if that is newer than ?since=, the number of a look.
-
-    A number that is none counts as 0.
-    """
-    since: Any = request.query.get("since", "")
-    text = run.state(int(since) if since.isdecimal() and len(since) < 12 else 0)
+    """Where it stands; with what is to be seen, where its number is not ?since=."""
+    text = run.state(number(request.query.get("since", "")))
     return Answer(text, type="application/json")
+
+
+def number(text: str) -> int:
+    """The number that some digits are; 0 where they are none, or too many."""
+    return int(text) if text.isdecimal() and len(text) < 10 else 0
 
 
 def controlled(run: Running, what: str, request: Request) -> Answer:

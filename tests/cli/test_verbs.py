@@ -33,6 +33,8 @@ GOOD = [
     ("diff NET:model NET:wider", 1, "f32[5,4]", True),
     ("diff NET:model NET:model", 0, "equal", True),
     ("tune NET:model --dry-run --budget 0.05", 0, "kernel", False),
+    ("explore NET:model --no-run --html PAGE", 0, "MB", False),
+    ("explore NET:trainer --train --html PAGE", 0, "MB", False),
     ("bench NET:model --seconds 0.02", 0, "microseconds", True),
     ("cache list", 0, "object", True),
     ("cache size", 0, "all", False),
@@ -53,6 +55,12 @@ BAD = [
     ("diff NET:model --without fus", "no pass 'fus'; .*Did you mean 'fuse'"),
     ("diff NET:model NET:wider --stage graf", "no stage 'graf'; .*Did you mean 'graph'"),
     ("diff NET:model NET:model3", "has no name 'model3'"),
+    ("explore NET:modle", "has no name 'modle'. Did you mean 'model'"),
+    ("explore NET:number", "number has the type int"),
+    ("explore BROKEN:model", "failed when it was imported"),
+    ("explore NET:model --extent n=3", "no run-time extent 'n'; it has: batch"),
+    ("explore NET:model --no-run --html none/page.html", "none/page.html"),
+    ("explore NET:wider --train", "--train needs a Trainer"),
     ("bench NET:model --against pytorch", "no library 'pytorch'; .*Did you mean 'torch'"),
     ("bench NET:model --extent n=3", "no run-time extent 'n'; it has: batch"),
     ("bench NET:model --threads 4096", "--threads 4096: this process may use"),
@@ -70,7 +78,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     (folder / "net.py").write_text(FILE)
     (folder / "broken.py").write_text("model = 1 / 0\n")
     piped(["inspect", f"{folder / 'net.py'}:model"])  # the cache holds something
-    return {"NET": str(folder / "net.py"), "BROKEN": str(folder / "broken.py")}
+    page = str(folder / "page.html")
+    return {"NET": str(folder / "net.py"), "BROKEN": str(folder / "broken.py"), "PAGE": page}
 
 
 def words(line: str, files: dict[str, str]) -> list[str]:
@@ -126,8 +135,12 @@ def examples() -> list[str]:
 
 
 @pytest.mark.parametrize("line", examples())
-def test_examples_in_the_help_run(line: str) -> None:
-    """As they stand there; measuring for a moment only."""
+def test_examples_in_the_help_run(line: str, tmp_path: Path) -> None:
+    """As they stand there; measuring for a moment only, and showing no browser."""
+    if "--serve" in line:
+        pytest.skip("it serves until Ctrl-C: tests/explorer/test_live.py")
+    if line.startswith("explore"):
+        line = f"{line.replace('--open', '')} --html {tmp_path / 'page.html'}"
     if line.startswith("bench"):
         line += " --seconds 0.02"
     if line.startswith("tune"):

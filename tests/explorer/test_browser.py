@@ -96,6 +96,8 @@ def test_a_click_on_a_convolution_lights_it_everywhere(browser: Any, digits: Pat
     page.click("#tab-passes")
     page.click("#panel-passes .row:has-text('arrange')")
     assert any("conv2d" in line for line in found.texts("#panel-passes .line.lit"))
+    page.click("#panel-passes .row:has-text('tile')")
+    assert any("# vector" in line for line in found.texts("#panel-passes .line.plus"))
     quiet(found, digits)
 
 

@@ -108,7 +108,14 @@ def test_kernels_and_their_packed_code(found: dict[str, Any]) -> None:
     assert any("follows conv2d" in reason for reason in kernel["fusion"])
     assert kernel["schedule"] and kernel["flops"] > 0
     texts = json.loads(gzip.decompress(base64.b64decode(found["code"][kernel["like"]])))
-    assert set(texts) == {"lowered", "loops", "llvm", "asm"}
+    steps = dict(texts.pop("passes"))
+    assert list(steps)[-1] in ("hoist", "parallel", "tile") and set(texts) == {
+        "lowered",
+        "loops",
+        "llvm",
+        "asm",
+    }
+    assert any(line.startswith("+") and "# vector" in line for line in steps["tile"])
     for lines in texts.values():
         assert any(nodes and hot for _, nodes, hot in lines)
     program = step().program

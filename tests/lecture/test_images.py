@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -11,7 +12,10 @@ import pytest
 import graphc
 from graphc import nn, ops, optim
 from graphc.optim import adaptive
+from graphc.train import step as train_step
 from tests.test_lecture import Fault, example, uphill
+
+RULES = ("sgd", "momentum", "nesterov", "adagrad", "windowgrad", "adadelta", "adam")
 
 
 def forgetful(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
@@ -61,15 +65,48 @@ def slow(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
     monkeypatch.setattr(module, "timed", delayed)
 
 
+def step_uphill(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """Training steps whose gradient has the wrong sign; the reference's is right."""
+    grad = train_step.grad
+    wrong: Any = lambda *given: tuple(-flow for flow in grad(*given))  # noqa: E731
+    monkeypatch.setattr(train_step, "grad", wrong)
+
+
+def climbing_down(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """Gradients with the wrong sign where an example asks for them; training is right."""
+    grad = graphc.grad
+    monkeypatch.setattr(graphc, "grad", lambda *given: tuple(-flow for flow in grad(*given)))
+
+
+def upside_down(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """The levels' accuracies in the order from the top."""
+    right = module.probed
+
+    def wrong(*given: Any) -> dict[str, float]:
+        found = right(*given)
+        return dict(zip(found, reversed(found.values()), strict=True))
+
+    monkeypatch.setattr(module, "probed", wrong)
+
+
+def silent_floor(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """A convolution that drops what does not fit."""
+    monkeypatch.setattr(ops, "conv2d", partial(ops.conv2d, floor=True))
+
+
 FAULTS: list[tuple[str, Fault, str]] = [
     ("04_mlp", uphill, "MNIST, 500 tanh units|Fashion-MNIST"),
+    ("07_sgd", step_uphill, "|".join(f"{rule}: 100 steps" for rule in RULES)),
     ("07_sgd", forgetful, "windowgrad: 100 steps|adadelta: 100 steps"),
     ("07_sgd", looking_ahead, "momentum: 100 steps"),
     ("10_convolution_seen", lying, "one number|beside scipy"),
+    ("10_convolution_seen", silent_floor, "stride 3"),
     ("11_convolution_fast", backwards, "gradient . filters"),
     ("11_convolution_fast", slow, "forward, ms|gradient by the image|by the filters"),
     ("12_convnets", uphill, "MNIST|LeNet|Fashion-MNIST"),
     ("13_levels", uphill, "linear probe of the dense"),
+    ("13_levels", upside_down, "linear probe of the dense"),
+    ("13_levels", climbing_down, "nine units"),
 ]
 
 

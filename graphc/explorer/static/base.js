@@ -88,8 +88,11 @@ function relight(root = document) {
   }
 }
 
-/** Be told of each selection. */
-const onSelect = (listener) => listeners.push(listener);
+/** Be told of each selection, and of the one there is. */
+function onSelect(listener) {
+  listeners.push(listener);
+  if (selection.primary !== null) listener(selection);
+}
 
 /** Bring an element into view inside the nearest box that scrolls, moving nothing else. */
 function reveal(element, box) {

@@ -11,7 +11,8 @@ async function codeOf(number) {
   // The code of another kernel serves for this one too: its nodes stand for that one's, in order.
   const own = new Map(report.kernels[like].nodes.map((id, at) => [id, report.kernels[number].nodes[at]]));
   const moved = ([text, numbers, hot]) => [text, numbers.map((id) => own.get(id) ?? id), hot];
-  return Object.fromEntries(Object.entries(texts).map(([stage, lines]) => [stage, lines.map(moved)]));
+  const { passes, ...stages } = texts;
+  return { passes, ...Object.fromEntries(Object.entries(stages).map(([stage, lines]) => [stage, lines.map(moved)])) };
 }
 
 async function inflate(packed) {

@@ -40,7 +40,10 @@ function follow(address) {
       const panel = panels.shown[name];
       if (panel.hidden || drawn[name] === number) continue;
       drawn[name] = number;
+      const focusable = () => [...panel.querySelectorAll("[tabindex]")];
+      const at = focusable().indexOf(document.activeElement);
       panel.renew();
+      if (at >= 0) focusable()[at]?.focus({ preventScroll: true });
     }
   }
 

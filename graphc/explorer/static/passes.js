@@ -13,10 +13,12 @@ function passesPanel() {
   if (!rows.length) list.append(make("p.quiet", {}, "The graph had been through its passes when this program was made."));
   list.append(make("h3", {}, "Then"));
   for (const [name, milliseconds] of report.stages) list.append(make("p.row", {}, make("b", {}, name), ` ${milliseconds ? duration(milliseconds / 1e3) : "kept from before"}`));
+  const loops = make("div");
+  list.append(loops);
 
   function open(at) {
     const step = report.passes[at];
-    rows.forEach((row, other) => row.setAttribute("aria-selected", String(other === at)));
+    for (const row of list.querySelectorAll(".row")) row.setAttribute("aria-selected", String(row === rows[at]));
     const parts = [make("p.quiet", {}, `${step.name}: ${step.removed.length} nodes replaced by ${step.added.length}, ${step.rewired} others read the new ones; ${step.nodes} nodes after it.`)];
     for (const note of step.notes) parts.push(make("p.why", {}, note));
     const entries = paired(step.removed, step.added);
@@ -30,6 +32,24 @@ function passesPanel() {
     box.replaceChildren(...parts);
     relight(box);
   }
+  /** The loop passes of the selected kernel. */
+  onSelect(async ({ kernel }) => {
+    const texts = kernel === null ? null : await codeOf(kernel);
+    if (!texts || selection.kernel !== kernel) return loops.replaceChildren();
+    const { name } = report.kernels[kernel];
+    const steps = texts.passes.map(([pass, lines]) => make("button.row", { type: "button", role: "option", onclick: (event) => reveals(event.currentTarget, name, pass, lines) }, make("b", {}, pass), ` ${counted(lines)}`));
+    loops.replaceChildren(make("h3", {}, `Loop passes of ${name}`), ...(steps.length ? steps : [make("p.quiet", {}, "none changed its loops")]));
+  });
+  const counted = (lines) => `−${lines.filter((line) => line[0] === "-").length} +${lines.filter((line) => line[0] === "+").length} lines`;
+  function reveals(row, name, pass, lines) {
+    for (const other of list.querySelectorAll(".row")) other.setAttribute("aria-selected", String(other === row));
+    const kinds = { "-": "minus", "+": "plus" };
+    box.replaceChildren(
+      make("p.quiet", {}, `${pass}, on the loops of ${name}`),
+      ...lines.map((line) => make(`div.line${kinds[line[0]] ? `.${kinds[line[0]]}` : ""}`, {}, make("span.at", {}, line[0].replace("-", "−")), make("span", {}, line.slice(1)))),
+    );
+  }
+
   /** What went and what came, by line; of one kind the first that went beside the first that came. */
   function paired(removed, added) {
     const turns = new Map();
