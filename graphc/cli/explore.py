@@ -11,12 +11,13 @@ from click.core import ParameterSource
 from graphc.cli.compiled import inference, training
 from graphc.cli.inspect import numbers
 from graphc.cli.load import load
-from graphc.cli.measured import beside
+from graphc.cli.measured import THREADS, beside, limit
 from graphc.cli.options import TRAIN, extent_option, shape_option
 from graphc.cli.script import served
 from graphc.cli.shapes import parsed
 from graphc.explorer.explore import EXTENT, layers_of
 from graphc.explorer.explore import explore as write_page
+from graphc.train.files import check_place
 
 
 @click.command(short_help="Write a page of all that compiling decided, every pane linked.")
@@ -42,6 +43,7 @@ from graphc.explorer.explore import explore as write_page
     metavar="N",
     help="With --serve, the port of 127.0.0.1; by default one that is free.",
 )
+@THREADS
 @shape_option()
 @extent_option(f"to state sizes and measure with, as batch=64; otherwise {EXTENT}")
 @click.pass_context
@@ -55,6 +57,7 @@ def explore(
     no_run: bool,
     serve: bool,
     port: int,
+    threads: int | None,
     shapes: tuple[str, ...],
     extents: tuple[str, ...],
 ) -> None:
@@ -71,14 +74,17 @@ def explore(
     \b
     Examples:
       graphc explore examples/digits.py:model --open
-      graphc explore examples/digits.py:trainer --train --html digits.html
+      graphc explore examples/digits.py:trainer --train --threads 1 --html digits.html
       graphc explore net.py:model --shape x=batch,1,8,8 --extent batch=64
       graphc explore --serve examples/digits.py
       graphc explore --serve --port 8000 --open train.py -- --epochs 20
     """
     check_together(context, serve, arguments)
+    limit(threads)
     if serve:
         context.exit(served(Path(place), arguments, port, show))
+    if html is not None:
+        check_place(html)
     given, sizes, found = parsed(shapes), numbers(extents), load(place)
     program = found.at_definition(lambda: (training if train else inference)(found, given))
     arrays = beside(found, {node.op.name for node in program.inputs})

@@ -25,15 +25,17 @@ EXTENT = 32
 """The run-time extents that nothing else is said of: the batch that Trainer.fit takes."""
 INVENTED = "# the inputs are invented: numbers between 0 and 1, indices within bounds"
 
+THREADS: Decorator = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Use at most so many threads, where the file itself says nothing.",
+)
+
 OPTIONS: tuple[Decorator, ...] = (
     click.argument("place", metavar="FILE.py:NAME"),
     TRAIN,
-    click.option(
-        "--threads",
-        type=click.IntRange(min=1),
-        metavar="N",
-        help="Use at most so many threads, where the file itself says nothing.",
-    ),
+    THREADS,
     click.option(
         "--repeats",
         type=click.IntRange(min=1),
@@ -88,8 +90,7 @@ def subject(
     The file's are the arrays in NAME_inputs and NAME_targets. Raises InputError.
     """
     given, sizes = parsed(shapes), numbers(extents)
-    if threads is not None:
-        os.environ[VARIABLE] = str(threads)
+    limit(threads)
     found = load(place)
     program = found.at_definition(lambda: (training if train else inference)(found, given))
     named = program.image.extents
@@ -111,6 +112,12 @@ def subject(
     missing = tuple(name for name in made if name not in arrays)
     given_by_name = {name: arrays.get(name, made[name]) for name in made}
     return Subject(program, given_by_name | {n: known[n] for n in program.untold}, missing)
+
+
+def limit(threads: int | None) -> None:
+    """Have programs use at most so many threads from now on."""
+    if threads is not None:
+        os.environ[VARIABLE] = str(threads)
 
 
 def beside(found: Found, names: set[str]) -> dict[str, Array]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import unified_diff
 from typing import Any
 
 from graphc.compiler import LOOP_PASSES, skipped
 from graphc.explorer.nodes import Numbers
+from graphc.graph.node import Node
 from graphc.loops.show import show
 from graphc.runtime.kernels import Kernels
 from graphc.runtime.lines import lines
@@ -63,9 +64,10 @@ def code(numbers: Numbers) -> list[str]:
         if call.like not in (None, number):
             packed.append("")
             continue
+        scans = [n for n in stages.plan.groups[number].nodes if hasattr(n.op, "body")]
         texts: dict[str, Any] = {
             stage: [
-                [line.text, numbers.of(line.nodes), int(line.hot)]
+                [line.text, numbers.of(together(line.nodes, scans)), int(line.hot)]
                 for line in lines(stages, number, stage)
             ]
             for stage in TEXTS
@@ -73,6 +75,11 @@ def code(numbers: Numbers) -> list[str]:
         texts["passes"] = scheduled(stages, number)
         packed.append(squeezed(texts))
     return packed
+
+
+def together(nodes: Sequence[Node], scans: Sequence[Node]) -> list[Node]:
+    """The nodes of a line; where one is a result of a scan, all of the scan's: they share it."""
+    return [*nodes, *(scans if any(node in scans for node in nodes) else ())]
 
 
 def scheduled(stages: Stages, number: int) -> list[tuple[str, list[str]]]:

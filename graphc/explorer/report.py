@@ -46,7 +46,7 @@ def report(
         "machine": f"{processor()}, {available()} cores, code for {stages.target.name}",
         "extents": assumed,
         "layers": dict(layers or {}),
-        "files": sources(found["nodes"]),
+        "files": sources([n for n in found["nodes"] if n["op"] != "constant"]),  # shared by value
         **found,
         "passes": changes(numbers),
         "stages": [[part, stages.seconds.get(part, 0.0) * 1e3] for part in parts],
