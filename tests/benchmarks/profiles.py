@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import bisect
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -36,6 +37,9 @@ SECONDS = 4.0
 """Of the processor's time for the run under perf."""
 INSTRUCTION = 8
 """Bytes of an instruction, on the high side: where the last kernel ends."""
+SAMPLE = re.compile(r"^\s*([0-9a-f]+) \((/(?!/|tmp/perf-))?.*\)$", re.MULTILINE)
+"""A sample: its address, and whether that lies in a file, as libraries do, which may lie between
+kernels. Code in memory is ascribed to //anon, or to /tmp/perf-PID.map."""
 EVENT = "cpu-clock"
 """What perf samples by: there are no counters of the processor's in a virtual machine."""
 
@@ -130,9 +134,9 @@ def perf(folder: Path, seconds: float = SECONDS) -> list[tuple[str, str, str, st
     done = subprocess.run(record, capture_output=True, text=True, check=True)
     told = json.loads(done.stdout.splitlines()[-1])
     kernels = told["kernels"]
-    script = ["perf", "script", "-i", str(data), "-F", "ip"]
+    script = ["perf", "script", "-i", str(data), "-F", "ip,dso"]
     listed = subprocess.run(script, capture_output=True, text=True, check=True).stdout
-    samples = [int(word, 16) for word in listed.split()]
+    samples = [int(place, 16) for place, file in SAMPLE.findall(listed) if not file]
     starts = sorted({place for _, place, _ in kernels})
     ends = [*starts[1:], told["end"]]
     found: Counter[int] = Counter()
