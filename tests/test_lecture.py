@@ -151,9 +151,13 @@ def test_a_planted_fault_is_found(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The slice ends with 1, and says which of its claims do not hold."""
     module = example(name, request)
     fault(monkeypatch, module)
+    ends_with(module, claims, capsys)
+
+
+def ends_with(module: ModuleType, claims: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The slice ends with 1, and says which of its claims do not hold."""
     with pytest.raises(SystemExit) as ended:
         module.main(["--quick"])
     assert ended.value.code == 1

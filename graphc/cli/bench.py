@@ -29,6 +29,7 @@ from graphc.machine import processor
 from graphc.nn.module import Module
 from graphc.nn.trace import trace
 from graphc.runtime import threads as threads_
+from graphc.runtime.invented import EXTENT
 from graphc.runtime.invented import inputs as drawn
 from graphc.runtime.program import Program
 from graphc.train.step import compile_train_step
@@ -38,7 +39,6 @@ CLOSE = 1e-4
 """How far from graphc's, as a part of the largest, the numbers of another library may be."""
 STEPS = 3
 """Training steps whose losses are compared."""
-EXTENT = 32
 REST = 0.2
 HEADER = ("library", "microseconds", "spread", "time to graphc's")
 

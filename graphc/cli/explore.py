@@ -15,8 +15,9 @@ from graphc.cli.measured import THREADS, beside, limit
 from graphc.cli.options import TRAIN, extent_option, shape_option
 from graphc.cli.script import served
 from graphc.cli.shapes import parsed
-from graphc.explorer.explore import EXTENT, layers_of
 from graphc.explorer.explore import explore as write_page
+from graphc.explorer.explore import layers_of
+from graphc.runtime.invented import EXTENT
 from graphc.train.files import check_place
 
 

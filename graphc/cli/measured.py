@@ -21,8 +21,6 @@ from graphc.runtime.program import Program
 from graphc.runtime.threads import VARIABLE
 
 Array = np.ndarray[Any, Any]
-EXTENT = 32
-"""The run-time extents that nothing else is said of: the batch that Trainer.fit takes."""
 INVENTED = "# the inputs are invented: numbers between 0 and 1, indices within bounds"
 
 THREADS: Decorator = click.option(
@@ -53,7 +51,7 @@ OPTIONS: tuple[Decorator, ...] = (
     ),
     click.option("--json", "as_json", is_flag=True, help="All numbers as JSON, for programs."),
     shape_option(),
-    extent_option(f"to measure with, as batch=64; otherwise {EXTENT}"),
+    extent_option(f"to measure with, as batch=64; otherwise {invented.EXTENT}"),
 )
 
 
@@ -107,7 +105,7 @@ def subject(
                 f"--extent {extent}={sizes[extent]}: the arrays in {found.name}_inputs or "
                 f"{found.name}_targets have {extent} = {size}"
             )
-    known = dict.fromkeys(named, EXTENT) | told | sizes
+    known = dict.fromkeys(named, invented.EXTENT) | told | sizes
     made = invented.inputs(program.stages, known)
     missing = tuple(name for name in made if name not in arrays)
     given_by_name = {name: arrays.get(name, made[name]) for name in made}

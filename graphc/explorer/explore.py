@@ -24,8 +24,6 @@ from graphc.train.files import check_place, writing
 from graphc.train.history import History
 from graphc.train.trainer import Trainer
 
-EXTENT = 32
-"""What a run-time extent is taken for where nothing is said: the batch that Trainer.fit takes."""
 INVENTED = "invented inputs (numbers between 0 and 1, indices within bounds)"
 GIVEN = "the inputs that were given"
 
@@ -107,7 +105,7 @@ def described(
 ) -> dict[str, Any]:
     """The report of a program, its kernels timed."""
     stages = program.stages
-    known = dict.fromkeys(stages.extents, EXTENT) | told(program, inputs) | dict(extents)
+    known = dict.fromkeys(stages.extents, invented.EXTENT) | told(program, inputs) | dict(extents)
     numbers = Numbers(stages)
     if not run:
         train = training(numbers, history, {}, "") if stages.source.updates else None

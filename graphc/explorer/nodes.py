@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from itertools import permutations
 from typing import Any
 
-from graphc.graph.graph import Graph, postorder
+from graphc.graph.graph import Graph
 from graphc.graph.leaf import Leaf
 from graphc.graph.node import Node
+from graphc.graph.phase import FORWARD, PHASES, UPDATE, phases
 from graphc.graph.show import call, leaf_kind, name_nodes, show
 from graphc.graph.site import Site
 from graphc.ops.cost import operations
@@ -17,7 +18,6 @@ from graphc.ops.formula import Formula
 from graphc.ops.typeset import derivations, equation
 from graphc.runtime.stages import Stages
 
-FORWARD, BACKWARD, UPDATE = "forward", "backward", "update"
 VAGUE = 8
 """Of more nodes than these it is not said that one became them."""
 
@@ -113,20 +113,13 @@ def kernels_of(stages: Stages) -> dict[Node, list[int]]:
 
 
 def roles_of(graph: Graph) -> dict[Node, str]:
-    """What each node is for: the forward pass, the backward pass, or the updates of variables.
-
-    A leaf serves the first of them that reads it.
-    """
-    wanted = set(postorder(graph.outputs))
-    roles: dict[Node, str] = {}
+    """What each node is for: its part of the step; a leaf serves the first part that reads it."""
+    roles, users = phases(graph), graph.users()
     for node in members(graph):
-        forward = not graph.updates or node in wanted
-        roles[node] = BACKWARD if node.site.derived else FORWARD if forward else UPDATE
-    users = graph.users()
-    for node in users:
         if isinstance(node.op, Leaf):
-            serves = {roles[user] for user in users[node]}
-            roles[node] = next((r for r in (FORWARD, BACKWARD, UPDATE) if r in serves), FORWARD)
+            serves = {roles[user] for user in users.get(node, ())}
+            read = next((phase for phase in PHASES if phase in serves), None)
+            roles[node] = read or (FORWARD if node in users else UPDATE)
     return roles
 
 

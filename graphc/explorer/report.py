@@ -37,7 +37,7 @@ def report(
     stages = program.stages
     assumed = assume(stages, dict(extents or {}))
     found = described(numbers, assumed)
-    parts = ("bodies", "fuse", "memory", "lower", "schedule", "emit", "codegen")
+    parts = ("fuse", "memory", "lower", "schedule", "emit", "codegen")
     return {
         "title": title,
         "kind": "training step" if stages.source.updates else "inference",

@@ -9,9 +9,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from graphc.errors import InputError, near
-from graphc.graph.graph import Graph, postorder
+from graphc.graph.graph import Graph
 from graphc.graph.leaf import Constant, Extent, Input, Leaf, Variable
 from graphc.graph.node import Node
+from graphc.graph.phase import BACKWARD, FORWARD, UPDATE, phases
 from graphc.graph.show import Names, call, leaf_kind, name_nodes
 
 DETAILS = ("nodes", "layers")
@@ -20,7 +21,6 @@ MOST = 200
 BOXES = 60
 """Boxes that an overview may have: more are neither laid out in a moment, nor looked at."""
 LONG = 60
-FORWARD, BACKWARD, UPDATE = "forward", "backward", "update"
 FILLS = {
     FORWARD: "#dbe8f8",
     BACKWARD: "#fbe3d0",
@@ -83,16 +83,6 @@ def as_dot(
     few = sum(not isinstance(node.op, Leaf) for node in graph.nodes) <= MOST
     detailed = detail == "nodes" or (detail is None and (few or groups is not None))
     return written(nodes(graph, names, groups) if detailed else layers(graph, names))
-
-
-def phases(graph: Graph) -> dict[Node, str]:
-    """The part of a step that each node belongs to: forward, backward or update."""
-    derived = [node for node in graph.nodes if node.site.derived]
-    needed = set(postorder([*graph.outputs, *derived]))
-    return {
-        node: BACKWARD if node.site.derived else FORWARD if node in needed else UPDATE
-        for node in graph.nodes
-    }
 
 
 # --- every node -----------------------------------------------------------------------------

@@ -14,6 +14,8 @@ from graphc.runtime.stages import Stages
 from graphc.types import resolve
 
 Array = np.ndarray[Any, Any]
+EXTENT = 32
+"""What a run-time extent is taken for where nothing is said: the batch that Trainer.fit takes."""
 
 
 def inputs(stages: Stages, extents: Mapping[str, int]) -> dict[str, Array]:
