@@ -278,8 +278,8 @@ def interleaved(function: Function, rows: list[Value]) -> list[Value]:
     """
     count, lanes = len(rows), rows[0].lanes
     low = [
-        square + lane // 2 + lanes * (lane % 2)
-        for square in range(0, lanes, count)
+        corner + lane // 2 + lanes * (lane % 2)
+        for corner in range(0, lanes, count)
         for lane in range(count)
     ]
     orders = low, [lane + count // 2 for lane in low]
