@@ -195,8 +195,13 @@ def digest(*parts: str) -> str:
 @cache_forever
 def source(rooms: tuple[str, ...]) -> str:
     """What tells one version of some rooms of this package from another: its files' dates."""
-    package = os.path.dirname(os.path.abspath(__file__))
-    return repr([dates(os.path.join(package, room)) for room in rooms])
+    return repr([*map(room_dates, rooms)])
+
+
+@cache_forever
+def room_dates(room: str) -> list[tuple[str, int, int]]:
+    """Those of one room, looked at once: the keys of several things name the same rooms."""
+    return dates(os.path.join(os.path.dirname(os.path.abspath(__file__)), room))
 
 
 def dates(path: str) -> list[tuple[str, int, int]]:

@@ -8,7 +8,7 @@ from functools import cache as cache_forever
 from functools import partial
 from typing import Any
 
-from graphc import debug
+from graphc import debug, runtime
 from graphc.debug import Log
 from graphc.errors import CompileError
 from graphc.graph.exact import exact
@@ -63,7 +63,6 @@ from graphc.passes.verify import verify as verify_groups
 from graphc.passes.winograd import winograd
 from graphc.runtime import image as images
 from graphc.runtime.image import Image, image_of
-from graphc.runtime.nans import Nans
 from graphc.runtime.program import Program
 from graphc.runtime.stages import Pass, Stages
 from graphc.types import SIZE
@@ -141,7 +140,9 @@ def compile(
         graph = frozen(graph, engine.target(target), math)
     made = built(graph, target, math, freeze, threads, named=isinstance(outputs, Mapping))
     if wanted:
-        made.nans = Nans(wanted == "inf", lambda g: built(g, target, math, freeze, threads))
+        made.nans = runtime.nans.Nans(
+            wanted == "inf", lambda g: built(g, target, math, freeze, threads)
+        )
     return made
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -84,3 +86,23 @@ def test_what_blocks_have_in_common_is_scheduled_and_written_once(
     assert calls[2] - calls[1] == 2 * (calls[1] - calls[0]) > 0
     assert len(set(distinct)) == 1 and len(set(lines)) == 1, (calls, distinct, lines)
     assert distinct[0] < calls[0]
+
+
+LOOKS = """
+import sys
+import graphc
+x = graphc.input("x", (4,))
+program = graphc.compile(x + x)
+program([1, 2, 3, 4])
+names = [f"graphc.runtime.{n}" for n in ("measure", "profile", "roofline", "nans", "explain")]
+before = [name for name in names if name in sys.modules]
+program.profile(([1, 2, 3, 4],), repeats=1), program.explain("k00")
+print(before, [name for name in names if name not in sys.modules])
+"""
+
+
+def test_what_looks_inside_is_imported_when_asked_for() -> None:
+    """A program that is only compiled and called imports neither profiles nor rooflines."""
+    command = [sys.executable, "-c", LOOKS]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[] ['graphc.runtime.nans']"

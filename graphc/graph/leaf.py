@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from graphc.errors import DTypeError, InputError, ShapeError
 from graphc.graph.node import Node, make
 from graphc.graph.site import here
-from graphc.types import Shape, TensorType, dtype_name, numbers
+from graphc.types import SIZE, Shape, TensorType, count, dtype_name, numbers
 
 _serial = itertools.count(1)
 _declared: WeakKeyDictionary[Node, int] = WeakKeyDictionary()
@@ -223,6 +223,13 @@ def _short(value: Any) -> str:
 def extent(name: str) -> Node:
     """The run-time extent of a named axis, an int64 scalar."""
     return make(Extent(name), (), TensorType("int64", ()))
+
+
+def filled(shape: tuple[int, ...], dtype: str, value: float = 0.0) -> Array:
+    """An array of one value, its first element on a cache line."""
+    array = reserved(count(shape) * SIZE[dtype]).view(dtype).reshape(shape)
+    array[...] = value
+    return array
 
 
 def aligned(array: Array, boundary: int = 64) -> Array:

@@ -43,10 +43,9 @@ class MultiheadAttention(Module):
             raise ShapeError(f"num_heads={num_heads} must divide embed_dim={embed_dim}")
         self.embed_dim, self.num_heads = embed_dim, num_heads
         self.dropout, self.batch_first = dropout, batch_first
-        self.in_proj_weight = Parameter(np.zeros((3 * embed_dim, embed_dim), dtype))
-        self.register_parameter(
-            "in_proj_bias", Parameter(np.zeros(3 * embed_dim, dtype)) if bias else None
-        )
+        self.in_proj_weight = Parameter.zeros((3 * embed_dim, embed_dim), dtype)
+        start = Parameter.zeros((3 * embed_dim,), dtype) if bias else None
+        self.register_parameter("in_proj_bias", start)
         self.out_proj = Linear(embed_dim, embed_dim, bias, dtype=dtype)
         init.xavier_uniform_(self.in_proj_weight)
         if bias:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import numpy as np
-
 from graphc import ops
 from graphc.graph.node import Node
 from graphc.nn.linear import misfit, uniform_by_fan_in
@@ -48,8 +46,8 @@ class Convolution(Module):
         check_groups(groups, in_channels, out_channels)
         self.in_channels, self.dtype = in_channels, dtype
         shape = (out_channels, in_channels // groups, *self.kernel_size)
-        self.weight = Parameter(np.zeros(shape, dtype))
-        self.register_parameter("bias", Parameter(np.zeros(out_channels, dtype)) if bias else None)
+        self.weight = Parameter.zeros(shape, dtype)
+        self.register_parameter("bias", Parameter.zeros((out_channels,), dtype) if bias else None)
         self.reset_parameters()
 
     def _configure(
@@ -156,8 +154,8 @@ class TransposedConvolution(Module):
         check_groups(groups, in_channels, out_channels)
         self.in_channels, self.dtype = in_channels, dtype
         shape = (in_channels, out_channels // groups, *self.kernel_size)
-        self.weight = Parameter(np.zeros(shape, dtype))
-        self.register_parameter("bias", Parameter(np.zeros(out_channels, dtype)) if bias else None)
+        self.weight = Parameter.zeros(shape, dtype)
+        self.register_parameter("bias", Parameter.zeros((out_channels,), dtype) if bias else None)
         self.reset_parameters()
 
     def _configure(

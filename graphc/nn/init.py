@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from graphc.ops import random
 Array = NDArray[Any]
 Target = Parameter | Array
 Generator = np.random.Generator
+Shape = tuple[int, ...]
+BLOCK = 8192
+"""Numbers that are drawn at a time: in float64 they fit into a core's second cache."""
 
 GAINS = {
     "linear": 1.0,
@@ -43,16 +47,16 @@ def generator() -> Generator:
 
 def uniform_(target: Target, a: float = 0.0, b: float = 1.0, rng: Generator | None = None) -> None:
     """Fill with the uniform distribution on [a, b)."""
-    array = _array(target)
-    array[...] = (rng or generator()).uniform(a, b, array.shape)
+    drawn = rng or generator()
+    _fill(target, lambda size: drawn.uniform(a, b, size))
 
 
 def normal_(
     target: Target, mean: float = 0.0, std: float = 1.0, rng: Generator | None = None
 ) -> None:
     """Fill with the normal distribution N(mean, std**2)."""
-    array = _array(target)
-    array[...] = (rng or generator()).normal(mean, std, array.shape)
+    drawn = rng or generator()
+    _fill(target, lambda size: drawn.normal(mean, std, size))
 
 
 def trunc_normal_(
@@ -162,7 +166,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     return GAINS[nonlinearity]
 
 
-def fans(shape: tuple[int, ...]) -> tuple[int, int]:
+def fans(shape: Shape) -> tuple[int, int]:
     """fan_in and fan_out of a weight [out, in, *window]. Raises ShapeError below two axes."""
     if len(shape) < 2:
         raise ShapeError(f"fan in and fan out need a weight of two axes or more, not {shape}")
@@ -170,11 +174,23 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     return shape[1] * window, shape[0] * window
 
 
-def _kaiming(shape: tuple[int, ...], a: float, mode: str, nonlinearity: str) -> float:
+def _kaiming(shape: Shape, a: float, mode: str, nonlinearity: str) -> float:
     if mode not in ("fan_in", "fan_out"):
         raise InputError(f"mode must be 'fan_in' or 'fan_out', got {mode!r}")
     fan = fans(shape)[mode == "fan_out"]
     return calculate_gain(nonlinearity, a) / math.sqrt(max(fan, 1))
+
+
+def _fill(target: Target, draw: Callable[[Shape], Array]) -> None:
+    """Draw every element in order, some at a time: the same numbers, from a nearer memory."""
+    array = _array(target)
+    if not array.flags.c_contiguous:
+        array[...] = draw(array.shape)
+        return
+    flat = array.reshape(-1)
+    for begin in range(0, flat.size, BLOCK):
+        some = flat[begin : begin + BLOCK]
+        some[...] = draw(some.shape)
 
 
 def _array(target: Target) -> Array:

@@ -9,11 +9,13 @@ import numpy as np
 
 from graphc import ops
 from graphc.errors import ShapeError
+from graphc.graph.leaf import filled
 from graphc.graph.node import Node
 from graphc.graph.site import current_path, current_site
 from graphc.nn import init
 from graphc.nn.module import Module
 from graphc.nn.parameter import Parameter
+from graphc.types import dtype_name
 
 
 class Identity(Module):
@@ -37,8 +39,8 @@ class Linear(Module):
         self, in_features: int, out_features: int, bias: bool = True, *, dtype: str = "float32"
     ) -> None:
         self.in_features, self.out_features, self.dtype = in_features, out_features, dtype
-        self.weight = Parameter(np.zeros((out_features, in_features), dtype))
-        self.register_parameter("bias", Parameter(np.zeros(out_features, dtype)) if bias else None)
+        self.weight = Parameter.zeros((out_features, in_features), dtype)
+        self.register_parameter("bias", Parameter.zeros((out_features,), dtype) if bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -100,8 +102,8 @@ class LinearEnsemble(Module):
     ) -> None:
         self.members, self.in_features, self.out_features = members, in_features, out_features
         self.dtype = dtype
-        self.weight = Parameter(np.zeros((members, out_features, in_features), dtype))
-        self.bias = Parameter(np.zeros((members, out_features), dtype))
+        self.weight = Parameter.zeros((members, out_features, in_features), dtype)
+        self.bias = Parameter.zeros((members, out_features), dtype)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -145,7 +147,7 @@ class Embedding(Module):
         if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
             raise ShapeError(f"padding_idx {padding_idx} is no row of {num_embeddings}")
         self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
-        self.weight = Parameter(np.zeros((num_embeddings, embedding_dim), dtype))
+        self.weight = Parameter.zeros((num_embeddings, embedding_dim), dtype)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -230,7 +232,7 @@ def materialize(module: Module, name: str, shape: tuple[int, ...]) -> None:
     parameter, path = module._parameters[name], current_path()
     assert parameter is not None
     dtype = getattr(module, "dtype", "float32")
-    parameter.materialize(np.zeros(shape, dtype), f"{path}.{name}" if path else name)
+    parameter.place(filled(shape, dtype_name(dtype)), f"{path}.{name}" if path else name)
 
 
 def misfit(problem: str, way_out: str) -> ShapeError:

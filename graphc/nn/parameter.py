@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from graphc.errors import InputError
-from graphc.graph.leaf import Cell, aligned, variable
+from graphc.graph.leaf import Cell, aligned, filled, variable
 from graphc.graph.node import Node
 from graphc.types import dtype_name
 
@@ -34,9 +34,20 @@ class Parameter:
         if value is not None:
             self.materialize(_as_float(value) if dtype is None else np.asarray(value, dtype))
 
+    @classmethod
+    def zeros(cls, shape: tuple[int, ...], dtype: object) -> Parameter:
+        """A parameter that starts at 0, in memory of its own at once."""
+        parameter = cls(None)
+        parameter.place(filled(shape, dtype_name(dtype)))
+        return parameter
+
     def materialize(self, value: Array, name: str = "parameter") -> None:
         """Give a parameter made with the value None its value, and with it shape and dtype."""
-        self._cell = Cell(name, aligned(value), self._trainable)
+        self.place(aligned(value), name)
+
+    def place(self, value: Array, name: str = "parameter") -> None:
+        """Have it live in this very array."""
+        self._cell = Cell(name, value, self._trainable)
 
     @property
     def ready(self) -> bool:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
-import numpy as np
-
 from graphc import ops
 from graphc.errors import InputError, ShapeError
 from graphc.graph.node import Node
@@ -61,7 +59,7 @@ class Recurrent(Module):
                 if bias:
                     shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
                 for name, shape in shapes.items():
-                    self.register_parameter(name + suffix, Parameter(np.zeros(shape, dtype)))
+                    self.register_parameter(name + suffix, Parameter.zeros(shape, dtype))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

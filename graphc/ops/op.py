@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, overload
+from weakref import WeakValueDictionary
 
 import numpy as np
 import sympy
@@ -49,15 +50,24 @@ class Op:
         self.__module__ = self.function.__module__
         self.__signature__ = public_signature(self.function)
         self._memo: dict[Any, tuple[Expr, Derivatives]] = {}
+        self._made: WeakValueDictionary[Any, Node] = WeakValueDictionary()
 
     def __repr__(self) -> str:
         return f"{self.name}{self.__signature__}"
 
     def __call__(self, *operands: Any, **attributes: Any) -> Node:
-        """Apply to nodes, arrays or numbers. Keywords are the op's attributes."""
+        """Apply to nodes, arrays or numbers. Keywords are the op's attributes.
+
+        Nodes are interned: what was made of these very nodes before is returned without deriving
+        it again.
+        """
         nodes = as_nodes(operands)
         self.check(nodes, attributes)
         attributes = {**self.defaults, **{k: whole(v) for k, v in attributes.items()}}
+        key = (*map(id, nodes), *((k, type(v), v) for k, v in attributes.items()))
+        made = self._made.get(key)
+        if made is not None:
+            return made
         expr, derivatives = self.formula(attributes)
         node = apply(
             self.name,
@@ -70,7 +80,10 @@ class Op:
             dtype=self.result,
             derivatives=derivatives,
         )
-        return shortened(node)
+        short = shortened(node)
+        if short is node:  # it keeps its operands, so that no other node comes to have their ids
+            self._made[key] = node
+        return short
 
     def check(self, nodes: list[Node], attributes: dict[str, Any]) -> None:
         """Refuse a wrong number of operands, or attributes that the op does not have."""

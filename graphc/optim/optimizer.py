@@ -99,10 +99,10 @@ class Optimizer:
         self.cells: dict[str, Cell] = {}
         self._attached: dict[str, Parameter] = {}
         self._served: dict[str, Parameter] = {}
-        self._cell("step", np.zeros((), np.float64))
+        self._cell("step", leaf.filled((), "float64"))
         for position, schedule in enumerate(self._schedules):
             first = schedule(0, 1) * self._factors[position]
-            self._cell(rate_name(position), np.asarray(first, np.float64))
+            self._cell(rate_name(position), leaf.filled((), "float64", first))
 
     def _check_group(self, position: int, group: Group) -> None:
         if not isinstance(group, Mapping):
@@ -203,7 +203,7 @@ class Optimizer:
             if parameter.dtype not in ("float32", "float64"):
                 raise DTypeError(f"{path} is {parameter.dtype}, which cannot be trained")
             for slot in self.slots_in(self._members.get(id(parameter), 0)):
-                start = np.full(parameter.shape, self.start(slot), parameter.dtype)
+                start = leaf.filled(parameter.shape, parameter.dtype, self.start(slot))
                 self._cell(f"{path}.{slot}", start)
         self._attached |= named
 
@@ -262,7 +262,7 @@ class Optimizer:
         return 0.0
 
     def _cell(self, name: str, value: Array) -> None:
-        self.cells[name] = Cell(f"optimizer.{name}", leaf.aligned(value), trainable=False)
+        self.cells[name] = Cell(f"optimizer.{name}", value, trainable=False)
 
     def _node(self, name: str) -> Node:
         return leaf.variable(self.cells[name])

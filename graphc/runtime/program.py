@@ -10,38 +10,38 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from operator import itemgetter
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from graphc.errors import CompileError, IndexError, InputError
+from graphc import runtime
+from graphc.errors import CompileError, IndexError, InputError, near
 from graphc.graph import leaf
 from graphc.graph.graph import Graph
 from graphc.graph.leaf import aligned, reserved
 from graphc.graph.node import Node
-from graphc.llvm import engine, timed
+from graphc.llvm import engine
 from graphc.llvm.engine import ENTRY, Loaded
 from graphc.llvm.module import CALL_NAME, ENTRY_NAME
 from graphc.ops import reference
 from graphc.passes.memory import arena
-from graphc.runtime import picture, text
 from graphc.runtime import threads as threads_
 from graphc.runtime.binding import bind
 from graphc.runtime.buffers import logical, named, physical
 from graphc.runtime.cost import Cost, cost
-from graphc.runtime.explain import explain
 from graphc.runtime.fastcall import FastCall, supported
 from graphc.runtime.image import Image, Result, constant, leaves
-from graphc.runtime.kernels import Kernels, KernelView
-from graphc.runtime.limits import limits
 from graphc.runtime.memory import Memory, memory
-from graphc.runtime.nans import Nans
-from graphc.runtime.profile import Profile, profile
-from graphc.runtime.roofline import Roofline, roofline
 from graphc.runtime.stages import Stages as Stages
-from graphc.runtime.times import Records, Timed, timed_entry
-from graphc.runtime.watch import Watch
 from graphc.types import TensorType, resolve
+
+if TYPE_CHECKING:
+    from graphc.runtime.kernels import Kernels, KernelView
+    from graphc.runtime.nans import Nans
+    from graphc.runtime.profile import Profile
+    from graphc.runtime.roofline import Roofline
+    from graphc.runtime.times import Records, Timed
+    from graphc.runtime.watch import Watch
 
 Array = np.ndarray[Any, Any]
 QUICK = 20_000_000
@@ -292,7 +292,7 @@ class Program:
         for name, value in kwargs.items():
             if name not in names:
                 takes = f"the program takes {', '.join(names) or 'none'}"
-                raise InputError(f"no input {name!r}; {takes}{text.near(name, names)}")
+                raise InputError(f"no input {name!r}; {takes}{near(name, names)}")
             if name in given:
                 raise InputError(f"input {name!r} given twice")
             given[name] = value
@@ -427,12 +427,12 @@ class Program:
 
         "memory" states sizes for the run-time extents given by name; the others are 1.
         """
-        return text.as_text(self.stages, stage, extents)
+        return runtime.text.as_text(self.stages, stage, extents)
 
     @property
     def kernels(self) -> Kernels:
         """The kernels by name, each with nodes, sites, notes, flops, bytes and as_text(stage)."""
-        return Kernels(self.stages)
+        return runtime.kernels.Kernels(self.stages)
 
     def cost(self, **extents: int) -> Cost:
         """FLOPs and bytes of every kernel for run-time extents given by name; others are 1."""
@@ -450,7 +450,7 @@ class Program:
 
         A kernel ("k03") is explained by its nodes, its schedule and its buffers.
         """
-        return explain(self.stages, subject)
+        return runtime.explain.explain(self.stages, subject)
 
     @cached_property
     def timed(self) -> Timed:
@@ -458,14 +458,7 @@ class Program:
 
         Raises CompileError where there is no native code, or its schedules are others by now.
         """
-        if self.loaded is None:
-            raise CompileError("the program has no native code here that could be timed")
-        if self.stages.key != self.image.key:
-            raise CompileError(
-                "kernels were tuned, or settings changed, since the program was compiled: compile "
-                "it again to take its time"
-            )
-        return timed_entry(self.stages, self.loaded)
+        return runtime.measure.with_times(self)
 
     def profile(self, inputs: Mapping[str, Any] | Sequence[Any], *, repeats: int = 50) -> Profile:
         """The time that each kernel takes inside the step on these inputs, of so many steps.
@@ -473,20 +466,7 @@ class Program:
         Where no input tells a run-time extent it is given by name, as in a call. The state is
         afterwards as it was. Raises as a call does, and CompileError where there is no native code.
         """
-        code = self.timed
-        by_name = dict(inputs) if isinstance(inputs, Mapping) else {}
-        extents = self.named_extents(by_name)
-        given = self.collect(() if isinstance(inputs, Mapping) else tuple(inputs), by_name)
-        arrays = self.arrays(given, extents)
-        with self.turn() as free:
-            made = free.point(arrays, extents)
-            call = (free.table, free.sizes, free.context)
-            found = profile(self.stages, code, call, extents, int(free.context[2]) or 1, repeats)
-            outcome = free.context[0]
-            del made
-        if found is None:
-            self.refuse(outcome, arrays, extents)
-        return found
+        return runtime.measure.profile(self, inputs, repeats)
 
     def roofline(
         self,
@@ -500,8 +480,7 @@ class Program:
         That is measured, and kept for a day in the cache; `measure` measures it anew. The state is
         afterwards as it was. Raises as `profile` does.
         """
-        found = self.profile(inputs, repeats=repeats)
-        return roofline(self.stages, found, limits(found.threads, measure=measure))
+        return runtime.measure.roofline(self, inputs, repeats, measure)
 
     def watch(self) -> Watch:
         """Take the time of every kernel in all calls from now on, until the watch is stopped.
@@ -509,26 +488,7 @@ class Program:
         It can be read at any moment, from any thread, also while a call is under way. Raises
         CompileError where there is no native code.
         """
-        stages, code = self.stages, self.timed
-        with self.lock:
-            if self.records is None:
-                self.records = Records(code.parts, self.threads)
-            self.watches += 1
-            if self.watches == 1:
-                self.context[timed.TIMES] = self.records.address
-                self.connect(code.loaded)
-            records = self.records
-        return Watch(stages, code, records, lambda: self.known or {}, self.unwatch)
-
-    def unwatch(self) -> None:
-        """Calls take no time any more, once the last watch is stopped.
-
-        The records stay: a call from another thread may be on its way to them.
-        """
-        with self.lock:
-            self.watches -= 1
-            if not self.watches:
-                self.connect(self.loaded)
+        return runtime.measure.watch(self)
 
     def draw(
         self, path: str | os.PathLike[str], stage: str = "graph", *, detail: str | None = None
@@ -538,11 +498,11 @@ class Program:
         The stages are "graph", as it was declared; "simplified", after the passes; and "fused", the
         same with a cluster for each kernel instead of each layer. Raises InputError for another.
         """
-        picture.draw(self.stages, path, stage, detail)
+        runtime.picture.draw(self.stages, path, stage, detail)
 
     def _repr_html_(self) -> str:
         """What repr() says, and the kernels with their work as a table, for notebooks."""
-        return picture.as_html(repr(self), self.cost())
+        return runtime.picture.as_html(repr(self), self.cost())
 
     def __repr__(self) -> str:
         """Inputs, outputs and size: `<Program (x: f32[n,3]) -> (y: f32[]), 7 kernels, sse2>`."""

@@ -44,6 +44,20 @@ def test_defaults_are_torch_s() -> None:
     assert table.std() == pytest.approx(1, rel=0.1) and not table[3].any()
 
 
+def test_drawing_in_blocks_draws_the_same() -> None:
+    """Numbers and the generator's place afterwards are those of one draw of the whole."""
+    shape = (3, init.BLOCK - 5)
+    for fill, name in ((init.uniform_, "uniform"), (init.normal_, "normal")):
+        whole, parts = (np.random.Generator(np.random.Philox(7)) for _ in range(2))
+        expected = getattr(whole, name)(-0.5, 2.0, shape).astype(np.float32)
+        drawn = np.zeros(shape, np.float32)
+        fill(drawn, -0.5, 2.0, rng=parts)
+        assert np.array_equal(drawn, expected)
+        apart = np.zeros((*shape, 2), np.float32)[..., 0]
+        fill(apart, -0.5, 2.0, rng=parts)
+        assert np.array_equal(apart, getattr(whole, name)(-0.5, 2.0, shape).astype(np.float32))
+
+
 def test_fans_equal_torch(torch: Any) -> None:
     """Bounds of the functions, by what torch would draw."""
     weight = nn.Parameter(np.zeros((40, 30, 3)))

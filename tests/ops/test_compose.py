@@ -7,6 +7,8 @@ import pytest
 
 import graphc
 from graphc import ops
+from graphc.graph.graph import postorder
+from graphc.ops.activation import leaky_relu
 
 
 def test_the_logarithm_of_a_softmax_has_no_exponential_of_its_own() -> None:
@@ -36,3 +38,16 @@ def test_a_logarithm_that_would_keep_its_exponential_is_left_alone() -> None:
     x = graphc.input("x", (3,))
     assert len(ops.log(ops.exp(x) + 1.0).inputs) == 1
     assert ops.log(ops.exp(x) + 1.0).op.describe().count("exp") == 0
+
+
+def test_an_op_applied_again_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its node is found by its operands, which it keeps: no other comes in their place."""
+    x = graphc.input("x", (4, 3))
+    gentle, steep = (leaky_relu(x, negative_slope=slope) for slope in (0.1, 0.5))
+    for number in range(300):
+        other = graphc.input(f"other{number}", (4, 3))
+        assert ops.tanh(other).inputs == (other,)
+        assert other in set(postorder([ops.log(ops.softmax(other))]))
+    monkeypatch.setattr("graphc.ops.op.apply", None)
+    assert leaky_relu(x, negative_slope=0.1) is gentle is not steep
+    assert leaky_relu(x, negative_slope=0.5) is steep

@@ -14,6 +14,7 @@ from graphc.autodiff import grad
 from graphc.errors import DTypeError, IndexError, ShapeError
 from graphc.graph.leaf import input
 from graphc.graph.node import Node
+from graphc.llvm import engine
 from graphc.ops import create, join, reduce, shape, slicing
 from graphc.ops.reference import evaluate
 from tests.support import random, run, same
@@ -268,3 +269,15 @@ def test_numpys_numbers_are_sizes_and_axes() -> None:
     np.testing.assert_array_equal(found, np.roll(given, (1, 2), (0, 1)))
     with pytest.raises(ShapeError, match="1 shifts for the axes"):
         ops.roll(x, (1,), (0, 1))
+
+
+@pytest.mark.parametrize("target", [None, "sse2"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64", "uint8"])
+def test_blocks_are_turned_over_in_registers(dtype: str, target: str | None) -> None:
+    """Blocks of every element's size, several of them, and what remains beside them."""
+    if not engine.target(target).native:
+        pytest.skip(f"this machine does not run {target}")
+    given = np.arange(70 * 100).astype(dtype).reshape(70, 100)
+    program = graphc.compile(ops.transpose(input("x", (70, 100), dtype), (1, 0)), target=target)
+    assert "turned over in registers" in program.explain("k00")
+    assert np.array_equal(program(given)[0], given.T)
