@@ -67,7 +67,7 @@ def main(arguments: Arguments = None) -> dict[str, object]:
     errors = learn(tanh, optim.SGD(0.01, groups=[decay]), digits, 20, passes[0])
     most = 13.0 if lesson.quick else 1.65
     claim = f"MNIST, 500 tanh units, test error after {passes[0]} passes, %"
-    lesson.claim(claim, errors[-1], f"at most {most}", errors[-1] <= most)
+    lesson.at_most(claim, errors[-1], most)
 
     graphc.seed(0)
     three = perceptron((784, 256, 128, 100, 10), nn.ReLU)
@@ -75,7 +75,7 @@ def main(arguments: Arguments = None) -> dict[str, object]:
     clothing = learn(three, adam, clothes, 128, passes[1])
     least = 78.0 if lesson.quick else 88.3
     claim = f"Fashion-MNIST, 256-128-100, test accuracy after {passes[1]} passes, %"
-    lesson.claim(claim, 100 - clothing[-1], f"at least {least}", 100 - clothing[-1] >= least)
+    lesson.at_least(claim, 100 - clothing[-1], least)
 
     found = {"MNIST, 500 tanh": errors, "Fashion-MNIST, 256-128-100": clothing}
     lines = {name: (range(1, len(line) + 1), line) for name, line in found.items()}

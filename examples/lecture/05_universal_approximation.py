@@ -14,17 +14,18 @@ is chapter 4 of Nielsen, "Neural Networks and Deep Learning", 2015.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from functools import partial
 from typing import Any
 
 import numpy as np
-from common import Arguments, Lesson, fitted
+from common import Arguments, Lesson, ensemble, fitted
+from pictures import panels
 
 import graphc
 from graphc import nn, ops, optim
 
-Function = Callable[[graphc.Node], graphc.Node]
-TARGETS: dict[str, tuple[Function, Function]] = {  # with the modulus of continuity on [0, 1]
+TARGETS = {  # by name, each with its modulus of continuity on [0, 1]
     "sin 2πx": (lambda x: ops.sin(2 * np.pi * x), lambda d: 2 * ops.sin(np.pi * d)),
     "x²": (ops.square, lambda d: 2 * d - ops.square(d)),
     "√x": (ops.sqrt, ops.sqrt),
@@ -32,7 +33,6 @@ TARGETS: dict[str, tuple[Function, Function]] = {  # with the modulus of continu
     "∛|x - ½|": (lambda x: ops.pow(ops.abs(x - 0.5), 1 / 3), lambda d: ops.pow(d, 1 / 3)),
     "tanh 20(x - ½)": (lambda x: ops.tanh(20 * (x - 0.5)), lambda d: 2 * ops.tanh(10 * d)),
 }
-POINTS = 2049
 
 
 def targets(x: graphc.Node) -> graphc.Node:
@@ -58,7 +58,7 @@ def main(arguments: Arguments = None) -> dict[str, object]:
     """Every H from 2 to 1024, or the powers of 2 where quick."""
     lesson = Lesson(__doc__, arguments)
     sizes = 2.0 ** np.arange(1, 11) if lesson.quick else np.arange(2.0, 1025.0)
-    x = graphc.input("x", (POINTS,), "float64")
+    x = graphc.input("x", (2049,), "float64")
     each = graphc.input("sizes", sizes.shape, "float64")
 
     def measure(_: None, pieces: graphc.Node) -> tuple[None, Any]:
@@ -67,37 +67,36 @@ def main(arguments: Arguments = None) -> dict[str, object]:
         bound = ops.stack([modulus(1 / pieces) for _, modulus in TARGETS.values()])
         return None, (ops.stack(errors), bound)
 
-    _, measured = graphc.scan(measure, None, each)
-    program = graphc.compile(measured)
+    program = graphc.compile(graphc.scan(measure, None, each)[1])
     lesson.inside("One scan over H", program.as_text("graph"))
-    error, bound = program(x=np.linspace(0, 1, POINTS), sizes=sizes)
+    error, bound = program(x=np.linspace(0, 1, 2049), sizes=sizes)
     for net, name in enumerate(("steps", "bumps")):
         worst = float((error[:, net] / bound).max())
         text = f"nets of {name}: largest error over the modulus at 1/H, {len(sizes)} H, 6 targets"
-        lesson.claim(text, worst, "at most 1", worst <= 1)
+        lesson.at_most(text, worst, 1)
     widths = (1, 16) if lesson.quick else (1, 4, 16, 64)
     seeds, steps = (2, 500) if lesson.quick else (8, 3000)
     trained = np.stack([learn(h, seeds, steps) for h in widths])
-    before = np.inf
-    for h, mean in zip(widths, trained.mean(1), strict=True):
+    means = [math.inf, *map(float, trained.mean(1))]
+    for h, before, mean in zip(widths, means, means[1:], strict=False):
         text = f"trained nets of {h} tanh units: largest error, mean over the targets"
-        lesson.claim(text, float(mean), "falls with H", mean < before)
-        before = mean
+        lesson.claim(text, mean, "falls with H", mean < before)
     gain = float((trained[-1] / trained[0]).max())
     text = f"trained, error of {widths[-1]} units over that of 1, the worst target"
     lesson.claim(text, gain, "below 0.75", gain < 0.75)
-    found = (sizes, error[:, 0], bound, widths, trained)
-    lesson.draw("05_approximation.png", lambda figure: draw(figure, *found), (8, 4.5))
+    lines = {
+        "modulus at 1/H": (sizes, bound, "k-"),
+        "H steps": (sizes, error[:, 0], "C0-"),
+        "trained": (widths, trained, "C1o-"),
+    }
+    lesson.draw("05_approximation.png", partial(panels, TARGETS, lines, "H"), (8, 4.5))
     return lesson.finish()
 
 
 def learn(width: int, seeds: int, steps: int) -> Any:
     """The largest error of trained nets for each target, the median over the seeds: (6,)."""
     graphc.seed(0)
-    members = 6 * seeds
-    model = nn.Sequential(
-        nn.LinearEnsemble(members, 1, width), nn.Tanh(), nn.LinearEnsemble(members, width, 1)
-    )
+    model = ensemble(6 * seeds, 1, width, 1)
     nn.init.uniform_(model[0].weight, -30, 30)  # as steep as the targets
     nn.init.uniform_(model[0].bias, -15, 15)  # and spread over the interval
     x = np.linspace(0, 1, 129, dtype=np.float32)
@@ -112,18 +111,6 @@ def learn(width: int, seeds: int, steps: int) -> Any:
     far = ops.max(ops.abs(model(graphc.input("x", given.shape)) - y), (0, 2))
     (errors,) = graphc.compile(ops.reshape(far, (seeds, 6)))(given)
     return np.median(errors, 0)
-
-
-def draw(figure: Any, sizes: Any, error: Any, bound: Any, widths: Any, trained: Any) -> None:
-    """For each target the bound, the constructed nets and the trained ones, against H."""
-    panels = figure.subplots(2, 3).flat
-    for k, (name, axes) in enumerate(zip(TARGETS, panels, strict=True)):
-        axes.loglog(sizes, bound[:, k], color="black", label="modulus at 1/H")
-        axes.loglog(sizes, error[:, k], label="H steps")
-        axes.loglog(widths, trained[:, k], "o-", label="trained")
-        axes.set_title(name)
-    panels[0].legend(fontsize=7, loc="lower left")
-    figure.supxlabel("H")
 
 
 if __name__ == "__main__":

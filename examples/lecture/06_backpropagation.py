@@ -8,20 +8,17 @@ an identity. The chain of them is held to central differences, parameter by para
 operations of the backward pass are counted for three nets.
 
 Sources: Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors",
-Nature 323, 1986; that a gradient costs a small multiple of its function is due to Baur and
-Strassen, "The complexity of partial derivatives", 1983.
+1986; Baur and Strassen, "The complexity of partial derivatives", 1983, for what a gradient costs.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
 import sympy
-from common import Arguments, Lesson
+from common import Arguments, Lesson, central_differences
 from pictures import curves
 
 import graphc
@@ -40,8 +37,10 @@ TEXTBOOK = {
 SHAPES = {"w1": (3, 2), "b1": (2,), "w2": (2, 1), "b2": (1,)}
 
 
-def loss(w1: Any, b1: Any, w2: Any, b2: Any, given: Any, wanted: Any) -> graphc.Node:
+def loss(w1: Any, b1: Any, w2: Any, b2: Any) -> graphc.Node:
     """The sum of squares of the net's error."""
+    given = graphc.input("x", ("batch", 3), "float64")
+    wanted = graphc.input("t", ("batch", 1), "float64")
     hidden = ops.tanh(given @ w1 + b1)
     return ops.sum(ops.square(ops.sigmoid(hidden @ w2 + b2) - wanted))
 
@@ -49,60 +48,41 @@ def loss(w1: Any, b1: Any, w2: Any, b2: Any, given: Any, wanted: Any) -> graphc.
 def main(arguments: Arguments = None) -> dict[str, object]:
     """The whole of it takes seconds; quick counts one net alone."""
     lesson = Lesson(__doc__, arguments)
-    given = graphc.input("x", ("batch", 3), "float64")
-    wanted = graphc.input("t", ("batch", 1), "float64")
-    parameters = [graphc.parameter(name, shape, "float64") for name, shape in SHAPES.items()]
-    derive(lesson, loss(*parameters, given, wanted), parameters)
-    differences(lesson, given, wanted)
+    derive(lesson)
+    differences(lesson)
     costs(lesson)
     return lesson.finish()
 
 
-def derive(lesson: Lesson, value: graphc.Node, parameters: list[graphc.Node]) -> None:
+def derive(lesson: Lesson) -> None:
     """Each step back, from the loss on, beside the textbook's derivative."""
-    print("The derivation, last operation first; `grad` flows in, `result` is what was made:\n")
-    equal = []
-    for node, operand, variable in steps_back(value, parameters):
-        textbook = TEXTBOOK[node.op.name]
-        (back,) = graphc.vjp(node, operand, graphc.input("grad", node.shape, "float64"))
-        known = {"a": a, "b": b, "x": x, "grad": grad, "result": textbook}
-        derived = back.op.expr.subs({s: known[s.name] for s in back.op.expr.free_symbols})
-        derivative = sympy.diff(textbook, known[variable])
+    parameters = [graphc.parameter(name, shape, "float64") for name, shape in SHAPES.items()]
+    gradients = graphc.grad(loss(*parameters), parameters)
+    steps = [node.op for node in graphc.Graph(gradients[::-1]).nodes if ".d" in node.op.name]
+    text, equal = [], []
+    for op in steps:  # tanh.dx is the derivative of tanh by its operand x
+        name, variable = op.name.split(".d")
+        known = {"a": a, "b": b, "x": x, "grad": grad, "result": TEXTBOOK[name]}
+        derived = op.expr.subs({s: known[s.name] for s in op.expr.free_symbols})
+        derivative = sympy.diff(TEXTBOOK[name], known[variable])
         equal.append(sympy.simplify(derived - grad * derivative) == 0)
         verdict = "equal" if equal[-1] else "OTHER"
-        print(f"  {back.op.name:11} {back.op.describe()}")
-        print(f"  {'':11} d/d{variable} {textbook} = {derivative}: {verdict}")
-    print()
+        text.append(f"  {op.name:11} {op.describe()}")
+        text.append(f"  {'':11} d/d{variable} {TEXTBOOK[name]} = {derivative}: {verdict}")
+    lesson.inside("From the loss back: `grad` flows in, `result` is what was made", "\n".join(text))
     name = "local derivatives that sympy's derivative of the textbook's formula equals"
     lesson.claim(name, sum(equal), f"{len(equal)} of {len(equal)}", all(equal) and len(equal) > 8)
-    program = graphc.compile(graphc.grad(value, parameters))
-    lesson.inside("What is left of it to compute", program.as_text("simplified"))
+    lesson.inside("What is left of it to compute", graphc.compile(gradients).as_text("simplified"))
 
 
-def steps_back(value: graphc.Node, parameters: list[graphc.Node]) -> Iterator[Any]:
-    """From the end on: each node, each operand that a parameter is part of, its symbol's name."""
-    nodes, moved = [node for node in graphc.Graph((value,)).nodes if node.inputs], set(parameters)
-    for node in nodes:
-        moved |= {node} if moved & set(node.inputs) else set()
-    for node in reversed(nodes):
-        for operand, variable in zip(node.inputs, node.op.args, strict=True):
-            if operand in moved:
-                yield node, operand, variable.name
-
-
-def differences(lesson: Lesson, given: graphc.Node, wanted: graphc.Node) -> None:
+def differences(lesson: Lesson) -> None:
     """The gradient against (f(p + h) - f(p - h)) / 2h for every parameter, in one native call."""
     every, h = graphc.input("every", (11,), "float64"), graphc.input("h", (), "float64")
 
     def value(numbers: graphc.Node) -> graphc.Node:
-        parts = ops.split(numbers, [math.prod(shape) for shape in SHAPES.values()])
-        named = map(ops.reshape, parts, SHAPES.values())
-        return loss(*named, given, wanted)
+        return loss(*map(ops.reshape, ops.split(numbers, [6, 2, 2, 1]), SHAPES.values()))
 
-    def central(_: None, one: graphc.Node) -> tuple[None, graphc.Node]:
-        return None, (value(every + h * one) - value(every - h * one)) / (2 * h)
-
-    _, slopes = graphc.scan(central, None, np.eye(11))
+    slopes = central_differences(value, every, h)
     (gradient,) = graphc.grad(value(every), [every])
     error = ops.abs(slopes - gradient) / ops.maximum(ops.abs(slopes), 1e-3)
     program, rng = graphc.compile(ops.max(error)), np.random.default_rng(0)
@@ -133,8 +113,7 @@ def costs(lesson: Lesson) -> None:
         everything = [*(p.node for p in model.parameters()), rows]
         forward = graphc.compile(loss).cost(batch=20).flops
         both = graphc.compile((loss, *graphc.grad(loss, everything))).cost(batch=20).flops
-        ratio = (both - forward) / forward
-        lesson.claim(f"{name}: FLOPs backward over forward", ratio, "at most 3", ratio <= 3)
+        lesson.at_most(f"{name}: FLOPs backward over forward", (both - forward) / forward, 3)
 
 
 if __name__ == "__main__":

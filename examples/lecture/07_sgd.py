@@ -3,11 +3,9 @@
     python examples/lecture/07_sgd.py --out pictures
 
 First each optimiser's rule, as graphc compiles it into the training step, is held against the same
-rule written down in numpy: 1,000 steps in float64 from the same weights and minibatches. The
-reference takes its gradients from a program of its own, at its own weights, so that an error in
-the rule would grow. Then all seven train one net for one pass over MNIST.
-
-The sources of the rules stand beside them.
+rule in numpy: 1,000 steps in float64 from the same weights and minibatches. The reference takes its
+gradients from a program of its own, at its own weights, so that an error in the rule would grow.
+Then all seven train one net for one pass over MNIST. The rules' sources stand beside them.
 """
 
 from __future__ import annotations
@@ -22,8 +20,6 @@ from pictures import curves
 import graphc
 from graphc import data, nn, ops, optim
 
-Array = np.ndarray[Any, Any]
-
 OPTIMIZERS = {
     "sgd": lambda: optim.SGD(0.1),
     "momentum": lambda: optim.SGD(0.05, momentum=0.9),
@@ -36,7 +32,7 @@ OPTIMIZERS = {
 FLAT = {"x": ("batch", 784)}, {"y": ("batch",)}
 
 
-def rule(name: str, g: Array, s: list[Array], t: int) -> Array:
+def rule(name: str, g: Any, s: list[Any], t: int) -> Any:
     """What to subtract from the weights in step t (from 1); s is the memory, zeros at first."""
     match name:
         case "sgd":
@@ -58,17 +54,16 @@ def rule(name: str, g: Array, s: list[Array], t: int) -> Array:
             step = g * np.sqrt(s[1] + 1e-6) / np.sqrt(s[0] + 1e-6)
             s[1] = 0.95 * s[1] + 0.05 * step**2
             return step
-        case "adam":  # Kingma, Ba 2015, algorithm 1
+        case _:  # adam: Kingma, Ba 2015, algorithm 1
             s[0] = 0.9 * s[0] + 0.1 * g
             s[1] = 0.999 * s[1] + 0.001 * g**2
             return 0.002 * (s[0] / (1 - 0.9**t)) / (np.sqrt(s[1] / (1 - 0.999**t)) + 1e-8)
-    raise KeyError(name)
 
 
-def departure(name: str, images: Array, labels: Array, order: Array) -> float:
+def departure(name: str, images: Any, labels: Any, order: Any) -> float:
     """The largest difference of a weight after all steps, relative to the largest weight."""
     model = nn.Linear(784, 10, bias=False, dtype="float64")
-    model.weight.assign(np.zeros((10, 784)))
+    nn.init.zeros_(model.weight)
     step = graphc.compile_train_step(model, "cross_entropy", OPTIMIZERS[name](), *FLAT, threads=1)
     step.run({"x": images, "y": labels}, order)  # all steps in one native call
 
@@ -82,7 +77,7 @@ def departure(name: str, images: Array, labels: Array, order: Array) -> float:
     return float(np.abs(weights - model.weight.value).max() / np.abs(weights).max())
 
 
-def trained(name: str, mnist: data.Dataset, order: Array) -> tuple[Array, float]:
+def trained(name: str, mnist: data.Dataset, order: Any) -> tuple[Any, float]:
     """The loss of every step of a small net, and its accuracy on the test images."""
     graphc.seed(0)  # the same initial weights for all
     model = nn.Sequential(nn.Linear(784, 100), nn.ReLU(), nn.Linear(100, 10))
@@ -109,7 +104,7 @@ def main(arguments: Arguments = None) -> dict[str, object]:
     for name in OPTIMIZERS:
         losses[name], accuracy = trained(name, mnist, order)
         claim = f"{name}: test accuracy after {count:,} examples"
-        lesson.claim(claim, accuracy, f"at least {least}", accuracy >= least)
+        lesson.at_least(claim, accuracy, least)
 
     ends = np.arange(100, len(order) + 1, 100)
     lines = {name: (ends, found.reshape(-1, 100).mean(1)) for name, found in losses.items()}

@@ -15,59 +15,53 @@ threshold units to Minsky and Papert, "Perceptrons", 1969, and Rumelhart, Hinton
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from functools import partial
-from itertools import pairwise
+from itertools import product
 from typing import Any
 
-import numpy as np
-from circuit import Circuit
-from common import Arguments, Lesson, fitted, timed
+from circuit import Circuit, ands, bits
+from common import Arguments, Lesson, digits, ensemble, fitted, solved, timed
 from pictures import curves
 
 import graphc
-from graphc import nn, ops, optim
+from graphc import ops, optim
 
 NETS = ((1, 32), (2, 14), (3, 11), (4, 9))  # hidden layers and their width: 321 to 375 weights
 
 
-def tree(circuit: Circuit, bits: list[graphc.Node]) -> graphc.Node:
-    """XORs of pairs, and of pairs of those: (x and not y) or (not x and y) by three units each."""
-    while len(bits) > 1:
-        pairs = []
-        for x, y in zip(bits[::2], bits[1::2], strict=False):
-            only_x, only_y = circuit.unit(0.5, (1, x), (-1, y)), circuit.unit(0.5, (-1, x), (1, y))
-            pairs.append(circuit.unit(0.5, (1, only_x), (1, only_y)))
-        bits = pairs + bits[2 * len(pairs) :]
-    return bits[0]
-
-
-def counting(circuit: Circuit, bits: list[graphc.Node]) -> graphc.Node:
-    """Unit k fires for k ones or more; the last adds them up with alternating signs."""
-    ones = [(1.0, bit) for bit in bits]
-    levels = [circuit.unit(k - 0.5, *ones) for k in range(1, len(bits) + 1)]
-    return circuit.unit(0.5, *(((-1.0) ** k, level) for k, level in enumerate(levels)))
-
-
 def gates(n: int) -> tuple[graphc.Node, graphc.Node]:
-    """The OR of an AND for every odd input, at all inputs; and how many gates that is.
+    """The OR of an AND for every odd input, all 2^(n-1) of them at all 2^n inputs.
 
-    An AND of n literals is that of its first and its last ones, so that all ANDs at all inputs,
-    2^(2n-1) values, are summed by two products of matrices.
+    An AND is that of its first and its last literals: two products of matrices add up all of them.
     """
     first, last = n // 2, n - n // 2
     exists = ops.reshape(ops.cast(odd(n), "float32"), (2**last, 2**first))
-    fires_last, fires_first = (
-        ops.cast(ops.all(ops.equal(digits(k)[:, None], digits(k)[None]), 2), "float32")
-        for k in (last, first)
-    )
-    firing = fires_last @ exists @ fires_first.T
-    return ops.reshape(ops.step(firing - 0.5), (2**n,)), ops.sum(exists) + 1
+    firing = ands(last) @ exists @ ands(first).T
+    return ops.reshape(ops.step(firing - 0.5), (2**n,)), ops.stack([ops.sum(exists) + 1, 2.0])
 
 
-def digits(n: int) -> graphc.Node:
-    """The bits of 0 to 2^n - 1, as whole numbers (2^n, n)."""
-    return ops.floor_divide(ops.arange(2**n)[:, None], 2 ** np.arange(n)) % 2
+def tree(n: int) -> tuple[graphc.Node, graphc.Node]:
+    """XORs of pairs, and of pairs of those, three threshold units each."""
+    circuit, signals = Circuit(), bits(n)
+    while len(signals) > 1:
+        pairs = [circuit.xor(x, y) for x, y in zip(signals[::2], signals[1::2], strict=False)]
+        signals = pairs + signals[2 * len(pairs) :]
+    return signals[0], circuit.size(signals[0])
+
+
+def counting(n: int) -> tuple[graphc.Node, graphc.Node]:
+    """Unit k fires for k ones or more; the last adds them up with alternating signs."""
+    circuit, ones = Circuit(), [(1.0, bit) for bit in bits(n)]
+    levels = [circuit.unit(k - 0.5, *ones) for k in range(1, n + 1)]
+    output = circuit.unit(0.5, *(((-1.0) ** k, level) for k, level in enumerate(levels)))
+    return output, circuit.size(output)
+
+
+CIRCUITS = {  # what each makes of all inputs, with its units and depth; and what these should be
+    "and/or gates": (gates, lambda n: (2 ** (n - 1) + 1, 2)),
+    "tree of XORs": (tree, lambda n: (3 * (n - 1), 2 * math.ceil(math.log2(n)))),
+    "threshold units": (counting, lambda n: (n + 1, 2)),
+}
 
 
 def odd(n: int) -> graphc.Node:
@@ -76,46 +70,32 @@ def odd(n: int) -> graphc.Node:
     return ops.reshape(ops.not_equal(last[:, None], first), (2**n,))
 
 
-def circuits(n: int) -> Iterator[tuple[str, graphc.Node, Any, int, tuple[int, int]]]:
-    """Each circuit: its output at all inputs, its units and depth, and what these should be."""
-    yield "and/or gates", *gates(n), 2, (2 ** (n - 1) + 1, 2)
-    number = ops.cast(ops.arange(2**n), "float32")
-    bits = [ops.floor(number / 2**i) - 2 * ops.floor(number / 2 ** (i + 1)) for i in range(n)]
-    deep, flat = Circuit(), Circuit()
-    for name, circuit, output, wanted in (
-        ("tree of XORs", deep, tree(deep, bits), (3 * (n - 1), 2 * math.ceil(math.log2(n)))),
-        ("threshold units", flat, counting(flat, bits), (n + 1, 2)),
-    ):
-        yield name, output, graphc.constant(circuit.units), circuit.depth[output], wanted
-
-
 def main(arguments: Arguments = None) -> dict[str, object]:
     """Circuits of 2 to 20 inputs, nets of 1 to 4 hidden layers; of 3 and 8, and 1, where quick."""
     lesson = Lesson(__doc__, arguments)
     inputs = (3, 8) if lesson.quick else range(2, 21)
-    most = inputs[-1]
-    found: dict[str, list[Any]] = {}
-    for n in inputs:
-        for name, output, units, depth, wanted in circuits(n):
-            differs = ops.not_equal(ops.greater(output, 0.5), odd(n))
-            program = graphc.compile((ops.sum(ops.cast(differs, "int64")), units))
-            (wrong, count), seconds = timed(program)
-            found.setdefault(name, []).append((wrong, seconds, (int(count), depth), wanted))
+    found: dict[str, list[Any]] = {name: [] for name in CIRCUITS}
+    for n, (name, (built, known)) in product(inputs, CIRCUITS.items()):
+        output, size = built(n)
+        differs = ops.not_equal(ops.greater(output, 0.5), odd(n))
+        program = graphc.compile((ops.sum(differs), size))
+        (wrong, size), seconds = timed(program)
+        found[name].append((int(wrong), seconds, tuple(map(int, size)), known(n)))
     lesson.inside("The last circuit, for all its inputs", program.as_text("fused"))
     for name, rows in found.items():
-        errors, times, sizes, right = zip(*rows, strict=True)
-        claim = f"{name}: wrong outputs at all inputs, n = {inputs[0]} to {most}"
-        lesson.claim(claim, int(sum(errors)), 0, not any(errors))
-        claim = f"{name}: units and depth at n = {most}, and for each n as they should be"
+        wrong, times, sizes, right = zip(*rows, strict=True)
+        claim = f"{name}: wrong outputs at all inputs, n = {inputs[0]} to {inputs[-1]}"
+        lesson.equal(claim, sum(wrong), 0)
+        claim = f"{name}: units and depth at n = {inputs[-1]}, and for each n as they should be"
         lesson.claim(claim, sizes[-1], right[-1], sizes == right)
-        claim = f"{name}: seconds for all 2^{most} inputs"
+        claim = f"{name}: seconds for all 2^{inputs[-1]} inputs"
         lesson.claim(claim, times[-1], "< 1", times[-1] < 1)
     for layers, width in NETS[:1] if lesson.quick else NETS:
         seeds, steps = (4, 1200) if lesson.quick else (20, 3000)
         learned, weights = learn(layers, width, seeds, steps)
         claim = f"parity of 8 learned, {layers} hidden of {width}, {weights} weights, {seeds} seeds"
-        lesson.claim(claim, learned, f"at least {seeds // 2}", learned >= seeds // 2)
-    lines = {name: (inputs, [row[2][0] for row in rows]) for name, rows in found.items()}
+        lesson.at_least(claim, learned, seeds // 2)
+    lines = {name: (inputs, [size[0] for *_, size, _ in rows]) for name, rows in found.items()}
     axes = {"yscale": "log", "xlabel": "inputs n", "ylabel": "units"}
     lesson.draw("08_parity.png", partial(curves, lines, **axes), (6, 3))
     return lesson.finish()
@@ -124,21 +104,16 @@ def main(arguments: Arguments = None) -> dict[str, object]:
 def learn(layers: int, width: int, seeds: int, steps: int) -> tuple[int, int]:
     """How many nets get all 256 inputs right after training on them, and their weights."""
     graphc.seed(0)
-    sizes = [8, *[width] * layers]
-    model = nn.Sequential()
-    for fan_in, fan_out in pairwise(sizes):
-        model.append(nn.LinearEnsemble(seeds, fan_in, fan_out)).append(nn.Tanh())
-    model.append(nn.LinearEnsemble(seeds, width, 1))
-    bits, parity = graphc.compile((digits(8), odd(8)))()
-    given, wanted = np.float32(2 * bits - 1)[:, None], np.float32(parity)[:, None, None]
+    model = ensemble(seeds, 8, *[width] * layers, 1)
+    signs = ops.cast(2 * digits(8) - 1, "float32")[:, None]
+    given, wanted = graphc.compile((signs, ops.cast(odd(8), "float32")[:, None, None]))()
 
     def loss(score: Any, target: Any) -> Any:
         return seeds * ops.bce_with_logits(score, target + 0 * score)  # each net its own
 
     fitted(model, loss, optim.Adam(0.01), given, wanted, steps)
-    (score,) = graphc.compile(model, inputs={"x": given.shape})(given)
-    right = ((score > 0) == (wanted > 0.5)).all((0, 2))
-    return int(right.sum()), sum(p.size for p in model.parameters()) // seeds
+    learned = int(solved(model, given, wanted, 0.0).sum())
+    return learned, sum(p.size for p in model.parameters()) // seeds
 
 
 if __name__ == "__main__":

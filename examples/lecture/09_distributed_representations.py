@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from common import Arguments, Lesson, fitted
+from common import Arguments, Lesson, digits, fitted
 
 import graphc
 from graphc import nn, ops, optim
@@ -65,15 +65,14 @@ def encoder(lesson: Lesson, nets: int) -> None:
     lesson.claim(
         f"8-3-8 nets of {nets} with 8 distinct codes", found, "at least 95 %", found >= 0.95 * nets
     )
-    lesson.claim(f"8-3-8 nets of {nets} that decode all 8", int(right.sum()), nets, right.all())
+    lesson.equal(f"8-3-8 nets of {nets} that decode all 8", int(right.sum()), nets)
     print("The codes of the first net:", *("".join(map(str, row)) for row in bits[:, 0]), "\n")
     lesson.draw("09_encoder.png", lambda figure: draw(figure, values), (7, 2.6))
 
 
 def volkswagen(lesson: Lesson) -> None:
     """Three features and the eight things that they tell apart, with a local unit for each."""
-    things = ops.arange(8)
-    has = ops.floor_divide(things[:, None], [4, 2, 1]) % 2
+    has = digits(3)[:, ::-1]  # big counts 4, yellow 2, Volkswagen 1
     local = ops.cast(ops.equal(ops.matmul(has, [4, 2, 1])[:, None], ops.arange(8)), "int64")
     shared = 3 - ops.sum(ops.cast(ops.not_equal(has[:, None], has[None]), "int64"), 2)
     table, alone, alike = graphc.compile((has, local, shared))()
@@ -83,10 +82,9 @@ def volkswagen(lesson: Lesson) -> None:
     print()
     distinct = len({tuple(row) for row in table})
     lesson.claim("values that 3 features tell apart", distinct, "2^3 = 8", distinct == 8)
-    units = int(alone.any(0).sum())
-    lesson.claim("units that a local code needs for them", units, 8, units == 8)
+    lesson.equal("units that a local code needs for them", int(alone.any(0).sum()), 8)
     near = int((alike[7] == 2).sum())
-    lesson.claim("things that share two features with a big yellow Volkswagen", near, 3, near == 3)
+    lesson.equal("things that share two features with a big yellow Volkswagen", near, 3)
 
 
 def draw(figure: Any, values: Any) -> None:

@@ -11,10 +11,11 @@ Source: the shapes and counts are those of Stanford's CS231n, "Convolutional Net
 from __future__ import annotations
 
 import math
-from typing import Any
+from functools import partial
 
 import numpy as np
 from common import Arguments, Lesson, extra
+from pictures import images
 
 import graphc
 from graphc import nn, ops
@@ -31,7 +32,7 @@ def shapes(lesson: Lesson) -> None:
         _, channels, height, width = maps.shape
         weights = sum(parameter.value.size for parameter in layer.parameters())
         found = f"{height}x{width}x{channels}, {weights:,} parameters"
-        lesson.claim(claim, found, known, found == known)
+        lesson.equal(claim, found, known)
 
     image, kernel = graphc.input("image", (1, 1, 7, 7)), graphc.input("kernel", (1, 1, 3, 3))
     for stride, known in ((1, "5x5"), (2, "3x3"), (3, "refused: (7 - 3)/3 is not a whole number")):
@@ -40,7 +41,7 @@ def shapes(lesson: Lesson) -> None:
         except graphc.ShapeError as error:
             print(error, end="\n\n")  # with what would fit
             found = "refused: " + str(error).splitlines()[0].split(": ")[-1]
-        lesson.claim(f"a 3x3 filter on 7x7, stride {stride}", found, known, found == known)
+        lesson.equal(f"a 3x3 filter on 7x7, stride {stride}", found, known)
 
 
 def one_number(lesson: Lesson) -> None:
@@ -81,13 +82,8 @@ def activation_maps(lesson: Lesson) -> None:
     """A photograph made 32x32x3, and six maps: edges of four directions, dots, and blue."""
     ramp, ones = np.arange(-2.0, 3.0), np.ones((5, 5))
     dot = np.where(np.maximum.outer(abs(ramp), abs(ramp)) < 2, 16.0, -9.0)
-    grey = [
-        ramp * ones,
-        ramp[:, None] * ones,
-        np.add.outer(ramp, ramp),
-        np.subtract.outer(ramp, ramp),
-        dot,
-    ]
+    across, down = ramp * ones, ramp[:, None] * ones
+    grey = [across, down, down + across, down - across, dot]
     filters = np.array([[k, k, k] for k in grey] + [[-ones, -ones, 2 * ones]], np.float32)
     photograph = extra("sklearn.datasets").load_sample_image("china.jpg")[None, 5:421, 110:526]
     pixels = graphc.input("pixels", photograph.shape, "uint8")
@@ -96,16 +92,9 @@ def activation_maps(lesson: Lesson) -> None:
     maps = ops.relu(ops.conv2d(small, filters))
     image, seen = graphc.compile([ops.permute(small, (0, 2, 3, 1)), maps])(photograph)
 
-    def draw(figure: Any) -> None:
-        axes = figure.subplots(2, 4).flat
-        names = ["32x32x3", "edges |", "edges -", "edges \\", "edges /", "dots", "blue"]
-        for place, name, shown in zip(axes, names, [image[0], *seen[0]], strict=False):
-            place.imshow(shown, cmap="magma")
-            place.set_title(name)
-        for place in figure.axes:
-            place.axis("off")
-
-    lesson.draw("10_convolution_seen.png", draw, (7, 3.8))
+    names = ["32x32x3", "edges |", "edges -", "edges \\", "edges /", "dots", "blue"]
+    shown = dict(zip(names, [image[0], *seen[0]], strict=True))
+    lesson.draw("10_convolution_seen.png", partial(images, shown), (7, 3.8))
 
 
 def main(arguments: Arguments = None) -> dict[str, object]:

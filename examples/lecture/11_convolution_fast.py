@@ -67,8 +67,7 @@ def main(arguments: Arguments = None) -> dict[str, object]:
     forward = found["forward"]
     lesson.claim("forward, ms", forward, f"at most 50; ConvNetJS {JAVASCRIPT:.0f}", forward <= 50)
     for name in list(compiled)[1:]:
-        ratio = float(np.median(times[name] / times["forward"]))
-        lesson.claim(f"{name} / forward", ratio, "at most 1.5", ratio <= 1.5)
+        lesson.at_most(f"{name} / forward", float(np.median(times[name] / times["forward"])), 1.5)
     pairs = zip(results.values(), ("cotangent", "image", "filters"), strict=True)
     numbers = [float(np.vdot(result, given[name].astype(np.float64))) for result, name in pairs]
     spread = (max(numbers) - min(numbers)) / abs(numbers[0])

@@ -81,12 +81,10 @@ def main(arguments: Arguments = None) -> dict[str, object]:
         )
         spent = 1e3 * (time.process_time() - began) / (passes * train)
         errors[name] = [100 * (1 - accuracy) for accuracy in history["val_accuracy"]]
-        error = errors[name][-1]
-        claim = f"{name}: test error after {passes} passes, %"
-        lesson.claim(claim, error, f"at most {most}", error <= most)
+        lesson.at_most(f"{name}: test error after {passes} passes, %", errors[name][-1], most)
         print(f"{name}: {spent:.3f} ms an example on one thread")
         if name == "MNIST" and not lesson.quick:
-            lesson.claim("MNIST: ms an example, one thread", spent, "at most 0.25", spent <= 0.25)
+            lesson.at_most("MNIST: ms an example, one thread", spent, 0.25)
     lesson.inside("The shapes of LeNet", lenet().summary((1, 1, 28, 28)))
 
     lines = {name: (range(1, len(line) + 1), line) for name, line in errors.items()}

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 import graphc
-from graphc import data, nn, optim
+from graphc import data, nn, ops, optim
 
 Arguments = Sequence[str] | None
 
@@ -53,6 +54,18 @@ class Lesson:
     def claim(self, claim: str, measured: Any, reference: object, holds: object) -> None:
         """Note a claim, what was measured, what it is to be compared with, and whether it holds."""
         self.rows.append((claim, measured, str(reference), bool(holds)))
+
+    def equal(self, claim: str, measured: Any, known: object) -> None:
+        """A claim that holds where what was measured is what is known."""
+        self.claim(claim, measured, known, measured == known)
+
+    def at_most(self, claim: str, measured: Any, bound: float) -> None:
+        """A claim that holds up to the bound."""
+        self.claim(claim, measured, f"at most {bound}", measured <= bound)
+
+    def at_least(self, claim: str, measured: Any, bound: float) -> None:
+        """A claim that holds from the bound on."""
+        self.claim(claim, measured, f"at least {bound}", measured >= bound)
 
     def inside(self, what: str, text: str) -> None:
         """Print a text of the compiler's, so that one sees what was made of the declaration."""
@@ -124,6 +137,20 @@ def first(images: data.Dataset, count: int) -> data.Dataset:
     return replace(images, x_train=images.x_train[:count], y_train=images.y_train[:count])
 
 
+def whole(images: Any) -> Any:
+    """Flat images in [0, 1] with their pixels as whole numbers from 0 to 255, in float64."""
+    bright = graphc.input("images", ("n", images.shape[1]))
+    return graphc.compile(ops.cast(ops.round(255 * bright), "float64"))(images)[0]
+
+
+def ensemble(nets: int, *sizes: int) -> nn.Sequential:
+    """As many nets at once, each with layers of these sizes and tanh between them."""
+    model = nn.Sequential()
+    for inputs, units in pairwise(sizes):
+        model.append(nn.LinearEnsemble(nets, inputs, units)).append(nn.Tanh())
+    return model[:-1]
+
+
 def fitted(
     model: nn.Module, loss: object, optimizer: optim.Optimizer, given: Any, wanted: Any, steps: int
 ) -> Any:
@@ -131,6 +158,44 @@ def fitted(
     inputs, targets = ({"x": (given.shape, "float32")}, {"y": (wanted.shape, str(wanted.dtype))})
     step = graphc.compile_train_step(model, loss, optimizer, inputs=inputs, targets=targets)
     return step.run({"x": given, "y": wanted}, np.tile(np.arange(len(given)), (steps, 1)))["loss"]
+
+
+def central_differences(
+    value: Callable[[graphc.Node], graphc.Node], at: graphc.Node, h: graphc.Node
+) -> graphc.Node:
+    """(f(p + h) - f(p - h)) / 2h for every element of a vector, by a scan over the directions."""
+
+    def slope(_: None, along: graphc.Node) -> tuple[None, graphc.Node]:
+        return None, (value(at + h * along) - value(at - h * along)) / (2 * h)
+
+    return graphc.scan(slope, None, np.eye(at.shape[0]))[1]
+
+
+def solved(model: nn.Module, given: Any, wanted: Any, middle: float) -> Any:
+    """Which nets of an ensemble lie on the right side of the middle at all examples: bool (nets).
+
+    given (examples, ...); wanted (examples, 1, 1) of 0 and 1, for the outputs (examples, nets, 1).
+    """
+    above = ops.greater(model(graphc.input("x", given.shape)), middle)
+    return graphc.compile(ops.all(ops.equal(above, wanted > 0.5), (0, 2)))(given)[0]
+
+
+def digits(n: int) -> graphc.Node:
+    """The numbers from 0 to 2^n - 1 in binary, lowest digit first: whole numbers (2^n, n)."""
+    return ops.floor_divide(ops.arange(2**n)[:, None], 2 ** np.arange(n)) % 2
+
+
+def separable(*, sets: int, points: int) -> tuple[graphc.Node, graphc.Node, graphc.Node]:
+    """Normal points (points, sets, 5), in each set moved away from a plane through 0 by 0.3.
+
+    Returns them, their sides of the plane, -1 and 1 (points, sets), and how near they come (sets).
+    """
+    across = ops.normal((sets, 5), dtype="float64")
+    across = across / ops.norm(across, axis=1, keepdims=True)
+    x = ops.normal((points, sets, 5), dtype="float64")
+    side = ops.sign(ops.sum(x * across, 2))
+    x = x + (0.3 * side)[..., None] * across
+    return x, side, ops.min(ops.abs(ops.sum(x * across, 2)), 0)
 
 
 def timed(program: graphc.Program) -> tuple[list[Any], float]:
