@@ -42,6 +42,35 @@ def register(function: Function, access: Access) -> tuple[str, int]:
     return access.buffer.name, form.constant
 
 
+def held(function: Function, access: Access) -> Value:
+    """What a register holds; in a vector loop, as many of its lanes as the loop has."""
+    _, value, lanes = slot(function, access)
+    if len(lanes) >= value.lanes:
+        return value
+    return function.b.shuffle(value, value, lanes)
+
+
+def hold(function: Function, access: Access, value: Value) -> None:
+    """Change what a register holds; in a vector loop, as many of its lanes as the loop has."""
+    key, old, lanes = slot(function, access)
+    if len(lanes) < old.lanes:
+        wide = function.b.shuffle(value, value, [i % len(lanes) for i in range(old.lanes)])
+        order = [old.lanes + i - lanes.start if i in lanes else i for i in range(old.lanes)]
+        value = function.b.shuffle(old, wide, order)
+    function.registers[key] = value
+
+
+def slot(function: Function, access: Access) -> tuple[tuple[str, int], Value, range]:
+    """Where the value of a register is kept, the value, and which of its lanes are meant."""
+    key = name, place = register(function, access)
+    if key not in function.registers:
+        key = name, max(at for kept, at in function.registers if kept == name and at <= place)
+    lanes, first = function.lanes, place - key[1]
+    moves = lanes is not None and access.offset.coefficient(lanes.index) != 0
+    count = lanes.count if lanes is not None and moves else 1
+    return key, function.registers[key], range(first, first + count)
+
+
 def pointer(function: Function, access: Access) -> tuple[str, int, list[tuple[Value, int]]]:
     """The address of lane 0, the step between lanes, and vectors of looked-up offsets.
 
@@ -86,7 +115,7 @@ def pointer(function: Function, access: Access) -> tuple[str, int, list[tuple[Va
 def load(function: Function, access: Access, guards: tuple[Guard, ...]) -> Value:
     """Read an element, or one a lane; nothing is read where a guard fails or a lane is off."""
     if access.buffer.space == "register":
-        return function.registers[register(function, access)]
+        return held(function, access)
     name, step, vectors = pointer(function, access)
     dtype = access.buffer.dtype
     kind = "uint8" if dtype == "bool" else dtype
@@ -164,8 +193,7 @@ def read_alternate(function: Function, name: str, kind: str, count: int) -> Valu
     further = b.address(LLVM_TYPES[kind], name, b.constant("int64", count - 1))
     second = b.define(kind, count, f"load {type}, {further}, align {align}")
     order = [2 * lane if 2 * lane < count else 2 * lane + 1 for lane in range(count)]
-    mask = ", ".join(f"i32 {place}" for place in order)
-    return b.define(kind, count, f"shufflevector {first}, {second}, <{count} x i32> <{mask}>")
+    return b.shuffle(first, second, order)
 
 
 def store(function: Function, access: Access, value: Value, guards: tuple[Guard, ...]) -> None:
@@ -252,10 +280,7 @@ def turned_block(function: Function, stmt: Transpose) -> None:
                 continue
             pair = (rows[row], rows[row + block])
             for place, order in ((row, lower), (row + block, upper)):
-                mask = ", ".join(f"i32 {i}" for i in order)
-                rows[place] = b.define(
-                    kind, size, f"shufflevector {pair[0]}, {pair[1]}, <{size} x i32> <{mask}>"
-                )
+                rows[place] = b.shuffle(*pair, order)
         block *= 2
     first, _, _ = pointer(function, stmt.target)
     for column, value in enumerate(rows):
