@@ -105,13 +105,11 @@ def strip_tiled(
     start, single = Affine((), piece.single or 0), piece.single
     if single is not None and piece.size < count:
         whole, rest = divmod(piece.size, lanes)
-        steps, vector = (
-            For(step, 0, whole, 1, "unrolled", ()),
-            For(lane, 0, lanes, lanes, "vector", ()),
-        )
-        short = replace(vector, stop=rest)
+        steps = For(step, 0, whole, 1, "unrolled", ())
+        vector = For(lane, 0, lanes, lanes, "vector", ())
         parts = wrapped(start, affine([(step, lanes), (lane, 1)]), steps, vector) if whole else ()
-        return (*parts, *(wrapped(start, index(lane) + whole * lanes, short) if rest else ()))
+        short = wrapped(start, index(lane) + whole * lanes, replace(vector, stop=rest))
+        return (*parts, *short) if rest else parts
     all_lanes = For(lane, 0, count, count, "vector", ())
     if single is not None:
         return wrapped(start, index(lane), all_lanes)
