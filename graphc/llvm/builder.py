@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -166,6 +166,11 @@ class Builder:
             lanes,
             f"shufflevector {one} {first.text}, {one} poison, <{lanes} x i32> zeroinitializer",
         )
+
+    def shuffle(self, a: Value, b: Value, order: Sequence[int]) -> Value:
+        """Lanes of two values, those of b numbered after those of a."""
+        lanes, mask = len(order), ", ".join(f"i32 {place}" for place in order)
+        return self.define(a.dtype, lanes, f"shufflevector {a}, {b}, <{lanes} x i32> <{mask}>")
 
     def binary(self, opcode: str, a: Value, b: Value, dtype: str | None = None) -> Value:
         """An LLVM binary instruction: fadd fsub fmul fdiv add sub mul and or xor shl lshr ashr.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from graphc.errors import CompileError
 from graphc.llvm import scalar as formulas
 from graphc.llvm.builder import LLVM_TYPES, Value, spell
@@ -45,6 +43,35 @@ def register(function: Function, access: Access) -> tuple[str, int]:
     if form.terms:
         raise CompileError(f"{function.kernel.name}: register {access} moves with {form.names}")
     return access.buffer.name, form.constant
+
+
+def held(function: Function, access: Access) -> Value:
+    """What a register holds; in a vector loop, as many of its lanes as the loop has."""
+    _, value, lanes = slot(function, access)
+    if len(lanes) >= value.lanes:
+        return value
+    return function.b.shuffle(value, value, lanes)
+
+
+def hold(function: Function, access: Access, value: Value) -> None:
+    """Change what a register holds; in a vector loop, as many of its lanes as the loop has."""
+    key, old, lanes = slot(function, access)
+    if len(lanes) < old.lanes:
+        wide = function.b.shuffle(value, value, [i % len(lanes) for i in range(old.lanes)])
+        order = [old.lanes + i - lanes.start if i in lanes else i for i in range(old.lanes)]
+        value = function.b.shuffle(old, wide, order)
+    function.registers[key] = value
+
+
+def slot(function: Function, access: Access) -> tuple[tuple[str, int], Value, range]:
+    """Where the value of a register is kept, the value, and which of its lanes are meant."""
+    key = name, place = register(function, access)
+    if key not in function.registers:
+        key = name, max(at for kept, at in function.registers if kept == name and at <= place)
+    lanes, first = function.lanes, place - key[1]
+    moves = lanes is not None and access.offset.coefficient(lanes.index) != 0
+    count = lanes.count if lanes is not None and moves else 1
+    return key, function.registers[key], range(first, first + count)
 
 
 def pointer(function: Function, access: Access) -> tuple[str, int, list[tuple[Value, int]]]:
@@ -91,7 +118,7 @@ def pointer(function: Function, access: Access) -> tuple[str, int, list[tuple[Va
 def load(function: Function, access: Access, guards: tuple[Guard, ...]) -> Value:
     """Read an element, or one a lane; nothing is read where a guard fails or a lane is off."""
     if access.buffer.space == "register":
-        return function.registers[register(function, access)]
+        return held(function, access)
     name, step, vectors = pointer(function, access)
     dtype = access.buffer.dtype
     kind = "uint8" if dtype == "bool" else dtype
@@ -169,7 +196,7 @@ def read_alternate(function: Function, name: str, kind: str, count: int) -> Valu
     further = b.address(LLVM_TYPES[kind], name, b.constant("int64", count - 1))
     second = b.define(kind, count, f"load {type}, {further}, align {align}")
     order = [2 * lane if 2 * lane < count else 2 * lane + 1 for lane in range(count)]
-    return shuffle(function, first, second, order)
+    return b.shuffle(first, second, order)
 
 
 def store(function: Function, access: Access, value: Value, guards: tuple[Guard, ...]) -> None:
@@ -260,7 +287,7 @@ def turned_block(function: Function, stmt: Transpose) -> None:
             pieces = [piece(row + below, column) for below in range(0, size, part)]
             while len(pieces) > 1:
                 pieces = [
-                    shuffle(function, left, right, range(2 * left.lanes))
+                    b.shuffle(left, right, range(2 * left.lanes))
                     for left, right in zip(pieces[::2], pieces[1::2], strict=True)
                 ]
             rows += pieces
@@ -285,15 +312,8 @@ def interleaved(function: Function, rows: list[Value]) -> list[Value]:
     orders = low, [lane + count // 2 for lane in low]
     for _ in range(count.bit_length() - 1):
         pairs = zip(rows[: count // 2], rows[count // 2 :], strict=True)
-        rows = [shuffle(function, a, b, order) for a, b in pairs for order in orders]
+        rows = [function.b.shuffle(a, b, order) for a, b in pairs for order in orders]
     return rows
-
-
-def shuffle(function: Function, first: Value, second: Value, order: Iterable[int]) -> Value:
-    """The lanes of two vectors, counted through, in an order."""
-    places = [f"i32 {place}" for place in order]
-    mask = f"<{len(places)} x i32> <{', '.join(places)}>"
-    return function.b.define(first.dtype, len(places), f"shufflevector {first}, {second}, {mask}")
 
 
 def memory_type(dtype: str) -> str:

@@ -10,7 +10,7 @@ from graphc.llvm.builder import Value
 from graphc.llvm.function import Function
 from graphc.llvm.functions import FUNCTIONS
 from graphc.llvm.index import argument, condition
-from graphc.llvm.memory import load, register, store
+from graphc.llvm.memory import held, hold, load, register, store
 from graphc.loops.ir import Update
 from graphc.ops.scalar import Symbol, identity
 from graphc.types import is_float
@@ -46,8 +46,7 @@ def update(function: Function, stmt: Update) -> None:
     if scatter:
         raise CompileError(f"{function.kernel.name}: lanes may collide in {stmt.target}")
     if in_register:
-        key = register(function, stmt.target)
-        old = function.registers[key]
+        old = held(function, stmt.target)
     else:
         old = load(function, stmt.target, stmt.guards)
     if (
@@ -61,7 +60,7 @@ def update(function: Function, stmt: Update) -> None:
     else:
         new = reduced(function, stmt, values, dtype, mask, old, moves, factors)
     if in_register:
-        function.registers[key] = new
+        hold(function, stmt.target, new)
     else:
         store(function, stmt.target, new, stmt.guards)
 
@@ -113,21 +112,13 @@ def across(function: Function, value: Value, how: str, empty: float | int) -> Va
     lanes = 1 << (value.lanes - 1).bit_length()
     if lanes != value.lanes:
         fill = b.constant(value.dtype, empty, value.lanes)
-        order = ", ".join(f"i32 {i}" for i in range(lanes))
-        value = b.define(
-            value.dtype, lanes, f"shufflevector {value}, {fill}, <{lanes} x i32> <{order}>"
-        )
+        value = b.shuffle(value, fill, range(lanes))
     while lanes > 1:
         lanes //= 2
         halves = []
         for first in (0, lanes):
-            order = ", ".join(f"i32 {first + i}" for i in range(lanes))
             halves.append(
-                b.define(
-                    value.dtype,
-                    lanes,
-                    f"shufflevector {value}, {value.type} poison, <{lanes} x i32> <{order}>",
-                )
+                b.shuffle(value, value, range(first, first + lanes))
                 if lanes > 1
                 else b.define(value.dtype, 1, f"extractelement {value}, i64 {first}")
             )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from graphc.loops.ir import Access, Alloc, For, Let, Load, Update
+from graphc.loops.ir import Access, Alloc, For, Let, Load, Stmt, Update
 from graphc.loops.nest import Nest, accesses, depending, extent, flat, forms
 from graphc.machine import Machine
 from graphc.types import SIZE
@@ -26,6 +26,11 @@ CACHE_LINE, LINE = 64, 2.7
 PAGE = 4096
 FAR = 0.01
 """The part of a step that each further page costs."""
+SUMS = 128
+"""Bytes of the sums that one along the lanes is made of: four vectors on AVX2, so that as many
+additions are under way at once,"""
+ENOUGH = 4
+"""this many, and no sums of other rows are needed beside them."""
 GATHER = 1.0
 """Cycles per element of a vector whose lanes do not lie side by side."""
 
@@ -109,6 +114,23 @@ def allowed(nest: Nest, loop: For) -> bool:
     return True
 
 
+def places(dtype: str) -> int:
+    """Of how many sums a long one along the lanes is made, on any machine."""
+    return SUMS // max(SIZE[dtype], 4)
+
+
+def together(loop: For, inner: Sequence[Stmt], lanes: int) -> int:
+    """How many elements along a summed loop are added side by side, each to a sum of its own.
+
+    That is the order of the sum: where it is the loop's own, no machine and no tile decides it.
+    """
+    if loop.kind != "lanes":
+        return lanes
+    updated = (s.target.buffer for s in inner if isinstance(s, Update))
+    most = next(places(buffer.dtype) for buffer in updated if buffer.space == "register")
+    return most if loop.extent is None else min(most, 1 << (loop.extent.bit_length() - 1))
+
+
 def fill(count: int, lanes: int) -> float:
     """The share of lanes in use."""
     return count / (-(-count // lanes) * lanes) if count else 1.0
@@ -158,7 +180,8 @@ def plans(
             accumulators *= size
             waste *= fill(sizes[name], size) ** 0.25
         per_point = cycles / (accumulators * lanes) / waste
-        tail = (20 + ends * accumulators) / (accumulators * points * (1 if summed else lanes))
+        results = accumulators // vectors if summed else accumulators * lanes
+        tail = (20 + ends * accumulators) / (results * points)
         yield (
             per_point + tail,
             partial(tiled, loop.index, summed, use, lanes, vectors, tiles, cycles),
@@ -202,7 +225,11 @@ def shapes(
     summed = loop in nest.summed
     others = [f for f in nest.kept if f is not loop and useful(nest, f)]
     most = min(5 if others else machine.registers * 3 // 4, -(-extent(loop) // lanes))
-    vectors = [1] if summed else list(range(1, most + 1))
+    vectors = list(range(1, most + 1))
+    if summed:
+        count = together(loop, nest.inner, lanes)
+        vectors = [-(-min(count, extent(loop)) // lanes)]
+        others = others if vectors[0] < ENOUGH or extent(loop) <= count else []
     found: list[tuple[int, tuple[tuple[str, int], ...]]] = []
     limit = machine.registers * 3 // 4 if summed else machine.registers
     for count in vectors:
@@ -280,7 +307,8 @@ class Step:
             if not read.wide:
                 spread = max(spread, read.shared(tiles))
                 continue
-            held = max(held, times if self.summed else min(times, vectors if tiles else 1))
+            at_once = times // vectors if self.summed else min(times, vectors if tiles else 1)
+            held = max(held, at_once)
             if not self.summed and self.points * times * self.lanes * read.bytes > PANEL:
                 runs = 0 if tiles else 1  # each row of a panel that is read once is another run
                 lines += LINE * (max(1, times * self.lanes * read.bytes / CACHE_LINE) + runs)

@@ -15,8 +15,8 @@
 
 The kinds of loops: serial, parallel (each thread runs its part of the steps: they are independent),
 single (one step, run by the first thread alone), ordered (each step needs the one before),
-unrolled, vector; of loops that sum: lanes (each lane of a vector sums its own, a tree joins them)
-and inorder: these two are part of the result, decided by the node alone, so that fusing changes no
+unrolled, vector; of loops that sum: lanes (so many sums side by side, a tree joins them) and
+inorder: these two are part of the result, decided by the node alone, so that fusing changes no
 bit. A value holds one number; in a vector loop, one a lane. An Update in a vector loop whose target
 does not move with the vector index reduces across the lanes. Register buffers are addressed by
 unrolled and vector indices only.

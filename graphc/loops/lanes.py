@@ -1,9 +1,17 @@
-"""Sums along the lanes: each register gets one place a lane, combined at the end."""
+"""Sums along the lanes: each register becomes sums side by side, combined pairwise at the end.
+
+    r = 0; for s: r += f(s)
+    -->
+    w[32] = 0; for s by 32: for v in 32 lanes: w[v] += f(s + v);  r += w[0] + ... + w[31], pairwise
+
+On 8 lanes these are four vectors, whose additions do not wait for each other.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from graphc.loops.choose import together
 from graphc.loops.ir import Access, Alloc, Buffer, For, Load, Stmt, Update, walk
 from graphc.loops.nest import Nest, chain
 from graphc.loops.schedule import Schedule
@@ -35,16 +43,28 @@ def lanes_only(schedule: Schedule, nest: Nest) -> tuple[Stmt, ...]:
     if loop.kind != "lanes" or loop.extent == 1:
         return chain(nest.kept, nest.inner)
     schedule.notes.append(f"lanes along summed {loop.index}, combined across lanes at the end")
-    opening, inner, closing = widened(schedule, nest.inner, lanes, loop.index, [])
-    body: list[Stmt] = []
-    for piece in split(loop, lanes, lanes, True):
-        body += strip_tiled(loop.index, piece, lanes, [], inner)
-    return (*opening, *chain(nest.kept[:-1], tuple(body)), *closing)
+    opening, body, closing = along(schedule, nest.inner, lanes, loop, [])
+    return (*opening, *chain(nest.kept[:-1], body), *closing)
 
 
 def registered(update: Update) -> bool:
     """Whether a register is updated, and no memory."""
     return update.target.buffer.space == "register"
+
+
+def along(
+    schedule: Schedule, inner: tuple[Stmt, ...], lanes: int, loop: For, tile: list[For]
+) -> tuple[tuple[Stmt, ...], tuple[Stmt, ...], tuple[Stmt, ...]]:
+    """Statements summed along a loop, inside the unrolled loops of a tile.
+
+    Returns what opens the sums, the loop over them, and what combines them.
+    """
+    count = together(loop, inner, lanes)
+    opening, inner, closing = widened(schedule, inner, count, loop.index, tile)
+    body: list[Stmt] = []
+    for piece in split(loop, count, count, True):
+        body += strip_tiled(loop.index, piece, min(lanes, count), count, tile, inner)
+    return opening, tuple(body), closing
 
 
 def widened(

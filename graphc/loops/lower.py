@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from graphc.graph.node import Node
+from graphc.loops.choose import places
 from graphc.loops.ir import Kernel, Stmt
 from graphc.loops.lowering import Lowering, formula, reduces
 from graphc.loops.member import accumulate, finish, mapped, save, scatter, start
@@ -125,6 +126,8 @@ def joins(lowering: Lowering, node: Node, batch: list[Node]) -> bool:
     It reads none of the batch's reductions, and its maps only at the element they have just made.
     """
     if space(lowering, node) != space(lowering, batch[0]) or order_of(node) != order_of(batch[0]):
+        return False
+    if order_of(node) == "lanes" and places(node.dtype) != places(batch[0].dtype):
         return False
     if cases(lowering, node) or cases(lowering, batch[0]):
         return False

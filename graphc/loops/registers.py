@@ -18,11 +18,11 @@ from dataclasses import replace
 
 from graphc.loops.choose import Plan
 from graphc.loops.ir import Access, Alloc, Buffer, Check, For, Let, Load, Stmt, Update
-from graphc.loops.lanes import widened
+from graphc.loops.lanes import along
 from graphc.loops.nest import Nest, chain, needed
 from graphc.loops.panel import packed, scattered
 from graphc.loops.schedule import Schedule
-from graphc.loops.strip import Range, balanced, moved, split, strip_tiled, vectors
+from graphc.loops.strip import Range, balanced, moved, split, vectors
 from graphc.ops.index import Affine, affine, index
 
 UNROLL = 8
@@ -180,12 +180,8 @@ def register_tile(
     if plan.vector is not None and vector is None:
         loop = nest.loop(plan.vector)
         body = tuple(placed(s) for s in moved(inner, values))
-        more, lanewise, closing = widened(schedule, body, lanes, loop.index, inside)
-        opening = (*opening, *more)
-        pieces: list[Stmt] = []
-        for piece in split(loop, lanes, lanes, True):
-            pieces += strip_tiled(loop.index, piece, lanes, inside, lanewise)
-        summed = chain(loops[:-1], tuple(pieces))
+        more, summed, closing = along(schedule, body, lanes, loop, inside)
+        opening, summed = (*opening, *more), chain(loops[:-1], summed)
     else:
         accumulators = total // lanes if vector else total
         room = schedule.machine.registers - accumulators - plan.vectors - 1

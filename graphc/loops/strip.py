@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graphc.loops.ir import For, Stmt, rename
 from graphc.loops.nest import chain
@@ -90,23 +90,33 @@ def strip(
 
 
 def strip_tiled(
-    name: str, piece: Range, lanes: int, inside: list[For], stmts: tuple[Stmt, ...]
+    name: str, piece: Range, lanes: int, count: int, inside: list[For], stmts: tuple[Stmt, ...]
 ) -> tuple[Stmt, ...]:
-    """A piece of a summed vector loop around the tile's unrolled loops."""
-    lane = f"{name}.v"
+    """A piece of a summed vector loop, `count` elements at once, in the tile's unrolled loops.
 
-    def wrapped(at: Affine, start: Bound, stop: Bound) -> tuple[Stmt, ...]:
-        body = moved(stmts, {name: at, f"{name}#": index(lane)})
-        return chain([*inside, For(lane, start, stop, lanes, "vector", ())], body)
+    Fewer go by single vectors and a short one. `name#` in the statements is the place among them.
+    """
+    lane, step, outside = f"{name}.v", f"{name}.u", f"{name}.o"
 
-    single = piece.single
+    def wrapped(first: Affine, place: Affine, *loops: For) -> tuple[Stmt, ...]:
+        body = moved(stmts, {name: first + place, f"{name}#": place})
+        return chain([*inside, *loops], body)
+
+    start, single = Affine((), piece.single or 0), piece.single
+    if single is not None and piece.size < count:
+        whole, rest = divmod(piece.size, lanes)
+        steps = For(step, 0, whole, 1, "unrolled", ())
+        vector = For(lane, 0, lanes, lanes, "vector", ())
+        parts = wrapped(start, affine([(step, lanes), (lane, 1)]), steps, vector) if whole else ()
+        short = wrapped(start, index(lane) + whole * lanes, replace(vector, stop=rest))
+        return (*parts, *short) if rest else parts
+    all_lanes = For(lane, 0, count, count, "vector", ())
     if single is not None:
-        return wrapped(affine([(lane, 1)], single), 0, piece.size)
+        return wrapped(start, index(lane), all_lanes)
     if tail(piece):
-        return wrapped(index(lane), piece.start, piece.stop)
-    outside = f"{name}.o"
-    body = wrapped(affine([(outside, 1), (lane, 1)]), 0, lanes)
-    return (For(outside, piece.start, piece.stop, lanes, "serial", body),)
+        return wrapped(start, index(lane), replace(all_lanes, start=piece.start, stop=piece.stop))
+    body = wrapped(index(outside), index(lane), all_lanes)
+    return (For(outside, piece.start, piece.stop, count, "serial", body),)
 
 
 def vectors(

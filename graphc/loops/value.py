@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from graphc.graph import leaf
 from graphc.graph.node import Node
 from graphc.loops.ir import Access, Args, Check, Guard, Let, Load
@@ -10,6 +12,9 @@ from graphc.loops.place import Position, bound
 from graphc.ops import scalar
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, Bound, Index, Runtime, stays
+
+SHORT = 1 << 31
+"""The extent of an index whose every place is an int32."""
 
 
 def value(
@@ -58,7 +63,7 @@ def compute(
     op = formula(node)
     own = bounds(lowering, op, node, values)
     args = arguments(lowering, op, node, values, tuple(dict.fromkeys((*guards, *own))))
-    expr = op.expr
+    expr = computed(op)
     copies = expr == (op.args[0] if op.args else None)
     if own and not (copies and loaded(lowering, node.inputs[0])):
         conditions = []
@@ -81,6 +86,13 @@ def compute(
     name = lowering.fresh("v", node)
     lowering.place(Let(name, expr, args, node.dtype), name, key)
     return name
+
+
+@cache
+def computed(op: Formula) -> scalar.Expr:
+    """The formula of an op; checked data is compared with an index in 32 bits where both fit."""
+    small = {n for n, extent in op.domain if isinstance(extent, int) and extent <= SHORT}
+    return scalar.compared_in("int32", op.expr, SHORT, small) if op.checks else op.expr
 
 
 def loaded(lowering: Lowering, node: Node) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import compress
+
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
 from graphc.graph.rewrite import rewrite
@@ -17,7 +19,8 @@ from graphc.types import is_float
 def simplify(graph: Graph, machine: Machine) -> Graph:
     """Apply the rules everywhere, constants folded again where a rule made new ones."""
     return rewrite(
-        graph, [placed, single, identity, nothing, unused, through, inlined, counted, computed]
+        graph,
+        [placed, single, identity, nothing, unused, chosen, through, inlined, counted, computed],
     )
 
 
@@ -99,6 +102,31 @@ def unused(node: Node) -> Node | None:
             continue
         return without(op, position, op.expr, node)
     return None
+
+
+def chosen(node: Node) -> Node | None:
+    """[i] += (f(x[i, k]) if k = y[i] else 0), 0 <= y < n   ->   [i] = f(x[i, y[i]])."""
+    op = node.op
+    if not isinstance(op, Formula) or op.how != "sum":
+        return None
+    choice = scalar.choice(op.expr)
+    if choice is None or choice.index.name not in op.summed or choice.label not in op.args:
+        return None
+    name, label = choice.index.name, op.args.index(choice.label)
+    if choice.index in choice.value.free_symbols or op.extents[name] != choice.bound:
+        return None
+    looked: list[Index] = []
+    for read, operand in zip(op.reads, node.inputs, strict=True):
+        here = [isinstance(e, Affine) and name in e.names for e in read]
+        for e, size in compress(zip(read, operand.shape, strict=True), here):
+            if e != index(name) or size != choice.bound:
+                return None
+        looked.append(tuple(Lookup(label) if k else e for e, k in zip(read, here, strict=True)))
+    if looked == list(op.reads) or looked[label] != op.reads[label]:
+        return None
+    domain = tuple((n, extent) for n, extent in op.domain if n != name)
+    moved = Formula(op.name, op.args, choice.value, tuple(looked), op.writes, domain, op.how)
+    return moved(node.inputs, node.type)
 
 
 def through(node: Node) -> Node | None:
