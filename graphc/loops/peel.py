@@ -1,4 +1,4 @@
-"""Peel: a copy's loops are cut where a guard begins or ceases to hold, so that most steps have none.
+"""Peel: a map's loops are cut where a guard begins or ceases to hold: most steps then have none.
 
 for j in 0..34: y[j] = x[j - 1]  if 0 <= j - 1 < 32
 -->
@@ -7,6 +7,7 @@ for j in 0..1: y[j] = 0;  for j in 1..33: y[j] = x[j - 1];  for j in 33..34: y[j
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -24,7 +25,7 @@ MOST = 12
 
 
 def peeled(schedule: Schedule, nest: Nest) -> tuple[Stmt, ...] | None:
-    """A map in pieces within its outermost loop, which threads share; None where that gains nothing.
+    """A map in pieces within its outermost loop, which threads share; None where nothing is gained.
 
     Lanes lie along the innermost loop in every piece, and every element is made as before.
     """
@@ -40,13 +41,13 @@ def peeled(schedule: Schedule, nest: Nest) -> tuple[Stmt, ...] | None:
 
 
 def pieces(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...]:
-    """The first loop that can be cut in its pieces, each cut further; the loops around stay whole."""
+    """The first loop that can be cut in its pieces, each cut further; those around stay whole."""
     for depth, loop in enumerate(nest.kept):
         places = cuts(nest, loop) if depth else None
         if places is None:
             continue
         body: list[Stmt] = []
-        for start, stop in zip(places, places[1:], strict=False):
+        for start, stop in itertools.pairwise(places):
             kept = (replace(loop, start=0, stop=stop - start), *nest.kept[depth + 1 :])
             inner = moved(nest.inner, {loop.index: index(loop.index) + start})
             known = tuple(settled(stmt, kept[0]) for stmt in inner)
@@ -77,14 +78,14 @@ def holds(guard: Guard, loop: For) -> tuple[int, int] | None:
 
 def settled(stmt: Stmt, loop: For) -> Stmt:
     """A statement within a piece of a loop, without the guards that hold at all its steps."""
-    if not isinstance(stmt, Load):
+    if not isinstance(stmt, Load | Update):
         return stmt
     left = []
     for guard in stmt.guards:
         first, end = holds(guard, loop) or (0, 0)
         if first >= end:
             left.append(guard)
-        elif end <= 0 or first >= (loop.extent or 0):
+        elif isinstance(stmt, Load) and (end <= 0 or first >= (loop.extent or 0)):
             return Let(stmt.name, scalar.ZERO, (), stmt.access.buffer.dtype)
         elif first > 0 or end < (loop.extent or 0):
             left.append(guard)
