@@ -37,6 +37,7 @@ from graphc.loops.ir import Kernel
 from graphc.loops.lower import lower
 from graphc.loops.order import order
 from graphc.loops.parallel import parallel
+from graphc.loops.residues import residues
 from graphc.loops.scan import lower_scan
 from graphc.loops.share import share
 from graphc.loops.tile import tile
@@ -85,7 +86,14 @@ PROGRAM = ("graph", "ops", "passes", "runtime", "compiler.py", "machine.py")
 """The sources that an image depends on beside those of its code."""
 TUNED = "tuned"
 """In GRAPHC_SKIP: what measuring has found is left out."""
-LOOP_PASSES: tuple[Callable[[Kernel, Machine], Kernel], ...] = (share, order, tile, hoist, parallel)
+LOOP_PASSES: tuple[Callable[[Kernel, Machine], Kernel], ...] = (
+    share,
+    order,
+    residues,
+    tile,
+    hoist,
+    parallel,
+)
 PASSES = (
     *(step.__name__ for step in GRAPH_PASSES),
     "fuse",

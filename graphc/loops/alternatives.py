@@ -10,6 +10,7 @@ from graphc.loops.choose import Plan, choose, like
 from graphc.loops.ir import Alloc, Kernel, walk
 from graphc.loops.nest import Nest
 from graphc.loops.order import order
+from graphc.loops.residues import residues
 from graphc.loops.tile import reductions
 from graphc.machine import Machine
 from graphc.types import SIZE
@@ -24,7 +25,7 @@ STACK = 1 << 19
 
 def nests(kernel: Kernel, machine: Machine) -> list[Nest]:
     """The nests of a lowered kernel for which there is something to choose."""
-    return reductions(order(kernel, machine).body)
+    return reductions(residues(order(kernel, machine), machine).body)
 
 
 def tiles(choices: Choices, number: int, nest: Nest, machine: Machine) -> Iterator[Choices]:

@@ -232,9 +232,12 @@ def shapes(
         others = others if vectors[0] < ENOUGH or extent(loop) <= count else []
     found: list[tuple[int, tuple[tuple[str, int], ...]]] = []
     limit = machine.registers * 3 // 4 if summed else machine.registers
+    near = sorted(
+        others, key=partial(distance, nest)
+    )  # of tiles that cost alike the first is taken
     for count in vectors:
         found.append((count, ()))
-        for other in others:
+        for other in near:
             found += [
                 (count, ((other.index, size),))
                 for size in range(2, min(14, extent(other)) + 1)
@@ -248,6 +251,19 @@ def shapes(
                 if count * x * y <= limit and a.extent is not None and b.extent is not None
             ]
     return found
+
+
+def distance(nest: Nest, loop: For) -> tuple[bool, int]:
+    """How far a step of a loop moves what is read; before all, whether the sum comes there too.
+
+    What several steps of an inner sum read again keeps it from being written out.
+    """
+    last, again, far = nest.summed[-1], False, 0
+    for access in accesses(nest.inner):
+        by, step = (abs(access.offset.coefficient(f.index)) for f in (loop, last))
+        again |= bool(by and step) and by % step == 0 and by // step < extent(last)
+        far = max(far, by)
+    return again, far
 
 
 def useful(nest: Nest, loop: For) -> bool:

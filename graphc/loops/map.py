@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from graphc.loops.choose import choose
+from graphc.loops.choose import Plan, choose
 from graphc.loops.ir import Load, Stmt, Transpose, Update
 from graphc.loops.nest import Nest, chain
 from graphc.loops.schedule import Schedule
@@ -17,11 +17,15 @@ def mapped(schedule: Schedule, nest: Nest) -> tuple[Stmt, ...]:
     """A map by whole vectors."""
     plan = choose(nest, schedule.machine)
     schedule.notes.append(plan.why)
+    return strips(schedule, nest, plan)
+
+
+def strips(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...]:
+    """A map along the lanes of a plan."""
     if plan.vector is None:
         return chain(nest.kept, nest.inner)
     vector = nest.loop(plan.vector)
-    others = [f for f in nest.kept if f is not vector]
-    outside = tuple(f for f in others)
+    outside = [f for f in nest.kept if f is not vector]
     pieces: list[Stmt] = []
     for piece in split(vector, plan.lanes, plan.lanes, schedule.machine.masked):
         pieces += strip(schedule, vector.index, piece, plan.lanes, nest.inner)

@@ -17,6 +17,7 @@ from graphc.loops.ir import For, Kernel, Stmt
 from graphc.loops.lanes import lanes_only, open_reduction
 from graphc.loops.map import mapped, transposed
 from graphc.loops.nest import Nest, extent, parse, written
+from graphc.loops.peel import peeled
 from graphc.loops.schedule import Schedule
 from graphc.loops.stream import streamed
 from graphc.machine import Machine
@@ -44,7 +45,8 @@ def nests(schedule: Schedule, stmts: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
         elif nest is not None and open_reduction(nest):
             result += lanes_only(schedule, nest)
         elif nest is not None:
-            result += transposed(schedule, nest) or mapped(schedule, nest)
+            done = transposed(schedule, nest) or peeled(schedule, nest)
+            result += done or mapped(schedule, nest)
         elif stmt.kind == "ordered":
             result.append(steps(schedule, stmt))
         else:

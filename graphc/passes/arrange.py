@@ -171,7 +171,7 @@ class Region:
             lanes = machine.lanes(SIZE[node.dtype])
             work = volume(node.op)
             here += work / use(node.shape[self.channels[node]], lanes)
-            there += work / max(use(extent, lanes) for extent in along(node))
+            there += work / max(use(extent, lanes) for extent in along(node, lanes))
         return here * NARROW <= there
 
 
@@ -198,18 +198,23 @@ def block(regions: Sequence[Region], machine: Machine) -> int:
             count, work = node.shape[0], volume(node.op)
             if not isinstance(count, int) or count % size:
                 return 0
-            image = ASKEW * max(use(extent, lanes) for extent in along(node))
+            image = ASKEW * max(use(extent, lanes) for extent in along(node, lanes))
             here += work / max(use(node.shape[region.channels[node]], lanes), image)
             there += work
     return size if there <= NARROW * here else 0
 
 
-def along(node: Node) -> list[Extent]:
-    """The extents that lanes could run along as things lie: of indices with unit strides."""
+def along(node: Node, lanes: int) -> list[Extent]:
+    """The extents that lanes could run along as things lie: of indices with unit strides.
+
+    Lanes along a sum are joined at the end of each of its parts: not where a row is one vector.
+    """
     op = node.op
     assert isinstance(op, Formula)
     ends = [op.writes[-1], *(r[-1] for r in op.reads if r)]
-    return [op.extents[n] for e in ends if isinstance(e, Affine) for n in e.names]
+    names = {n for e in ends if isinstance(e, Affine) for n in e.names}
+    sums = [n for n in op.summed if isinstance(size := op.extents[n], int) and size < 2 * lanes]
+    return [op.extents[n] for n in op.extents if n in names and n not in sums] or [1]
 
 
 def use(extent: Extent, lanes: int) -> float:

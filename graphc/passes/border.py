@@ -6,6 +6,8 @@ conditions.
 
 from __future__ import annotations
 
+import math
+
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
 from graphc.graph.rewrite import rewrite
@@ -15,6 +17,9 @@ from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, index, stays
 from graphc.passes.copies import copied
 from graphc.types import Extent
+
+RESIDUES = 9
+"""The values of residues, all together, for each of which loops are written out."""
 
 
 def border(graph: Graph, machine: Machine) -> Graph:
@@ -32,7 +37,10 @@ def padded(node: Node) -> Node | None:
     ):
         if op.is_lookup(position) or scalar.with_value(op.expr, arg, 0) != 0:
             continue
-        shifts = [reach(e, size, op) for e, size in zip(read, operand.shape, strict=True)]
+        shifts = [
+            None if residual(e, op) else reach(e, size, op)
+            for e, size in zip(read, operand.shape, strict=True)
+        ]
         if all(shift is None for shift in shifts):
             continue
         copy = widened(operand, shifts)
@@ -45,6 +53,20 @@ def padded(node: Node) -> Node | None:
         inner = Formula(op.name, op.args, op.expr, reads, op.writes, op.domain, op.how)
         return inner(inputs, node.type)
     return None
+
+
+def residual(e: object, op: Formula) -> bool:
+    """Whether an index runs over summed ones and the residue of one that the result is written at.
+
+    What is outside is then left out of the loops (`loops/residues.py`), and needs no zeros.
+    """
+    places = [w for w in op.writes if isinstance(w, Affine) and w.plain is None]
+    found = {n for w in places for n in w.names if w.coefficient(n) == 1}
+    if not isinstance(e, Affine) or not found & set(e.names):
+        return False
+    sizes = [size for n in found if isinstance(size := op.extents[n], int)]
+    few = len(sizes) == len(found) and math.prod(sizes) <= RESIDUES
+    return few and found | set(op.summed) >= set(e.names)
 
 
 def reach(e: object, size: Extent, op: Formula) -> tuple[int, int] | None:

@@ -10,19 +10,52 @@ from collections.abc import Mapping
 
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
-from graphc.graph.rewrite import rewrite
+from graphc.graph.rewrite import rebuild, rewrite
+from graphc.graph.site import made_for
 from graphc.machine import Machine
 from graphc.ops import scalar
 from graphc.ops.formula import Formula
-from graphc.ops.index import Affine, Lookup, index
+from graphc.ops.index import Affine, Lookup, index, stays
 from graphc.types import Extent, Shape
 
 Shapes = tuple[Shape, ...]
 
 
 def invert(graph: Graph, machine: Machine) -> Graph:
-    """Apply `gathered` everywhere."""
-    return rewrite(graph, [gathered])
+    """Apply `shifted`, then `gathered`, everywhere."""
+    users, roots = graph.users(), set(graph.roots)
+    alone = {n for n in graph.nodes if len(users[n]) == 1 and n not in roots}
+    done: dict[Node, Node] = {}
+    for node in graph.nodes:
+        part = shifted(node) if alone.issuperset(node.inputs) else None
+        source = node if part is None else part
+        done[node] = rebuild(source, tuple(done[operand] for operand in source.inputs))
+    return rewrite(graph.replaced(done.__getitem__), [gathered])
+
+
+def shifted(node: Node) -> Node | None:
+    """y[j] = x[j + c]  where [e] += f makes x, compound e   ->   [e - c] += f makes y."""
+    op = node.op
+    if not isinstance(op, Formula) or len(op.args) != 1 or op.expr != op.args[0]:
+        return None
+    (operand,), (read,) = node.inputs, op.reads
+    made = operand.op
+    if not isinstance(made, Formula) or made.how != "sum" or covered(made, operand):
+        return None
+    if not op.fills(node.shape) or operand.dtype != node.dtype or len(read) != len(op.writes):
+        return None
+    writes = []
+    for here, there, e, size in zip(op.writes, read, made.writes, operand.shape, strict=True):
+        if not all(isinstance(place, Affine) for place in (here, there, e)):
+            return None
+        assert isinstance(here, Affine) and isinstance(there, Affine) and isinstance(e, Affine)
+        moved = there - here
+        if moved.terms or not stays(there, size, op.extents):
+            return None
+        writes.append(e - moved)
+    part = Formula(made.name, made.args, made.expr, made.reads, tuple(writes), made.domain, "sum")
+    with made_for(node.site):
+        return part(operand.inputs, node.type)
 
 
 def gathered(node: Node) -> Node | None:

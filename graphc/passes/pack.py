@@ -17,7 +17,8 @@ from graphc.machine import Machine
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, Index, index, stays
 from graphc.passes import layout
-from graphc.passes.copies import copied
+from graphc.passes.border import residual
+from graphc.passes.copies import copied, permuted
 from graphc.passes.invert import covered
 from graphc.types import Shape, is_float
 
@@ -46,10 +47,16 @@ def turned(node: Node) -> Node | None:
         return None
     for position, (operand, read) in enumerate(zip(node.inputs, op.reads, strict=True)):
         order = better(op, read, last.plain, operand)
-        if order is None:
+        axes = across(op, read, last.plain, operand)
+        if order is not None:
+            moved_read: Index = tuple(map(index, order))
+            copy = laid(op, read, operand, order)
+        elif axes is not None:
+            moved_read = tuple(read[axis] for axis in axes)
+            copy = permuted(operand, axes, "packed")
+        else:
             continue
-        reads = (*op.reads[:position], tuple(map(index, order)), *op.reads[position + 1 :])
-        copy = laid(op, read, operand, order)
+        reads = (*op.reads[:position], moved_read, *op.reads[position + 1 :])
         inputs = (*node.inputs[:position], copy, *node.inputs[position + 1 :])
         moved = Formula(op.name, op.args, op.expr, reads, op.writes, op.domain, op.how)
         return moved(inputs, node.type)
@@ -76,6 +83,20 @@ def better(op: Formula, read: Index, lanes: str, operand: Node) -> tuple[str, ..
     if not near or count(op, [n for n in op.kept if n not in names]) < REUSE:
         return None
     return (*(name for name in names if name != lanes), lanes)
+
+
+def across(op: Formula, read: Index, lanes: str, operand: Node) -> tuple[int, ...] | None:
+    """The axes of an operand with the lanes' last, where other indices leave it at a residue."""
+    places = [e for e in read if isinstance(e, Affine)]
+    axes = [axis for axis, e in enumerate(places) if e.plain == lanes]
+    if len(places) != len(read) or len(axes) != 1 or axes == [len(read) - 1]:
+        return None
+    if not any(residual(e, op) for e in places):
+        return None
+    names = {name for e in places for name in e.names}
+    if count(op, [n for n in op.kept if n not in names]) < REUSE:
+        return None
+    return (*(axis for axis in range(len(read)) if axis != axes[0]), axes[0])
 
 
 def count(op: Formula, names: Sequence[str]) -> int:

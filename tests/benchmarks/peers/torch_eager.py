@@ -350,31 +350,48 @@ def kernel_of(workload: Kernel, layout: torch.memory_format, wrap: Wrap) -> Call
 def convolution(
     workload: Pass, layer: Conv2d, layout: torch.memory_format
 ) -> Callable[[], Results]:
-    """Forward, or one gradient, by the operators that modules and autograd call."""
-    x, dy = (wrapped(array, layout) for array in workload.operands())
+    """Forward, or one gradient, by the operators that modules and autograd call.
+
+    Images come and go as every other library's do, n c h w; weights lie as the layer keeps them.
+    """
+    x, dy = workload.operands()
     given = workload.net.weights(0)
     weight, bias = wrapped(given["0.weight"], layout), torch.from_numpy(given["0.bias"])
     stride, padding = [layer.stride] * 2, [layer.padding] * 2
     if workload.parts == ("y",):
-        return lambda: (functional.conv2d(x, weight, bias, stride, padding),)
+        return lambda: (
+            plain(functional.conv2d(wrapped(x, layout), weight, bias, stride, padding)),
+        )
     backward, slope = torch.ops.aten.convolution_backward, workload.parts == ("dw",)
     options = ([layer.filters], stride, padding, [1, 1], False, [0, 0], 1)
     mask = [not slope, slope, slope]
-    return lambda: tuple(
-        found for found in backward(dy, x, weight, *options, mask) if found is not None
-    )
+    shape = torch.empty(x.shape).contiguous(memory_format=layout)  # dx takes no more of the image
+
+    def gradients() -> Results:
+        image = wrapped(x, layout) if slope else shape
+        found = backward(wrapped(dy, layout), image, weight, *options, mask)
+        return tuple(plain(one) for one in found if one is not None)
+
+    return gradients
+
+
+def plain(tensor: Tensor) -> Tensor:
+    """A result in the order of its axes."""
+    return tensor.contiguous()
 
 
 def both_ways(workload: Pass, layout: torch.memory_format, wrap: Wrap) -> Callable[[], Results]:
-    """y, dx, and the gradients of the weights, by autograd."""
-    x, dy = (wrapped(array, layout) for array in workload.operands())
+    """y, dx, and the gradients of the weights, by autograd; images as in `convolution`."""
+    operands = workload.operands()
     model = model_of(workload.net, 0, layout)
     call = wrap(model)
-    wanted = [x.requires_grad_(), *(model.parameters() if "dw" in workload.parts else ())]
+    weights = list(model.parameters()) if "dw" in workload.parts else []
 
     def run() -> Results:
-        y = call(x)
-        return y.detach(), *torch.autograd.grad(y, wanted, dy)
+        x, dy = (wrapped(array, layout) for array in operands)
+        y = call(x.requires_grad_())
+        found = torch.autograd.grad(y, [x, *weights], dy)
+        return plain(y.detach()), plain(found[0]), *found[1:]
 
     return run
 

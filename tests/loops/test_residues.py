@@ -1,0 +1,82 @@
+"""Residues: a strided convolution's gradient makes the products that there are, and no others."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc import ops
+from graphc.loops.ir import For, Load, Stmt, Update, walk
+from graphc.ops.reference import evaluate
+
+SHAPES = (  # channels, filters, results along an axis, size, stride, padding
+    (4, 8, 8, 3, 2, 1),
+    (3, 16, 5, 3, 2, 1),
+    (8, 8, 6, 7, 2, 3),
+    (2, 9, 5, 5, 3, 1),
+    (4, 4, 7, 1, 2, 0),
+    (16, 24, 5, 2, 2, 0),
+    (3, 5, 4, 3, 4, 1),
+    (8, 16, 7, 4, 2, 1),
+    (5, 8, 4, 2, 3, 0),
+)
+
+
+def gradient(
+    channels: int, filters: int, results: int, size: int, stride: int, padding: int, batch: int = 2
+) -> tuple[list[graphc.Node], dict[str, np.ndarray]]:
+    """The gradient of the image, and what it is given."""
+    side = (results - 1) * stride + size - 2 * padding
+    random = np.random.default_rng(0)
+    shapes = {
+        "x": (batch, channels, side, side),
+        "k": (filters, channels, size, size),
+        "dy": (batch, filters, results, results),
+    }
+    x, k, dy = (graphc.input(name, shape) for name, shape in shapes.items())
+    border = (padding, padding)
+    y = ops.conv2d(ops.pad(x, ((0, 0), (0, 0), border, border)), k, stride=stride)
+    given = {n: random.standard_normal(s).astype(np.float32) for n, s in shapes.items()}
+    return graphc.vjp(y, [x], dy), given
+
+
+def products(stmts: tuple[Stmt, ...]) -> int:
+    """The additions of products that some statements make."""
+    total = 0
+    for stmt in stmts:
+        if isinstance(stmt, For):
+            steps = stmt.step if stmt.kind == "vector" else 1
+            total += products(stmt.body) * (stmt.extent or 0) * steps
+        total += isinstance(stmt, Update) and stmt.how == "sum" and len(stmt.args) == 2
+    return total
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_gradients_of_images(shape: tuple[int, ...]) -> None:
+    nodes, given = gradient(*shape)
+    used = {name: given[name] for name in ("k", "dy")}
+    (wanted,) = evaluate(nodes, used)
+    results = [graphc.compile(nodes, threads=n)(**used)[0] for n in (1, 2)]
+    np.testing.assert_array_equal(*results)
+    np.testing.assert_allclose(results[0], wanted, atol=2e-5 * np.abs(wanted).max())
+
+
+def test_as_many_products_as_there_are() -> None:
+    nodes, _ = gradient(16, 32, 8, 3, 2, 1)
+    program = graphc.compile(nodes, threads=1, target="avx2")
+    (kernel,) = [k for k in program.stages.kernels if products(k.body)]
+    sums = [s for s in walk(kernel.body) if isinstance(s, Update) and s.how == "sum"]
+    loads = [s for s in walk(kernel.body) if isinstance(s, Load)]
+    assert not any(s.guards for s in (*sums, *loads))
+    # along an axis of 15, places 0, 2, ... have one tap, places 1, 3, ... have two
+    assert products(kernel.body) == 2 * 32 * 16 * (8 * 1 + 7 * 2) ** 2
+
+
+def test_infinite_taps_reach_what_they_are_taps_of() -> None:
+    nodes, given = gradient(4, 8, 8, 3, 2, 1)
+    used = {"k": given["k"], "dy": given["dy"]}
+    used["k"][:, :, 0, 0] = np.inf
+    (found,), (wanted,) = graphc.compile(nodes)(**used), evaluate(nodes, used)
+    inside = (slice(None), slice(None), slice(0, -1), slice(0, -1))  # dy has a border of zeros
+    np.testing.assert_array_equal(np.isfinite(found[inside]), np.isfinite(wanted[inside]))
