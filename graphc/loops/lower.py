@@ -9,20 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from graphc.graph.node import Node
-from graphc.loops.choose import places
 from graphc.loops.ir import Kernel, Stmt
 from graphc.loops.lowering import Lowering, formula, reduces
 from graphc.loops.member import accumulate, finish, mapped, save, scatter, start
 from graphc.ops.formula import Formula
-from graphc.ops.index import Affine, Lookup, index
-from graphc.passes import layout
+from graphc.ops.index import Affine, index
 from graphc.passes.blocks import spread
+from graphc.passes.fit import order_of, widest
 from graphc.passes.group import Fused, Group, Key
 from graphc.passes.invert import covered
 from graphc.types import Extent
-
-SHORT_ROW = 8
-"""Elements below which a row is summed in order: too few lanes would be in use."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +43,12 @@ def lower(group: Group, fused: Fused, name: str, tags: list[Node]) -> Lowered:
 
 def statements(lowering: Lowering) -> tuple[Stmt, ...]:
     """Open the outer loops, then lower each placed member in turn."""
-    outer = [f"i{axis}" for axis in range(len(lowering.group.outer))]
-    for letter in outer:
+    outer = [loop for loops in lowering.loops for loop in loops.items()]
+    for letter, _ in outer:
         lowering.open(letter)
     for batch in batches(lowering):
         lower_batch(lowering, batch)
-    for letter, extent in reversed(list(zip(outer, lowering.group.outer, strict=True))):
+    for letter, extent in reversed(outer):
         lowering.close(letter, extent)
     return tuple(lowering.scopes[0].body)
 
@@ -86,7 +82,8 @@ def lower_batch(lowering: Lowering, batch: list[Node]) -> None:
             finish(lowering, node, bindings[node], accumulators[node], bool(kept))
     names = {node: mapped(lowering, node, bindings[node]) for node in maps}
     for node in maps:
-        save(lowering, node, bindings[node], names[node])
+        if kept or formula(node).pointwise or lowering.is_stored(node):
+            save(lowering, node, bindings[node], names[node])
     written_out = len(cases(lowering, batch[0]))
     for letter, extent in reversed(list(zip(loops, kept, strict=True))):
         lowering.close(letter, extent, "unrolled" if written_out > 0 else "serial")
@@ -94,14 +91,28 @@ def lower_batch(lowering: Lowering, batch: list[Node]) -> None:
 
 
 def batches(lowering: Lowering) -> list[list[Node]]:
-    """Placed members cut into runs that share their inner loops."""
+    """Placed members cut into runs that share their inner loops.
+
+    A reduction joins the first run that it can: nothing then goes over its elements once more.
+    """
     result: list[list[Node]] = []
     for node in placed(lowering):
-        if result and joins(lowering, node, result[-1]):
-            result[-1].append(node)
+        first = len(result) - 1
+        early = reduces(formula(node)) and not lowering.switches
+        while early and first > 0 and free(lowering, node, result[first]):
+            first -= 1
+        for batch in result[max(first, 0) :]:
+            if joins(lowering, node, batch):
+                batch.append(node)
+                break
         else:
             result.append([node])
     return result
+
+
+def free(lowering: Lowering, node: Node, batch: list[Node]) -> bool:
+    """Whether a member reads nothing, directly or not, that a batch makes."""
+    return not reaches(lowering, node, set(batch))
 
 
 def placed(lowering: Lowering) -> list[Node]:
@@ -127,14 +138,14 @@ def joins(lowering: Lowering, node: Node, batch: list[Node]) -> bool:
     """
     if space(lowering, node) != space(lowering, batch[0]) or order_of(node) != order_of(batch[0]):
         return False
-    if order_of(node) == "lanes" and places(node.dtype) != places(batch[0].dtype):
-        return False
     if cases(lowering, node) or cases(lowering, batch[0]):
         return False
     if not all(covered(formula(n), n) for n in (node, batch[0])):
         return False
     reductions = {n for n in batch if not formula(n).pointwise}
     if reductions and reaches(lowering, node, reductions):
+        return False
+    if len({widest(n) for n in (node, *batch) if reduces(formula(n))}) > 1:
         return False
     return not elsewhere(lowering, node, set(batch))
 
@@ -179,9 +190,14 @@ def space(lowering: Lowering, node: Node) -> tuple[tuple[Extent, ...], tuple[Ext
 
 
 def own_indices(lowering: Lowering, op: Formula) -> tuple[str, ...]:
-    """The kept indices that are no outer loop of the group, in the result's order."""
-    bound = {e.plain for e in op.writes[: len(lowering.group.outer)] if isinstance(e, Affine)}
-    return tuple(n for n in op.kept if n not in bound)
+    """The kept indices that are no outer loop of the group, in the result's order.
+
+    One that takes a single value is no loop, but in blocks.
+    """
+    writes = op.writes[: len(lowering.group.outer)]
+    bound = {name for e in writes if isinstance(e, Affine) for name in e.names}
+    blocks = lowering.switches
+    return tuple(n for n in op.kept if n not in bound and (blocks or op.extents[n] != 1))
 
 
 def cases(lowering: Lowering, node: Node) -> tuple[str, ...]:
@@ -213,31 +229,11 @@ def own_loops(lowering: Lowering, node: Node) -> tuple[str, ...]:
 def bind(lowering: Lowering, node: Node, loops: list[str]) -> dict[str, Affine]:
     """Which loop each kept index of a member is."""
     op = formula(node)
-    values: dict[str, Affine] = {}
-    for e, letter in zip(op.writes, lowering.outer, strict=False):
-        assert isinstance(e, Affine) and e.plain
-        values[e.plain] = letter
+    values = {name: Affine() for name in op.kept}
+    for e, place, around in zip(op.writes, lowering.outer, lowering.loops, strict=False):
+        assert isinstance(e, Affine)
+        if e.plain is not None:
+            values[e.plain] = place
+        else:
+            values |= dict(zip(e.names, map(index, around), strict=True))
     return values | dict(zip(own_loops(lowering, node), map(index, loops), strict=True))
-
-
-def order_of(node: Node) -> str:
-    """How the innermost summed loop of a node adds up; a contraction's schedule decides itself.
-
-    Along contiguous operands in lanes, else in order. Only the node's own operands matter.
-    """
-    op = formula(node)
-    if not op.summed or op.reuses:
-        return "serial"
-    if op.how in ("argmax", "argmin"):
-        return "inorder"
-    last = op.summed[-1]
-    size = op.extents[last]
-    if isinstance(size, int) and size < SHORT_ROW:
-        return "inorder"
-    for operand, read in zip(node.inputs, op.reads, strict=True):
-        if any(isinstance(e, Lookup) for e in read):
-            return "inorder"
-        offset = layout.offset(operand.shape, tuple(e for e in read if isinstance(e, Affine)))
-        if offset.coefficient(last) not in (0, 1):
-            return "inorder"
-    return "lanes"

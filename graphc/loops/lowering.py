@@ -29,7 +29,8 @@ class Lowering:
     """A kernel being written. Definitions go to the outermost loop that binds all they mention.
 
     `blamed`: the scan, around the graph being lowered, that a failed check is reported of.
-    `stored`: the members that are results, by where they lie. `outer`: the group's outer loops.
+    `stored`: the members that are results, by where they lie. `outer`: where the group's outer
+    loops stand on each axis that members share; `loops`: those loops, axis by axis.
     `switches`: whether a member is another formula for each value of an index. `origins`: the node
     that a value, or what a buffer is made to hold, is.
     """
@@ -48,6 +49,7 @@ class Lowering:
     serial: int = 0
     members: set[Node] = field(init=False)
     stored: dict[Node, Node] = field(init=False)
+    loops: tuple[dict[str, Extent], ...] = field(init=False)
     outer: tuple[Affine, ...] = field(init=False)
     switches: bool = field(init=False)
 
@@ -57,7 +59,7 @@ class Lowering:
         )
         self.members = set(self.group.nodes)
         self.stored = {self.fused.home(r): r for r in self.group.roots}
-        self.outer = tuple(index(f"i{axis}") for axis in range(len(self.group.outer)))
+        self.loops, self.outer = around(self.group)
 
     def fresh(self, letter: str, node: Node | None = None) -> str:
         """A new name; of what is computed for a node, where that is known."""
@@ -94,7 +96,7 @@ class Lowering:
         if isinstance(stmt, Load) and stmt.access.buffer.space == "register":
             depth = len(self.scopes) - 1
         if isinstance(stmt, Load) and self.written(stmt.access.buffer):
-            depth = max(depth, len(self.group.outer))
+            depth = max(depth, sum(map(len, self.loops)))
         self.depth[name] = depth
         self.scopes[depth].body.append(stmt)
         if key is not None:
@@ -123,6 +125,24 @@ class Lowering:
         if node not in self.tags:
             self.tags.append(node)
         return self.tags.index(node) + 1
+
+
+def around(group: Group) -> tuple[tuple[dict[str, Extent], ...], tuple[Affine, ...]]:
+    """For each outer axis of a group its loops and their extents, and the place that they stand at.
+
+    An axis that a member writes at 2*x + v has a loop for x and one for v.
+    """
+    loops: list[dict[str, Extent]] = [{f"i{axis}": size} for axis, size in enumerate(group.outer)]
+    places = [index(f"i{axis}") for axis in range(len(group.outer))]
+    split = (n for n in group.nodes if isinstance(n.op, Formula) and not n.op.plain)
+    for node in split:
+        op = formula(node)
+        for axis, e in enumerate(op.writes[: len(group.outer)]):
+            if isinstance(e, Affine) and e.plain is None:
+                named = {name: f"i{axis}{name}" for name in e.names}
+                loops[axis] = {letter: op.extents[name] for name, letter in named.items()}
+                places[axis] = e.substitute({name: index(at) for name, at in named.items()})
+    return tuple(loops), tuple(places)
 
 
 def formula(node: Node) -> Formula:

@@ -7,7 +7,7 @@ from graphc.graph.node import Node
 from graphc.loops.ir import Access, Alloc, Buffer, For, Guard, Let, Load, Update
 from graphc.loops.lowering import Lowering, formula
 from graphc.loops.place import Row, bound
-from graphc.loops.value import arguments, bounds, checked, compute, read
+from graphc.loops.value import arguments, bounds, checked, compute, read, settled
 from graphc.ops import scalar
 from graphc.ops.index import Affine, index, stays
 from graphc.passes import layout
@@ -86,7 +86,7 @@ def mapped(lowering: Lowering, node: Node, values: dict[str, Affine]) -> str:
 def here(lowering: Lowering, node: Node, values: dict[str, Affine], name: str) -> None:
     """Later readers at the same index take the value, not the memory."""
     position = tuple(e.substitute(values) for e in formula(node).writes)  # type: ignore[union-attr]  # placed members write no look-ups
-    lowering.scopes[-1].memo[(node, position, ())] = name
+    lowering.scopes[-1].memo[(node, settled(node, position), ())] = name
 
 
 def save(lowering: Lowering, node: Node, values: dict[str, Affine], name: str) -> None:

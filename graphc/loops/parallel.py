@@ -42,8 +42,9 @@ def parallel(kernel: Kernel, machine: Machine) -> Kernel:
     if not machine.threads:
         return kernel
     alone = opened(kernel.body) - summed(kernel.body)
+    stmts = kernel.body if opened(kernel.body) else ended(kernel.body)
     while True:
-        body = phases(kernel.body, alone)
+        body = phases(stmts, alone)
         met = crossing(body)
         if not alone & met:
             break
@@ -51,6 +52,17 @@ def parallel(kernel: Kernel, machine: Machine) -> Kernel:
     if not any(isinstance(s, For) and s.kind == "parallel" for s in walk(body)):
         return kernel
     return replace(kernel, body=tuple(everywhere(stmt, met) for stmt in body))
+
+
+def ended(stmts: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
+    """Loops and then the last steps of one, written out, which are left to one thread."""
+    first = next((at for at, stmt in enumerate(stmts) if register(stmt)), None)
+    return stmts if not first else (*stmts[:first], single(stmts[first:]))
+
+
+def register(stmt: Stmt) -> bool:
+    """Whether a statement begins a register, which is a thread's own."""
+    return isinstance(stmt, Alloc) and stmt.buffer.space == "register"
 
 
 @dataclass(frozen=True)
@@ -88,7 +100,7 @@ def touched(stmts: Sequence[Stmt], alone: frozenset[str]) -> Touched:
 
 def phases(stmts: tuple[Stmt, ...], alone: frozenset[str]) -> tuple[Stmt, ...]:
     """Statements as parts that are shared, or run by one thread, and barriers between them."""
-    if any(isinstance(s, Alloc) and s.buffer.space == "register" for s in stmts):
+    if any(map(register, stmts)):
         return (single(stmts),)
     result: list[Stmt] = []
     since = NOTHING
@@ -114,6 +126,8 @@ def single(stmts: tuple[Stmt, ...]) -> For:
 
 def shared(stmt: Stmt, alone: frozenset[str]) -> Stmt:
     """A statement whose work is shared where it can be, else run by one thread."""
+    if isinstance(stmt, For) and stmt.kind == "single":
+        return stmt
     if not isinstance(stmt, For) or work(stmt) < LEAST:
         return single((stmt,))
     if stmt.kind in ("serial", "ordered"):

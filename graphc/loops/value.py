@@ -25,6 +25,7 @@ def value(
     lookups: tuple[tuple[str, int], ...] = (),
 ) -> str:
     """The name of a node's value at an index; computed, or loaded where it has a place."""
+    position = settled(node, position)
     key = (node, position, guards)
     if not lookups:
         for scope in reversed(lowering.scopes):
@@ -50,6 +51,11 @@ def value(
         return name
     lowering.scopes[0].memo[key] = name
     return name
+
+
+def settled(node: Node, position: Position) -> Position:
+    """The position with 0 on every axis that has no other place."""
+    return tuple(Affine() if n == 1 else e for e, n in zip(position, node.shape, strict=True))
 
 
 def compute(

@@ -4,32 +4,32 @@ A group's members share its outer loops: the leading axes of every member. A mem
 of an operand where it reads that group's values at those very axes, so that each value is used
 where it was made. Contractions, which read an element many times, begin groups and are followed by
 what is pointwise on their result; rows that are reduced stay together with what surrounds them.
+Reductions over the same large operand share a pass, and what costs less so is made anew where it is
+read (passes/again.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from graphc.graph import leaf
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
 from graphc.ops.formula import Formula
-from graphc.ops.index import Lookup
 from graphc.ops.recurrence import Scan
-from graphc.passes import layout
-from graphc.passes.blocks import LIMIT, lead, spread, turns
+from graphc.passes.again import large, repeated
+from graphc.passes.blocks import turns
 from graphc.passes.bodies import cut
+from graphc.passes.fit import alike, fits, kind, outer, prefix, trimmed
 from graphc.passes.group import Fused, Group
 from graphc.passes.invert import covered
 from graphc.passes.memory import plan
 from graphc.passes.views import aliases
-from graphc.types import SIZE, Shape
+from graphc.types import Shape
 
 STREAMS = 2
 """Full-size operands that may be read beside a contraction's result before fusing costs more."""
-ROW_LIMIT = 1 << 14
-"""Elements of a row that is kept on the stack between two passes over it."""
 MEMBERS = 48
 
 
@@ -45,15 +45,25 @@ class Draft:
 
 
 def fuse(graph: Graph) -> Fused:
-    """Cut the graph into groups, each node in turn joining an operand's group where it may."""
-    return Fuser(graph).fused()
+    """Cut the graph into groups, each node in turn joining an operand's group where it may.
+
+    What groups store at a loss is found once they are there; then they are formed anew without it.
+    """
+    again: dict[Node, str] = {}
+    while True:
+        fused = Fuser(graph, again).fused()
+        more = repeated(fused, again)
+        if not more:
+            return fused
+        again |= more
 
 
 class Fuser:
-    """Forms the groups of one graph."""
+    """Forms the groups of one graph. `again`: what each group computes that reads it, and why."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, again: Mapping[Node, str]) -> None:
         self.graph = graph
+        self.again = again
         self.place = {node: number for number, node in enumerate(graph.nodes)}
         self.views = aliases(graph)
         self.users = graph.users()
@@ -64,10 +74,11 @@ class Fuser:
     def fused(self) -> Fused:
         """Each node in turn joins, or begins, a group."""
         for node in self.graph.nodes:
-            if isinstance(node.op, leaf.Leaf) or node in self.views:
+            if isinstance(node.op, leaf.Leaf) or node in self.views or node in self.again:
                 continue
             operands = list(dict.fromkeys(self.operands(node)))
             joined = self.runs.get(family(node)) or self.join(node, operands[::-1])
+            joined = joined or self.beside(node, operands)
             if joined is None:
                 joined = Draft([node], outer(node), kind(node))
             else:
@@ -81,6 +92,10 @@ class Fuser:
             if joined.kind == "block":
                 self.surround(joined)
         groups = list(dict.fromkeys(self.drafts.values()))
+        for draft in groups:
+            inside = self.inside(draft.nodes)
+            draft.nodes = following(draft.nodes, inside)
+            draft.reasons += [self.again[node] for node in inside]
         return finish(self.graph, groups, self.drafts, self.views, fuse)
 
     def operands(self, node: Node) -> list[Draft]:
@@ -90,7 +105,40 @@ class Fuser:
             home = self.home(operand)
             if home in self.drafts:
                 found.append(self.drafts[home])
+            elif home in self.again:
+                found += self.operands(home)
         return found
+
+    def inside(self, nodes: Iterable[Node]) -> list[Node]:
+        """What some nodes read, directly or not, that is computed again wherever it is read."""
+        found: dict[Node, None] = {}
+        stack = list(nodes)
+        while stack:
+            new = [i for i in stack.pop().inputs if i in self.again and i not in found]
+            found |= dict.fromkeys(new)
+            stack += new
+        return list(found)
+
+    def fits(self, nodes: Sequence[Node], shared: Shape) -> bool:
+        """Whether every value passed inside a group is used at the outer axes it was made at.
+
+        What is computed where it is read, of nothing but what lies outside, has no such axes.
+        """
+        within = dict.fromkeys([*self.inside(nodes), *nodes])
+        blocks = any(kind(node) == "block" for node in within)  # what is read there has a place
+        bound: dict[Node, None] = {}
+        for node in sorted(within, key=self.place.__getitem__):
+            inside = self.passing(node, within) and not blocks
+            if not inside or any(self.home(i) in bound for i in node.inputs):
+                bound[node] = None
+        return fits(bound, shared, self.views)
+
+    def passing(self, node: Node, nodes: Container[Node]) -> bool:
+        """Whether a member is needed by no one but other members, and has no place of its own."""
+        if node in self.again:
+            return True
+        inside = kind(node) == "map" and node not in self.wanted
+        return inside and all(user in nodes and user not in self.views for user in self.users[node])
 
     def home(self, node: Node) -> Node:
         """The node whose memory a view re-reads."""
@@ -106,10 +154,10 @@ class Fuser:
         if own in ("alone", "block"):
             return None
         for draft in candidates:
-            shared = common(node, own, draft)
+            shared = self.common(node, own, draft)
             if shared is None or len(draft.nodes) >= MEMBERS:
                 continue
-            if not fits([*draft.nodes, node], shared, self.views):
+            if not self.fits([*draft.nodes, node], shared):
                 continue
             if self.depends([d for d in candidates if d is not draft], {draft}):
                 continue
@@ -120,6 +168,27 @@ class Fuser:
             if own == "rows" and draft.kind == "map":
                 draft.kind = "rows"
             return draft
+        return None
+
+    def beside(self, node: Node, operands: list[Draft]) -> Draft | None:
+        """The group of a reduction over the same loops as a node's that reads what this one reads.
+
+        [c] += f(x[n, c]);  [c] += g(x[n, c], y[n, c])   ->   one pass over x
+        """
+        if kind(node) != "rows":
+            return None
+        read = [i for n in (node, *self.inside([node])) for i in n.inputs if large(i)]
+        found = (self.drafts.get(u) for i in read for u in self.users[i])
+        for draft in dict.fromkeys(d for d in found if d is not None and d.kind == "rows"):
+            if not any(kind(n) == "rows" and alike(n, node) for n in draft.nodes):
+                continue
+            if prefix(node.shape, draft.outer) != draft.outer or len(draft.nodes) >= MEMBERS:
+                continue
+            if self.depends(operands, {draft}):
+                continue
+            if self.fits([*draft.nodes, node], draft.outer):
+                draft.reasons.append(f"{node.op.name} goes over the same elements as {rows(draft)}")
+                return draft
         return None
 
     def absorb(self, draft: Draft, other: Draft) -> None:
@@ -142,7 +211,7 @@ class Fuser:
         nodes = sorted({*draft.nodes, *other.nodes}, key=self.place.__getitem__)
         if draft.kind == "product":
             nodes = [first, *(n for n in nodes if n is not first)]
-        if not fits(nodes, draft.outer, self.views):
+        if not self.fits(nodes, draft.outer):
             return
         draft.nodes = nodes
         draft.reasons.append(f"{other.nodes[0].op.name} is computed where it is read")
@@ -168,6 +237,14 @@ class Fuser:
                     self.absorb(draft, other)
             if len(draft.nodes) == size:
                 return
+
+    def common(self, node: Node, own: str, draft: Draft) -> Shape | None:
+        """The outer axes of a group once the node has joined, or None where it cannot."""
+        if own != "rows" or draft.kind != "map" or prefix(node.shape, draft.outer):
+            return common(node, own, draft)
+        within = {*draft.nodes, node}
+        inside = all(self.passing(member, within) for member in draft.nodes)
+        return trimmed(outer(node)) if inside else common(node, own, draft)
 
     def depends(self, starts: list[Draft], goals: set[Draft]) -> bool:
         """Whether one of some groups needs a goal to be finished first."""
@@ -228,6 +305,21 @@ class Fuser:
         return len(spread - own)
 
 
+def following(nodes: Sequence[Node], others: Container[Node]) -> list[Node]:
+    """Nodes in their order, and each of some others before the first that reads it."""
+    found: dict[Node, None] = {}
+
+    def visit(node: Node) -> None:
+        for operand in node.inputs:
+            if operand in others and operand not in found:
+                visit(operand)
+        found[node] = None
+
+    for node in nodes:
+        visit(node)
+    return list(found)
+
+
 def only_maps_of_leaves(node: Node) -> bool:
     """Whether a node is a map that reads leaves only: computed where it is read."""
     return kind(node) == "map" and all(isinstance(i.op, leaf.Leaf) for i in node.inputs)
@@ -264,14 +356,10 @@ def finish(
     """Decide what each group must store: whatever is read outside of it."""
     fused = Fused(graph, (), views)
     wanted = {fused.home(root) for root in graph.roots}
-    for node in graph.nodes:
-        for operand in node.inputs:
+    for draft in groups:
+        for operand in (i for node in draft.nodes for i in node.inputs):
             home = fused.home(operand)
-            if (
-                home in drafts
-                and node in drafts
-                and (drafts[home] is not drafts[node] or home is not operand)
-            ):
+            if home in drafts and (drafts[home] is not draft or home is not operand):
                 wanted.add(home)
     result = []
     for draft in groups:
@@ -287,26 +375,6 @@ def finish(
             Group(tuple(draft.nodes), roots, draft.outer, tuple(draft.reasons), None, direct)
         )
     return Fused(graph, tuple(result), views)
-
-
-def kind(node: Node) -> str:
-    """map, rows (a reduction that reads each element once), product, block, or alone."""
-    op = node.op
-    if not isinstance(op, Formula) or not covered(op, node):
-        return "alone"
-    if not op.plain:
-        return "block" if op.switch is not None and not op.summed else "alone"
-    if op.pointwise:
-        return "map"
-    return "product" if op.reuses else "rows"
-
-
-def outer(node: Node) -> Shape:
-    """The axes of a node's result that can be loops around its kernel."""
-    op = node.op
-    if isinstance(op, Formula) and op.switch is not None and covered(op, node):
-        return node.shape[: lead(op)]
-    return node.shape if isinstance(op, Formula) and op.plain and covered(op, node) else ()
 
 
 def common(node: Node, own: str, draft: Draft) -> Shape | None:
@@ -331,52 +399,9 @@ def common(node: Node, own: str, draft: Draft) -> Shape | None:
     return shared
 
 
-def prefix(a: Shape, b: Shape) -> Shape:
-    """The leading axes that two shapes share."""
-    length = 0
-    while length < min(len(a), len(b)) and a[length] == b[length]:
-        length += 1
-    return a[:length]
-
-
-def fits(nodes: list[Node], shared: Shape, views: dict[Node, Node]) -> bool:
-    """Whether every value passed inside the group is used at the outer axes it was made at."""
-    members = set(nodes)
-    blocks = any(kind(node) == "block" for node in nodes)
-    room = LIMIT // SIZE[nodes[0].dtype] if blocks else ROW_LIMIT
-    for user in nodes:
-        op = user.op
-        if not isinstance(op, Formula) or user.shape[: len(shared)] != shared:
-            return False
-        lead = op.writes[: len(shared)]
-        for operand, read in zip(user.inputs, op.reads, strict=True):
-            if operand not in members:
-                target = operand
-                while target in views:
-                    target = views[target]
-                if target in members:
-                    return False
-                continue
-            if read[: len(shared)] != lead or any(isinstance(e, Lookup) for e in read):
-                return False
-            if op.is_lookup(user.inputs.index(operand)):
-                return False
-            if not passes(operand, user, len(shared), room):
-                return False
-    return True
-
-
-def passes(operand: Node, user: Node, skip: int, room: int) -> bool:
-    """Whether the rest of a row, past the outer axes, can be handed over, on the stack if need be.
-
-    A map is computed where it is read, but not again and again for a formula with cases.
-    """
-    made = operand.op
-    assert isinstance(made, Formula)
-    rest = layout.size(operand.shape[skip:])
-    if not isinstance(rest, int):
-        return False
-    return (made.pointwise and not spread(user, operand)) or rest <= room
+def rows(draft: Draft) -> str:
+    """The first reduction of a group."""
+    return next(node.op.name for node in draft.nodes if kind(node) == "rows")
 
 
 def reason(node: Node, own: str, draft: Draft) -> str:

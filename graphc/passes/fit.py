@@ -1,0 +1,153 @@
+"""What fits together: kinds of nodes, and which of them may share loops and hand values over."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from graphc.graph.node import Node
+from graphc.ops import scalar
+from graphc.ops.formula import Formula
+from graphc.ops.index import Affine, Lookup, stays
+from graphc.passes import layout
+from graphc.passes.blocks import LIMIT, lead, spread
+from graphc.passes.invert import covered
+from graphc.types import SIZE, Extent, Shape
+
+SHORT_ROW = 8
+"""Elements below which a row is summed in order: too few lanes would be in use."""
+ROW_LIMIT = 1 << 14
+"""Elements of a row that is kept on the stack between two passes over it."""
+
+
+def kind(node: Node) -> str:
+    """map, rows (a reduction that reads each element once), product, block, or alone.
+
+    What computes one residue of its result after the other is followed like a product.
+    """
+    op = node.op
+    if not isinstance(op, Formula) or not covered(op, node):
+        return "alone"
+    if not op.plain and op.switch is not None:
+        return "alone" if op.summed else "block"
+    if not op.plain:
+        return "product" if exact(op, node) and op.expr not in op.args else "alone"
+    if op.pointwise:
+        return "map"
+    return "product" if op.reuses else "rows"
+
+
+def exact(op: Formula, node: Node) -> bool:
+    """Whether no point is written beyond the result, where each element is written once."""
+    return all(
+        isinstance(e, Affine) and stays(e, size, op.extents)
+        for e, size in zip(op.writes, node.shape, strict=True)
+    )
+
+
+def outer(node: Node) -> Shape:
+    """The axes of a node's result that can be loops around its kernel."""
+    op = node.op
+    if isinstance(op, Formula) and op.switch is not None and covered(op, node):
+        return node.shape[: lead(op)]
+    return () if kind(node) == "alone" else node.shape
+
+
+def alike(a: Node, b: Node) -> bool:
+    """Whether two reductions go over the same loops in one order, so that one pass does both."""
+    return loops(a) == loops(b) and order_of(a) == order_of(b) and widest(a) == widest(b)
+
+
+def loops(node: Node) -> tuple[list[Extent], list[Extent]]:
+    """The extents of the loops around a node's formula: those kept, then those summed."""
+    op = node.op
+    assert isinstance(op, Formula)
+    kept = [op.extents[n] for n in op.kept if op.extents[n] != 1]
+    return kept, [op.extents[n] for n in op.summed]
+
+
+def trimmed(shape: Shape) -> Shape:
+    """The shape without the axes of extent 1 that it ends with."""
+    while shape and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape
+
+
+def prefix(a: Shape, b: Shape) -> Shape:
+    """The leading axes that two shapes share."""
+    length = 0
+    while length < min(len(a), len(b)) and a[length] == b[length]:
+        length += 1
+    return a[:length]
+
+
+def fits(nodes: Collection[Node], shared: Shape, views: Mapping[Node, Node]) -> bool:
+    """Whether every value passed inside the group is used at the outer axes it was made at."""
+    members = set(nodes)
+    blocks = any(kind(node) == "block" for node in nodes)
+    room = LIMIT // SIZE[next(iter(nodes)).dtype] if blocks else ROW_LIMIT
+    for user in nodes:
+        op = user.op
+        if not isinstance(op, Formula) or user.shape[: len(shared)] != shared:
+            return False
+        lead = op.writes[: len(shared)]
+        for operand, read in zip(user.inputs, op.reads, strict=True):
+            if operand not in members:
+                target = operand
+                while target in views:
+                    target = views[target]
+                if target in members:
+                    return False
+                continue
+            if read[: len(shared)] != lead or any(isinstance(e, Lookup) for e in read):
+                return False
+            if op.is_lookup(user.inputs.index(operand)):
+                return False
+            if not passes(operand, user, len(shared), room):
+                return False
+    return True
+
+
+def passes(operand: Node, user: Node, skip: int, room: int) -> bool:
+    """Whether the rest of a row, past the outer axes, can be handed over, on the stack if need be.
+
+    A map is computed where it is read, but not again and again for a formula with cases.
+    """
+    made = operand.op
+    assert isinstance(made, Formula)
+    rest = layout.size(operand.shape[skip:])
+    if not isinstance(rest, int):
+        return False
+    return (made.pointwise and not spread(user, operand)) or rest <= room
+
+
+def order_of(node: Node) -> str:
+    """How the innermost summed loop of a node adds up; a contraction's schedule decides itself.
+
+    Along contiguous operands in lanes, else in order. Only the node's own operands matter.
+    """
+    op = node.op
+    assert isinstance(op, Formula)
+    if not op.summed or op.reuses:
+        return "serial"
+    if op.how in ("argmax", "argmin"):
+        return "inorder"
+    last = op.summed[-1]
+    size = op.extents[last]
+    if isinstance(size, int) and size < SHORT_ROW:
+        return "inorder"
+    for operand, read in zip(node.inputs, op.reads, strict=True):
+        if any(isinstance(e, Lookup) for e in read):
+            return "inorder"
+        offset = layout.offset(operand.shape, tuple(e for e in read if isinstance(e, Affine)))
+        if offset.coefficient(last) not in (0, 1):
+            return "inorder"
+    return "lanes"
+
+
+def widest(node: Node) -> int:
+    """Bytes of the widest number that a reduction keeps: with them its lanes, and its order, go."""
+    op = node.op
+    assert isinstance(op, Formula)
+    kinds = {a: i.dtype for a, i in zip(op.args, node.inputs, strict=True)}
+    best = [scalar.dtype_of(op.expr, kinds)] if op.how in ("argmax", "argmin") else []
+    return max(SIZE[dtype] for dtype in (node.dtype, *best))

@@ -1,0 +1,101 @@
+"""What is made anew, gone over together, or followed by residues: fewer bytes, the same bits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc import ops
+from graphc.graph.node import Node
+from graphc.passes import again
+
+Array = np.ndarray[Any, Any]
+
+
+@pytest.fixture(autouse=True)
+def always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small examples are treated as what no cache holds."""
+    monkeypatch.setattr(again, "SMALL", 0)
+
+
+def numbers(node: Node, seed: int) -> Array:
+    shape = tuple(5 if isinstance(extent, str) else extent for extent in node.shape)
+    return np.random.default_rng(seed).standard_normal(shape, np.float32)
+
+
+def same(
+    outputs: Sequence[Node], monkeypatch: pytest.MonkeyPatch, inputs: Sequence[Node]
+) -> graphc.Program:
+    """The fused program: right, with the bits of the unfused one and of one thread."""
+    given = {node.op.name: numbers(node, seed) for seed, node in enumerate(inputs)}
+    program = graphc.compile(list(outputs))
+    found = program(**given)
+    alone = graphc.compile(list(outputs), threads=1)(**given)
+    monkeypatch.setenv("GRAPHC_SKIP", "fuse")
+    plain = graphc.compile(list(outputs))(**given)
+    monkeypatch.delenv("GRAPHC_SKIP")
+    for one, other, single, right in zip(
+        found, plain, alone, graphc.evaluate(list(outputs), given), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(one, single)
+        np.testing.assert_allclose(one, right, rtol=1e-3, atol=1e-3)
+    return program
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 8, 8), (2, 33, 4, 4), (8, 16, 9, 7), ("n", 6, 8, 8)])
+def test_a_norm_stores_nothing_between_its_passes(
+    shape: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, dy = graphc.input("x", shape), graphc.input("dy", shape)
+    weight, bias = (graphc.input(name, (shape[1],)) for name in ("weight", "bias"))
+    y, mean, variance = ops.batch_norm(x, weight, bias)
+    slopes = graphc.vjp(y, [x, weight, bias], dy)
+    inputs = (x, dy, weight, bias)
+    program = same([y, mean, variance, *slopes], monkeypatch, inputs)
+    stored = [r for group in program.stages.plan.groups for r in group.roots]
+    whole = sum(len(root.shape) == 4 and root.shape[2:] != (1, 1) for root in stored)
+    assert whole == 2 or "n" in shape  # a divisor that is known late is in the way of one
+    text = program.as_text("fused")
+    assert "sub is computed again where it is read" in text
+    assert "goes over the same elements as" in text
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 8, 8), (16, 5, 6, 6), (3, 64, 10, 10), ("n", 6, 8, 8)])
+def test_what_follows_residues_is_done_with_them(
+    shape: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = graphc.input("x", shape)
+    y = ops.max_pool2d(ops.relu(x), 2)
+    dy = graphc.input("dy", y.shape)
+    program = same([y, *graphc.vjp(y, [x], dy)], monkeypatch, (x, dy))
+    assert len(program.kernels) == 2
+    assert "relu.dx follows max_pool2d.dx element by element" in program.as_text("fused")
+
+
+def test_what_is_written_beyond_the_result_is_followed_by_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x = graphc.input("x", (4, 3, 9, 7))
+    y = ops.max_pool2d(ops.relu(x), 2, floor=True)
+    dy = graphc.input("dy", y.shape)
+    program = same([y, *graphc.vjp(y, [x], dy)], monkeypatch, (x, dy))
+    assert "follows max_pool2d.dx" not in program.as_text("fused")
+
+
+def test_an_elementary_function_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, w = graphc.input("x", (6, 40)), graphc.input("w", (40, 30))
+    y = ops.exp(x)
+    program = same([ops.sum(y, 0), y @ w, ops.sum(y * x, 1)], monkeypatch, (x, w))
+    assert "computed again" not in program.as_text("fused")
+
+
+def test_sums_of_other_widths_keep_their_own_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sum of bool is an int64: with it in the loop, one of float32 would have half its lanes."""
+    x = graphc.input("x", (7, 1001))
+    y = ops.exp(x)
+    same([y, ops.sum(y, 1), ops.sum(y > 1, 1)], monkeypatch, (x,))
