@@ -51,14 +51,14 @@ from graphc.passes.arrange import arrange
 from graphc.passes.bodies import prepare, unify
 from graphc.passes.border import border
 from graphc.passes.fold import fold
-from graphc.passes.freeze import lasting, settled
+from graphc.passes.freeze import lasting, settled, steady
 from graphc.passes.fuse import fuse, separate
 from graphc.passes.group import Fused
 from graphc.passes.invert import invert
 from graphc.passes.memory import Plan
 from graphc.passes.memory import plan as plan_memory
 from graphc.passes.narrow import narrow
-from graphc.passes.pack import pack
+from graphc.passes.pack import pack, pack_ahead
 from graphc.passes.simplify import simplify
 from graphc.passes.verify import verify as verify_groups
 from graphc.passes.winograd import winograd
@@ -172,6 +172,7 @@ def frozen(source: Graph, target: Target, math: str) -> Graph:
     """The graph after its passes, the values that no call changes in variables of its own."""
     verify(source)
     graph = run_passes(source, Log(), replace(target.model, math=math))[-1].graph
+    graph = graph if "pack" in skipped() else pack_ahead(graph, steady(graph))
     once, host = lasting(graph), None if target.native else engine.host_level()
     values = compile(once, target=host, threads=1, debug_nans=False)() if once else ()
     return settled(graph, dict(zip(once, values, strict=True)))

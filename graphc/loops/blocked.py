@@ -3,12 +3,14 @@
     for i: for j: for s: c[i, j] += a[M*s + i]*b[N*s + j]
     -->
     for j by J: q[S*j + J*s + j'] = b[N*s + j + j']
-    for i by I: { p[I*s + i'] = a[M*s + i + i']; for i', j by J, j': for s: c += p[...]*q[...] }
+    for i by I: { p[S*i' + s] = a[M*s + i + i']; for i', j by J, j': for s: c += p[...]*q[...] }
 
 Where each step of the sum reads another line of memory, lines fall out of the nearest cache before
 their neighbours in them are read, the sooner if they lie a power of two apart. Copied so, one
 step's elements lie beside the next one's: rows of the operand that tiles read element by element
-(`a`) are gathered a few tiles at a time, panels of the one read in vectors (`b`) all at once.
+(`a`) are gathered, turned over. Where the second cache holds all of them they are gathered once,
+and panels of the operand read in vectors (`b`) are copied one by one; else a few tiles of rows at a
+time, after all panels.
 """
 
 from __future__ import annotations
@@ -18,23 +20,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from graphc.loops.choose import Plan
+from graphc.loops.crosswise import crosswise
 from graphc.loops.ir import Access, Alloc, Buffer, For, Load, Stmt, Update
-from graphc.loops.map import mapped
-from graphc.loops.nest import Nest, chain, extent
-from graphc.loops.panel import PANEL_REUSE, SCRATCH, scattered
+from graphc.loops.map import LINE, mapped, pieces, transposed
+from graphc.loops.nest import Nest, extent, row_major
+from graphc.loops.panel import PANEL_REUSE, SCRATCH, filled, scattered
 from graphc.loops.registers import tiled
 from graphc.loops.schedule import Schedule
-from graphc.loops.strip import moved, vectors
+from graphc.loops.strip import moved
 from graphc.ops import scalar
 from graphc.ops.index import affine, index
 from graphc.types import SIZE
 
-APART = 256
+APART = 64
 """Bytes between one step's elements and the next one's from which on rows are gathered."""
 AGAIN = 64
 """How often a gathered element must be read."""
 ROWS = 64
 """Rows gathered at a time, at most."""
+NEAR = 0.625
+"""The part of the second cache that all rows may fill to be gathered at once."""
 TERMS = 64
 """Terms of a sum from which on copies pay."""
 
@@ -49,6 +54,7 @@ def summed(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...]:
 
     def wanted(nest: Nest, loop: For, size: int, load: Load) -> bool:
         far = scattered(schedule, nest, loop, size, load, schedule.steps)
+        far = far or crosswise(nest, loop, load)
         return far and ahead(schedule, nest, plan, load)
 
     copies, nest = panels(schedule, nest, plan, wanted)
@@ -64,7 +70,7 @@ def ahead(schedule: Schedule, nest: Nest, plan: Plan, load: Load) -> bool:
     """
     assert plan.vector is not None
     loop, buffer = nest.loop(plan.vector), load.access.buffer
-    if not alone(nest, load, loop):
+    if not (alone(nest, load, loop) or crosswise(nest, loop, load)):
         return False
     if schedule.steps > 1:
         return buffer.name not in schedule.changing
@@ -97,6 +103,17 @@ def gatherable(nest: Nest, plan: Plan) -> Rows | None:
     return None
 
 
+def fit(nest: Nest, rows: Rows, level2: int) -> bool:
+    """Whether the second cache holds all rows, gathered, and panels beside them."""
+    size = SIZE[rows.load.access.buffer.dtype]
+    return extent(rows.loop) * terms(nest) * size <= NEAR * level2
+
+
+def apart(size: int) -> int:
+    """The bytes from row to row for rows of a size: an odd number of lines, so that none crowd."""
+    return (-(-size // LINE) | 1) * LINE
+
+
 def alone(nest: Nest, load: Load, loop: For) -> bool:
     """Whether a load walks memory along one kept loop and all that is summed, and no other."""
     access = load.access
@@ -124,32 +141,35 @@ def gathered(schedule: Schedule, nest: Nest, plan: Plan, rows: Rows) -> tuple[St
     load, loop, dtype = rows.load, rows.loop, rows.load.access.buffer.dtype
 
     def strided(nest: Nest, across: For, size: int, load: Load) -> bool:
-        apart = alone(nest, load, across) and stride(nest, load) >= APART
-        return apart and extent(loop) >= PANEL_REUSE
+        far = alone(nest, load, across) and stride(nest, load) >= APART
+        far = far or crosswise(nest, across, load)
+        return far and extent(loop) >= PANEL_REUSE
 
-    result, nest = panels(schedule, nest, plan, strided)
-    room = max(rows.size, min(ROWS, SCRATCH // (terms(nest) * SIZE[dtype])))
-    block = rows_at_a_time(extent(loop), rows.size, room)
+    row = apart(terms(nest) * SIZE[dtype]) // SIZE[dtype]
+    result: list[Stmt] = []
+    if fit(nest, rows, schedule.machine.level2):
+        block = extent(loop)
+    else:
+        result, nest = panels(schedule, nest, plan, strided)
+        room = max(rows.size, min(ROWS, SCRATCH // (row * SIZE[dtype])))
+        block = rows_at_a_time(extent(loop), rows.size, room)
     schedule.notes.append(
         f"{load.access.buffer.name} gathered: {block} rows of {terms(nest)} at a time, "
         f"whose neighbours lie {stride(nest, load)} bytes apart"
     )
-    whole = extent(loop) // block * block
-    for start, end, step in ((0, whole, block), (whole, extent(loop), extent(loop) - whole)):
-        if end <= start:
-            continue
+    for start, end, step in pieces(extent(loop), block):
         schedule.serial += 1
-        sliver = Buffer(f"p{schedule.serial}", dtype, terms(nest) * step, "stack")
-        place, factor = index(loop.index), step
-        for other in reversed(nest.summed):
-            place, factor = place + index(other.index) * factor, factor * extent(other)
+        space = "stack" if row * step * SIZE[dtype] <= SCRATCH else "shared"
+        sliver = Buffer(f"p{schedule.serial}", dtype, row * step, space)
+        place = row_major(nest.summed) + index(loop.index) * row
         target = Access(sliver, place)
         outside = f"{loop.index}.b"
         at = {loop.index: index(outside) + index(loop.index)}
         inside = replace(loop, start=0, stop=step)
         symbol = scalar.argument("gathered")
         copy = (*moved((load,), at), Update(target, symbol, ((symbol, load.name),)))
-        copied = mapped(schedule, Nest((*nest.summed, inside), (), (), copy, ()))
+        gathering = Nest((*nest.summed, inside), (), (), copy, ())
+        copied = transposed(schedule, gathering) or mapped(schedule, gathering)
         part = Nest(
             tuple(inside if f is loop else f for f in nest.kept),
             moved(nest.before, at),
@@ -190,17 +210,14 @@ def panels(
         target = Access(panel, row + index(block) * count + index(lane))
         schedule.notes.append(f"{stmt.access.buffer.name} copied in panels of {width}")
         symbol = scalar.argument("packed")
-        whole = extent(loop) // width * width
         result.append(Alloc(panel))
-        for start, end, step in ((0, whole, width), (whole, extent(loop), extent(loop) - whole)):
-            if end <= start:
-                continue
+        for start, end, step in pieces(extent(loop), width):
             outside, inside = f"{loop.index}.o", f"{loop.index}.t"
             values = {block: index(outside), lane: index(inside)}
             values[loop.index] = index(outside) + index(inside)
             copy = (stmt, Update(target, symbol, ((symbol, stmt.name),)))
-            body = vectors(schedule, inside, step, plan.lanes, moved(copy, values))
-            result.append(For(outside, start, end, step, "serial", chain(nest.summed, body)))
+            body = filled(schedule, nest, inside, step, plan.lanes, moved(copy, values))
+            result.append(For(outside, start, end, step, "serial", body))
         inner.append(Load(stmt.name, target))
     return result, replace(nest, inner=tuple(inner))
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from graphc.loops.crosswise import crossed, crosswise
 from graphc.loops.ir import Access, Alloc, For, Let, Load, Stmt, Update
 from graphc.loops.nest import Nest, accesses, depending, extent, flat, forms
 from graphc.machine import Machine
@@ -91,6 +92,8 @@ def like(nest: Nest, model: Plan, machine: Machine) -> list[Plan]:
 def candidates(nest: Nest) -> list[For]:
     """The loops whose index could be the lanes, innermost first."""
     last = nest.summed[-1] if nest.reduces else None
+    if crossed(nest, nest.kept[-1], nest.inner):
+        return [nest.kept[-1]]
     if last is not None and last.kind == "lanes":
         return [last] if extent(last) > 1 else []
     found = [loop for loop in reversed(nest.kept) if allowed(nest, loop)]
@@ -353,7 +356,8 @@ def step_of(nest: Nest, loop: For, lanes: int, moving: set[str]) -> Step:
         if isinstance(stmt, Load):
             access = stmt.access
             moves = {name: abs(by) for name, by in access.offset.terms}
-            cost = load_cost(access, loop.index, lanes, moving)
+            turned = crosswise(nest, loop, stmt)
+            cost = 0.5 if turned else load_cost(access, loop.index, lanes, moving)
             size, guards = SIZE[access.buffer.dtype], len(stmt.guards)
             wide = loop.index in moves
             reads.append(Read(moves, size, cost, guards, wide, bool(access.lookups)))

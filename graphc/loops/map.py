@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from graphc.loops.choose import Plan, choose
-from graphc.loops.ir import Load, Stmt, Transpose, Update
+from graphc.loops.ir import For, Load, Stmt, Transpose, Update
 from graphc.loops.nest import Nest, chain
 from graphc.loops.schedule import Schedule
 from graphc.loops.strip import moved, split, strip
 from graphc.ops.index import index
 from graphc.types import SIZE
+
+LINE, PERIOD = 64, 4096
+"""A cache line; the bytes after which the nearest cache takes the same set again."""
 
 
 def mapped(schedule: Schedule, nest: Nest) -> tuple[Stmt, ...]:
@@ -61,19 +65,10 @@ def transposed(schedule: Schedule, nest: Nest) -> tuple[Stmt, ...] | None:
     others = tuple(f for f in nest.kept if f not in (along, across))
     assert along.extent is not None and across.extent is not None
     rows, columns = across.extent // lanes * lanes, along.extent // lanes * lanes
-    block = Transpose(
-        target,
-        source,
-        source.offset.coefficient(across.index),
-        target.offset.coefficient(along.index),
-        lanes,
-    )
-    body: list[Stmt] = list(
-        chain(
-            [replace(across, stop=rows, step=lanes), replace(along, stop=columns, step=lanes)],
-            (block,),
-        )
-    )
+    steps = source.offset.coefficient(across.index), target.offset.coefficient(along.index)
+    block = Transpose(target, source, *steps, lanes)
+    sides = replace(across, stop=rows, step=lanes), replace(along, stop=columns, step=lanes)
+    body = list(blocks(*sides, block, SIZE[source.buffer.dtype]))
     for j, i in (
         (replace(across, start=rows), along),
         (replace(across, stop=rows), replace(along, start=columns)),
@@ -84,3 +79,34 @@ def transposed(schedule: Schedule, nest: Nest) -> tuple[Stmt, ...] | None:
             rest = Nest(tuple(loops), (), (), moved(nest.inner, values), ())
             body += mapped(schedule, rest)
     return chain(others, tuple(body))
+
+
+def blocks(across: For, along: For, block: Transpose, size: int) -> tuple[Stmt, ...]:
+    """The loops around a block: along lines of the source, or of the target where those crowd less.
+
+    Half a line that is written long after the other half costs the line twice. So lines of the
+    source are read whole, a few at a time, and as many rows of the target are written side by side.
+    """
+    if crowding(block.across * size) > crowding(block.down * size):
+        return chain([across, along], (block,))
+    body: list[Stmt] = []
+    inside, stop = f"{along.index}.l", along.step * (along.extent or 0)
+    line = max(along.step, LINE // size)
+    for start, end, step in pieces(stop, line):
+        part = For(inside, 0, step, along.step, "serial", ())
+        at = {along.index: index(along.index) + index(inside)}
+        around = [replace(along, start=start, stop=end, step=step), across, part]
+        body += chain(around, moved((block,), at))
+    return tuple(body)
+
+
+def crowding(step: int) -> int:
+    """How much lines so many bytes apart crowd each other in the sets of a cache."""
+    return max(math.gcd(step, PERIOD), LINE)
+
+
+def pieces(count: int, step: int) -> list[tuple[int, int, int]]:
+    """Start, end and step of the whole steps below a number, and of what remains."""
+    whole = count // step * step
+    found = [(0, whole, step), (whole, count, count - whole)]
+    return [piece for piece in found if piece[0] < piece[1]]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from graphc.loops.crosswise import crosswise
 from graphc.loops.ir import Access, Alloc, Buffer, For, Load, Stmt, Update
+from graphc.loops.map import LINE, PERIOD, mapped, transposed
 from graphc.loops.nest import Nest, chain, extent
 from graphc.loops.schedule import Schedule
 from graphc.loops.strip import moved, vectors
@@ -15,8 +17,6 @@ from graphc.types import SIZE
 
 PANEL_REUSE = 24
 """How often a panel must be read for packing it to pay,"""
-LINE, PERIOD = 64, 4096
-"""A cache line; the bytes after which the nearest cache takes the same set again."""
 FULL = 0.75
 """The part of its sets that a panel may fill."""
 SCRATCH = 1 << 18
@@ -35,7 +35,8 @@ def packed(
     copies: list[Stmt] = []
     inner: list[Stmt] = []
     for stmt in nest.inner:
-        if not isinstance(stmt, Load) or not scattered(schedule, nest, loop, size, stmt):
+        turned = crosswise(nest, loop, stmt)
+        if not isinstance(stmt, Load) or not wanted(schedule, nest, loop, size, stmt):
             inner.append(stmt)
             continue
         access, points = stmt.access, terms(nest)
@@ -47,13 +48,32 @@ def packed(
             factor *= other.extent or 1
         symbol = scalar.argument("packed")
         target = Access(panel, place)
-        copy = (Load(stmt.name, access), Update(target, symbol, ((symbol, stmt.name),)))
-        body = vectors(schedule, f"{loop.index}.t", size, lanes, moved(copy, {loop.index: at}))
-        step = stride(nest, access)
-        schedule.notes.append(f"{access.buffer.name} packed: its rows lie {step} bytes apart")
-        copies += [Alloc(panel), *chain(nest.summed, body)]
+        copy = Load(stmt.name, access), Update(target, symbol, ((symbol, stmt.name),))
+        body = moved(copy, {loop.index: at})
+        why = f"its rows lie {stride(nest, access)} bytes apart"
+        why = "turned over, as sums go along its rows" if turned else why
+        schedule.notes.append(f"{access.buffer.name} packed: {why}")
+        copies += [Alloc(panel), *filled(schedule, nest, f"{loop.index}.t", size, lanes, body)]
         inner.append(Load(stmt.name, target))
     return tuple(copies), replace(nest, inner=tuple(inner))
+
+
+def filled(
+    schedule: Schedule, nest: Nest, inside: str, size: int, lanes: int, copy: tuple[Stmt, ...]
+) -> tuple[Stmt, ...]:
+    """A panel of `size` columns copied, along the index `inside`; turned over where it lies so."""
+    if next(s for s in copy if isinstance(s, Load)).access.offset.coefficient(inside) == 1:
+        return chain(nest.summed, vectors(schedule, inside, size, lanes, copy))
+    whole = Nest((*nest.summed, For(inside, 0, size, 1, "serial", ())), (), (), copy, ())
+    said = len(schedule.notes)
+    done = transposed(schedule, whole) or mapped(schedule, whole)
+    del schedule.notes[said:]
+    return done
+
+
+def wanted(schedule: Schedule, nest: Nest, loop: For, size: int, load: Load) -> bool:
+    """Whether a panel is copied: it must be turned over, or would not stay near."""
+    return crosswise(nest, loop, load) or scattered(schedule, nest, loop, size, load)
 
 
 def scattered(

@@ -20,7 +20,7 @@ from graphc.loops.choose import Plan
 from graphc.loops.ir import Access, Alloc, Buffer, Check, For, Let, Load, Stmt, Update
 from graphc.loops.lanes import along
 from graphc.loops.nest import Nest, chain, needed
-from graphc.loops.panel import packed, scattered
+from graphc.loops.panel import packed, wanted
 from graphc.loops.schedule import Schedule
 from graphc.loops.strip import Range, balanced, moved, split, vectors
 from graphc.ops.index import Affine, affine, index
@@ -70,7 +70,7 @@ def outer_order(
     tiles = [loop.index for loop, _ in rest]
     if all(any(load.access.offset.coefficient(n) for n in tiles) for load in loads) and rest:
         return pieces  # nothing is read again along a panel
-    if any(scattered(schedule, nest, loop, size, load) for loop, _ in panel for load in loads):
+    if any(wanted(schedule, nest, loop, size, load) for loop, _ in panel for load in loads):
         return [*panel, *plain, *rest]
     return [*plain, *panel, *rest]
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from graphc.loops.blocked import gatherable, summed, terms
+from graphc.loops.blocked import fit, gatherable, summed, terms
 from graphc.loops.choose import Plan, choose
 from graphc.loops.ir import Access, Alloc, Buffer, Check, For, Let, Load, Stmt, Update
 from graphc.loops.map import mapped
@@ -116,7 +116,7 @@ def steps(nest: Nest, outer: For, plan: Plan, level2: int) -> tuple[int | None, 
         together = max(1, FEW // each) if outer.extent is not None else 1
         return together, f"summed over {outer.index} in parts: {size}"
     rows = gatherable(nest, plan)
-    if rows is None or outer.extent is None:
+    if rows is None or outer.extent is None or fit(nest, rows, level2):
         return None, ""
     width = math.prod(extent(f) for f in nest.kept if f is not rows.loop) * SIZE["float32"]
     most = max(FEW, min(MANY, PANELS // width)) // each

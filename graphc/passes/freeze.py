@@ -21,10 +21,7 @@ def lasting(graph: Graph) -> tuple[Node, ...]:
     A value much larger than what it is made of (a bias spread over a batch) is none: it would be
     read from memory where it is now made in registers.
     """
-    made: dict[Node, set[Node]] = {variable: {variable} for variable in variables(graph)}
-    for node in graph.nodes:
-        if node.inputs and all(operand in made for operand in node.inputs):
-            made[node] = set().union(*(made[operand] for operand in node.inputs))
+    made = steady(graph)
     kept: dict[Node, None] = {}
     seen: set[Node] = set()
     left = list(graph.roots)
@@ -38,6 +35,15 @@ def lasting(graph: Graph) -> tuple[Node, ...]:
         else:
             left += node.inputs
     return tuple(kept)
+
+
+def steady(graph: Graph) -> dict[Node, set[Node]]:
+    """The values that no call changes, each with the variables that it is made of."""
+    made: dict[Node, set[Node]] = {variable: {variable} for variable in variables(graph)}
+    for node in graph.nodes:
+        if node.inputs and all(operand in made for operand in node.inputs):
+            made[node] = set().union(*(made[operand] for operand in node.inputs))
+    return made
 
 
 def variables(graph: Graph) -> tuple[Node, ...]:

@@ -25,6 +25,7 @@ from graphc.passes.fit import alike, fits, kind, outer, prefix, trimmed
 from graphc.passes.group import Fused, Group
 from graphc.passes.invert import covered
 from graphc.passes.memory import plan
+from graphc.passes.pack import turns_panels
 from graphc.passes.views import aliases
 from graphc.types import Shape
 
@@ -150,7 +151,8 @@ class Fuser:
         """The first of the operands' groups that a node may join; its outer axes are adapted."""
         own = kind(node)
         if own == "product":
-            candidates = [d for d in candidates if d.kind == "block" and d.outer]
+            blocks = [d for d in candidates if d.kind == "block" and d.outer]
+            candidates = [] if turns_panels(node) else blocks
         if own in ("alone", "block"):
             return None
         for draft in candidates:

@@ -2,13 +2,15 @@
 
 A contraction whose result is contiguous along an index wants its operands contiguous along it too,
 so that neighbouring elements of the result are the lanes of a vector. Where an operand is not, and
-each of its elements is read often, one transposing copy costs less than reading it crosswise.
+each of its elements is read often, one transposing copy costs less than reading it crosswise. A
+matrix along whose rows a product sums is left as it lies: its loops copy it panel by panel, and
+turn each over on the way (`loops/crosswise.py`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
@@ -26,29 +28,32 @@ REUSE = 24
 """How often an element must be read for a copy to pay."""
 SHORTEST = 8
 """The extent below which an index is not worth being the lanes."""
+LONGEST = 1024
+"""Terms of a sum beyond which a panel of many columns is too large for loops to turn over."""
 NOMINAL = 128
 
 
 def pack(graph: Graph, machine: Machine) -> Graph:
-    """Apply `turned` everywhere."""
-    return rewrite(graph, [turned])
+    """Apply `turned` to all that loops do not turn over themselves."""
+    return rewrite(graph, [lambda node: turned(node, frozenset())])
 
 
-def turned(node: Node) -> Node | None:
+def pack_ahead(graph: Graph, lasting: Container[Node]) -> Graph:
+    """Apply `turned` to all that lasts as well, so that it is turned over once and for all."""
+    return rewrite(graph, [lambda node: turned(node, lasting)])
+
+
+def turned(node: Node, lasting: Container[Node]) -> Node | None:
     """[m, n] += f(a[m, k], b[n, k])   ->   f(a[m, k], b'[k, n])  where [k, n] = b[n, k]."""
-    op = node.op
-    if not isinstance(op, Formula) or not op.summed or not op.writes or not covered(op, node):
-        return None
-    last = op.writes[-1]
-    if not isinstance(last, Affine) or not last.plain:
-        return None
-    extent = op.extents[last.plain]
-    if not isinstance(extent, int) or extent < SHORTEST or not is_float(node.dtype):
+    op, lanes = node.op, along(node)
+    if lanes is None or not isinstance(op, Formula):
         return None
     for position, (operand, read) in enumerate(zip(node.inputs, op.reads, strict=True)):
-        order = better(op, read, last.plain, operand)
-        axes = across(op, read, last.plain, operand)
+        order = better(op, read, lanes, operand)
+        axes = across(op, read, lanes, operand)
         if order is not None:
+            if by_panels(op, position, operand) and operand not in lasting:
+                continue
             moved_read: Index = tuple(map(index, order))
             copy = laid(op, read, operand, order)
         elif axes is not None:
@@ -61,6 +66,54 @@ def turned(node: Node) -> Node | None:
         moved = Formula(op.name, op.args, op.expr, reads, op.writes, op.domain, op.how)
         return moved(inputs, node.type)
     return None
+
+
+def along(node: Node) -> str | None:
+    """The last index of a sum's result, where it is worth being the lanes."""
+    op = node.op
+    if not isinstance(op, Formula) or not op.summed or not op.writes or not covered(op, node):
+        return None
+    last = op.writes[-1]
+    if not isinstance(last, Affine) or not last.plain or not is_float(node.dtype):
+        return None
+    extent = op.extents[last.plain]
+    return last.plain if isinstance(extent, int) and extent >= SHORTEST else None
+
+
+def turns_panels(node: Node) -> bool:
+    """Whether the loops of a node turn an operand over, once for all its rows."""
+    op, lanes = node.op, along(node)
+    return (
+        lanes is not None
+        and isinstance(op, Formula)
+        and any(
+            better(op, read, lanes, operand) is not None and by_panels(op, position, operand)
+            for position, (operand, read) in enumerate(zip(node.inputs, op.reads, strict=True))
+        )
+    )
+
+
+def by_panels(op: Formula, position: int, operand: Node) -> bool:
+    """Whether loops turn over an operand that goes across: the terms of a sum are a row of it."""
+    offset = layout.offset(operand.shape, op.reads[position])  # type: ignore[arg-type]  # as checked
+    (lanes,) = op.writes[-1].names if isinstance(op.writes[-1], Affine) else ("",)
+    terms = [op.extents[name] for name in op.summed]
+    if set(offset.names) != {lanes, *op.summed} or not is_float(operand.dtype):
+        return False
+    if not all(isinstance(extent, int) for extent in terms):
+        return False
+    return rows(offset, lanes, [(n, count(op, [n])) for n in op.summed])
+
+
+def rows(offset: Affine, lanes: str, terms: Sequence[tuple[str, int]]) -> bool:
+    """Whether sums go along rows of memory, neighbouring terms last, lanes from row to row."""
+    reach = sum(abs(offset.coefficient(name)) * (extent - 1) for name, extent in terms)
+    return (
+        offset.coefficient(terms[-1][0]) == 1
+        and terms[-1][1] >= SHORTEST
+        and math.prod(extent for _, extent in terms) <= LONGEST
+        and offset.coefficient(lanes) > reach
+    )
 
 
 def better(op: Formula, read: Index, lanes: str, operand: Node) -> tuple[str, ...] | None:

@@ -1,0 +1,40 @@
+"""Crosswise: a matrix along whose rows sums go, while lanes go across: its panels are turned over.
+
+    for i: for j: for s: c[i, j] += a[S*i + s]*b[S*j + s]
+    -->
+    for j by J: p[J*s + j'] = b[S*(j + j') + s]; for i: for j', s: c += a[S*i + s]*p[J*s + j']
+
+The graph pass that turns operands over leaves these, and no others, as they lie.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from graphc.loops.ir import For, Load, Stmt
+from graphc.loops.nest import Nest, extent
+from graphc.passes.pack import REUSE, SHORTEST, rows
+from graphc.types import is_float
+
+
+def crosswise(nest: Nest, loop: For, stmt: Stmt) -> bool:
+    """Whether a statement loads an element of such a matrix, lanes being along a loop."""
+    if not isinstance(stmt, Load) or stmt.guards or stmt.access.lookups or not nest.summed:
+        return False
+    if loop.index != nest.kept[-1].index or not is_float(stmt.access.buffer.dtype):
+        return False
+    if any(f.extent is None for f in (loop, *nest.summed)) or extent(loop) < SHORTEST:
+        return False
+    offset, others = stmt.access.offset, nest.kept[:-1]
+    if any(offset.coefficient(f.index) for f in others):
+        return False
+    if not all(offset.coefficient(f.index) for f in nest.summed):
+        return False
+    terms = [(f.index, extent(f)) for f in nest.summed]
+    return rows(offset, loop.index, terms) and math.prod(map(extent, others)) >= REUSE
+
+
+def crossed(nest: Nest, loop: For, stmts: Sequence[Stmt]) -> bool:
+    """Whether some statements load elements of such a matrix."""
+    return any(crosswise(nest, loop, stmt) for stmt in stmts)

@@ -1,0 +1,94 @@
+"""Matrices along whose rows sums go: turned over panel by panel, by one rule in graph and loops."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc import nn, ops
+from graphc.loops.crosswise import crossed
+from graphc.loops.order import order
+from graphc.loops.tile import reductions
+from graphc.passes.pack import turns_panels
+from graphc.runtime.program import Program
+
+
+def product(m: int | str, k: int, n: int) -> graphc.Node:
+    a, b = graphc.input("a", (m, k)), graphc.input("b", (n, k))
+    return ops.relu(a @ ops.transpose(b))
+
+
+def operands(m: int, k: int, n: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(m + k + n)
+    return tuple(rng.standard_normal(s).astype(np.float32) for s in ((m, k), (n, k)))
+
+
+def names(program: Program) -> list[str]:
+    return [n.op.name for g in program.stages.fused.groups for n in g.nodes]
+
+
+def turning(program: Program) -> bool:
+    """Whether some loops go across a matrix."""
+    stages = program.stages
+    nests = [n for k in stages.lowered for n in reductions(order(k, stages.target.model).body)]
+    return any(crossed(nest, nest.kept[-1], nest.inner) for nest in nests)
+
+
+def test_one_kernel_turns_panels_over_in_registers() -> None:
+    program = graphc.compile(product(128, 784, 512), target="avx2")
+    assert "packed" not in names(program) and list(program.kernels) == ["k00"]
+    assert "packed: turned over" in program.explain("k00")
+    assembly = program.kernels["k00"].as_text("asm")
+    assert "vunpcklps" in assembly or "vshufps" in assembly
+    panels = program.kernels["k00"].as_text("loops")
+    assert "turned" in panels or "transpose" in panels.lower()
+
+
+@pytest.mark.parametrize("m, k, n", list(itertools.product((23, 24), (7, 8, 1024, 1025), (7, 8))))
+def test_graph_and_loops_decide_alike(m: int, k: int, n: int) -> None:
+    program = graphc.compile(product(m, k, n), target="avx2")
+    nodes = program.stages.graph.nodes
+    assert any(map(turns_panels, nodes)) == turning(program)
+    assert turning(program) == (m >= 24 and 8 <= k <= 1024 and n >= 8)
+
+
+@pytest.mark.parametrize("m, k, n", [(24, 8, 8), (37, 1001, 129), (100, 784, 500), (65, 64, 9)])
+def test_no_bit_depends_on_how_the_matrix_lies(m: int, k: int, n: int) -> None:
+    a, b = operands(m, k, n)
+    upright = ops.relu(graphc.input("a", (m, k)) @ graphc.input("b", (k, n)))
+    (expected,) = graphc.compile(upright)(a, np.ascontiguousarray(b.T))
+    for rows in (m, "batch"):
+        for threads in (1, 2):
+            (found,) = graphc.compile(product(rows, k, n), threads=threads)(a, b)
+            np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(expected, np.maximum(a @ b.T, 0), rtol=1e-4, atol=1e-3)
+
+
+def test_sums_over_several_indices_go_along_rows_too() -> None:
+    a, b = graphc.input("a", (48, 3, 40)), graphc.input("b", (16, 3, 40))
+    y = ops.einsum("mij,nij->mn", a, b)
+    program = graphc.compile(y, target="avx2")
+    assert turning(program)
+    rng = np.random.default_rng(0)
+    given = [rng.standard_normal(x.shape).astype(np.float32) for x in (a, b)]
+    (found,) = graphc.compile(y)(*given)
+    np.testing.assert_allclose(found, np.einsum("mij,nij->mn", *given), rtol=1e-4, atol=1e-4)
+
+
+def test_windows_that_overlap_are_no_rows() -> None:
+    x, filters = graphc.input("x", (1, 1, 200)), graphc.input("filters", (25, 1, 9))
+    y = ops.conv1d(x, filters, stride=2, floor=True)
+    assert not turning(graphc.compile(y, target="avx2"))
+
+
+def test_what_lasts_is_turned_over_once() -> None:
+    net = nn.Linear(96, 64)
+    live, frozen = (
+        graphc.compile(net, inputs={"x": (48, 96)}, target="avx2", freeze=freeze)
+        for freeze in (False, True)
+    )
+    assert turning(live) and not turning(frozen)
+    assert [v.shape for v in frozen.source.variables() if len(v.shape) == 2] == [(96, 64)]
