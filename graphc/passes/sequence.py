@@ -9,6 +9,8 @@ from graphc.graph.node import Node
 from graphc.passes.group import Group
 
 Needs = Mapping[Group, Sequence[Group]]
+TRIES = 4
+"""How many orders are compared with the plain one."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,19 @@ class Traffic:
 
 
 def sequence(needs: Needs, traffic: Traffic) -> list[Group]:
-    """The order of the two, depth first and `eager`, whose greatest live set is smaller."""
-    plain = depth_first(needs)
-    early = eager(needs, traffic, plain)
-    return early if peak(early, traffic) < peak(plain, traffic) else plain
+    """Depth first, or `eager` where its greatest live set is smaller, or that with less room."""
+    best = plain = depth_first(needs)
+    most = peak(plain, traffic)
+    room: int | None = None
+    for _ in range(TRIES):
+        order = eager(needs, traffic, plain, room)
+        taken = peak(order, traffic)
+        if taken >= most and room is not None:
+            break
+        if taken < most:
+            best, most = order, taken
+        room = most - 1
+    return best
 
 
 def depth_first(needs: Needs) -> list[Group]:
@@ -47,13 +58,16 @@ def depth_first(needs: Needs) -> list[Group]:
     return list(done)
 
 
-def eager(needs: Needs, traffic: Traffic, plain: Sequence[Group]) -> list[Group]:
+def eager(
+    needs: Needs, traffic: Traffic, plain: Sequence[Group], room: int | None = None
+) -> list[Group]:
     """The plain order, but what frees more than it takes comes as soon as it can.
 
     Such is the gradient of a parameter with the update that consumes it: once both are done, the
-    activation that was kept for them is gone before the next one's cotangent is made.
+    activation that was kept for them is gone before the next one's cotangent is made. With room,
+    one that would need more bytes than that waits until there is less beside it.
     """
-    order = Order(needs, traffic)
+    order = Order(needs, traffic, room)
     for group in plain:
         while (found := order.freeing()) is not None:
             order.run(found)
@@ -68,6 +82,8 @@ class Order:
 
     needs: Needs
     traffic: Traffic
+    room: int | None
+    live: int = 0
     done: dict[Group, None] = field(default_factory=dict)
     left: dict[Node, int] = field(default_factory=dict)
     waits: dict[Group, int] = field(default_factory=dict)
@@ -93,6 +109,9 @@ class Order:
             self.waits[user] -= 1
         for node in self.traffic.reads[group]:
             self.left[node] -= 1
+        gone = [node for node in self.traffic.reads[group] if not self.left[node]]
+        kept = [node for node in self.traffic.makes[group] if self.left.get(node)]
+        self.live += self.total(kept) - self.total(gone)
         touched = (*self.traffic.reads[group], *self.traffic.makes[group])
         near = [reader for node in touched for reader in self.readers.get(node, ())]
         near += self.users.get(group, ())
@@ -112,14 +131,22 @@ class Order:
 
     def freeing(self) -> Group | None:
         """The kernel that frees most, of those that could run now; None where none frees any."""
-        return max(self.gains, key=self.gains.__getitem__, default=None)
+        fitting = (
+            group
+            for group in self.gains
+            if self.room is None or self.live + self.total(self.traffic.makes[group]) <= self.room
+        )
+        return max(fitting, key=self.gains.__getitem__, default=None)
+
+    def total(self, nodes: Iterable[Node]) -> int:
+        """The bytes of some values."""
+        return sum(self.traffic.bytes[node] for node in nodes)
 
     def gain(self, group: Group) -> int:
         """Bytes fewer in use after a kernel, and after the one that alone reads what it makes."""
-        size = self.traffic.bytes
         made = [node for node in self.traffic.makes[group] if self.left.get(node)]
         freed = [node for node in self.traffic.reads[group] if self.left[node] == 1]
-        gain = sum(size[node] for node in freed) - sum(size[node] for node in made)
+        gain = self.total(freed) - self.total(made)
         nexts = {reader for node in made for reader in self.readers[node]}
         if gain > 0 or len(nexts) != 1:
             return gain
@@ -129,7 +156,7 @@ class Order:
         read = self.traffic.reads[after]
         last = [n for n in read if self.left[n] == 1 + (n in self.traffic.reads[group])]
         kept = [n for n in self.traffic.makes[after] if self.left.get(n)]
-        return gain + sum(size[n] for n in last) - sum(size[n] for n in kept)
+        return gain + self.total(last) - self.total(kept)
 
 
 def peak(order: Sequence[Group], traffic: Traffic) -> int:
