@@ -87,9 +87,11 @@ def main(arguments: Arguments = None) -> dict[str, object]:
     lines = {
         "modulus at 1/H": (sizes, bound, "k-"),
         "H steps": (sizes, error[:, 0], "C0-"),
-        "trained": (widths, trained, "C1o-"),
+        "H bumps": (sizes, error[:, 1], "C2:"),
+        "H tanh units, trained": (widths, trained, "C1o-"),
     }
-    lesson.draw("05_approximation.png", partial(panels, TARGETS, lines, "H"), (8, 4.5))
+    labels = ("H", "largest error on [0, 1]")
+    lesson.draw("05_approximation.png", partial(panels, TARGETS, lines, labels), (8, 4.8))
     return lesson.finish()
 
 
