@@ -87,7 +87,7 @@ def main(arguments: Arguments = None) -> dict[str, object]:
     lines = {
         "modulus at 1/H": (sizes, bound, "k-"),
         "H steps": (sizes, error[:, 0], "C0-"),
-        "H bumps": (sizes, error[:, 1], "C2:"),
+        "H bumps": (sizes, error[:, 1], "C2--"),
         "H tanh units, trained": (widths, trained, "C1o-"),
     }
     labels = ("H", "largest error on [0, 1]")

@@ -61,7 +61,7 @@ def mistakes_below(allowed: Any, made: Any, figure: Any) -> None:
     axes.set(xlabel="$(R/\\gamma)^2$", ylabel="mistakes until none is left")
     plain(axes.xaxis)
     plain(axes.yaxis)
-    axes.legend(loc="center left", fontsize=7)
+    figure.legend(loc="outside upper center", ncols=2, fontsize=7)
 
 
 def panels(
@@ -221,6 +221,6 @@ def clouds(spaces: dict[str, Any], images: data.Dataset, figure: Any) -> None:
         for k, name in enumerate(images.classes):
             place.scatter(*flat[labels == k].T, color=f"C{k}", s=2, label=name)
         place.set(title=title, xticks=[], yticks=[])
-    places[0].set(xlabel="direction of most variance", ylabel="the second")
+    places[0].set(xlabel="direction of most variance", ylabel="second direction")
     handles, names = places[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=5, fontsize=8, markerscale=3)
