@@ -54,9 +54,9 @@ class Inside(nn.Module):
 
     def forward(self, x: Any) -> dict[str, Any]:
         found = {name: self.net[:k](x) for k, name in enumerate(LEVELS, 1)}
-        channel = ops.flatten(self.net[1][0](found["first pool"])[:, CHANNEL], 1)
-        found |= {"most": ops.max(channel, 1), "place": ops.argmax(channel, 1)}
-        return found | {"units": self.net[2][:2](found["second pool"])}
+        maps = ops.flatten(self.net[1][0](found["first pool"])[:, CHANNEL], 1)
+        units = self.net[2][:2](found["second pool"])
+        return found | {"units": units, "most": ops.max(maps, 1), "place": ops.argmax(maps, 1)}
 
 
 def climbed(lesson: Lesson, net: nn.Sequential, steps: int) -> Any:

@@ -1,0 +1,285 @@
+"""What may be planted into the lecture's examples, and the claims that must fail then."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import sympy
+
+import graphc
+from graphc import nn, ops, optim
+from graphc.graph.rewrite import substitute
+from graphc.optim import adaptive
+from graphc.train import step as train_step
+
+Fault = Callable[[pytest.MonkeyPatch, ModuleType], None]
+RULES = ("sgd", "momentum", "nesterov", "adagrad", "windowgrad", "adadelta", "adam")
+
+# --- gradients ------------------------------------------------------------------------------
+
+
+def scaled(factor: float, grad: Callable[..., Any]) -> Any:
+    """The gradients that a function derives, times a factor."""
+    return lambda *given: tuple(factor * flow for flow in grad(*given))
+
+
+def uphill(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """Gradients with the wrong sign."""
+    monkeypatch.setattr(train_step, "grad", scaled(-1, train_step.grad))
+    monkeypatch.setattr(graphc, "grad", scaled(-1, graphc.grad))
+
+
+def training_uphill(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """Training steps whose gradient has the wrong sign; what an example asks for is right."""
+    monkeypatch.setattr(train_step, "grad", scaled(-1, train_step.grad))
+
+
+def climbing_down(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """Gradients with the wrong sign where an example asks for them; training is right."""
+    monkeypatch.setattr(graphc, "grad", scaled(-1, graphc.grad))
+
+
+def undefined(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """Training steps whose gradient is NaN."""
+    monkeypatch.setattr(train_step, "grad", scaled(float("nan"), train_step.grad))
+
+
+def giant_steps(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """Gradients so long that their sums are no longer exact."""
+    monkeypatch.setattr(graphc, "grad", scaled(2.0**40, graphc.grad))
+
+
+def steep_tanh(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """A derivative with the wrong sign in it: 1 + tanh(x)^2."""
+
+    @graphc.op
+    def tanh(x: Any) -> Any:
+        return sympy.tanh(x)
+
+    @tanh.derivative
+    def _(result: Any) -> Any:
+        return 1 + result**2
+
+    monkeypatch.setattr(ops, "tanh", tanh)
+
+
+def each_from_the_start(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """The chain rule anew for each variable: no two gradients share the way back, or the way on."""
+    costs, grad = module.costs, graphc.grad
+
+    def alone(value: graphc.Node, variables: list[graphc.Node]) -> tuple[graphc.Node, ...]:
+        data = [node for node in graphc.Graph((value,)).nodes if node.op.name in ("x", "y")]
+        found = []
+        for k, variable in enumerate(variables):
+            own = {n: graphc.input(f"{n.op.name}{k}", n.shape, n.dtype) for n in data}
+            found += grad(substitute(value, own), [own.get(variable, variable)])
+        return tuple(found)
+
+    def counted(lesson: Any) -> None:
+        monkeypatch.setattr(graphc, "grad", alone)
+        costs(lesson)
+
+    monkeypatch.setattr(module, "costs", counted)
+
+
+def backwards(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """The gradient by the filters with the wrong sign, which takes no longer."""
+    right = graphc.vjp
+
+    def wrong(*given: Any) -> tuple[Any, ...]:
+        by_image, by_filters = right(*given)
+        return by_image, -by_filters
+
+    monkeypatch.setattr(graphc, "vjp", wrong)
+
+
+# --- units and their inputs -----------------------------------------------------------------
+
+
+def firing_below(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """Threshold units that fire below their threshold."""
+    step = ops.step
+    monkeypatch.setattr(ops, "step", lambda x: step(-x))
+
+
+def without_weights(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """Units whose weights are all 0."""
+    monkeypatch.setattr(module, "LARGEST", dict.fromkeys(module.LARGEST, 0))
+
+
+def other_side(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """A certificate with its sides exchanged."""
+    right = module.certificate
+    monkeypatch.setattr(module, "certificate", lambda points, truth: -right(points, truth))
+
+
+def crossed_inputs(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """The table of inputs read along its other axis."""
+    inputs = module.inputs
+    monkeypatch.setattr(module, "inputs", lambda n: inputs(n).T.reshape(2**n, n))
+
+
+def swapped_digits(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """The digits of the inputs, or of the things, read along their other axis."""
+    digits = module.digits
+    monkeypatch.setattr(module, "digits", lambda n: ops.reshape(digits(n).T, (2**n, n)))
+
+
+def swapped_literals(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """The literals of the ANDs read along their other axis."""
+    swapped_digits(monkeypatch, sys.modules["circuit"])
+
+
+def made_twice(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """Threshold units made twice each."""
+    unit = module.Circuit.unit
+
+    def twice(circuit: Any, *given: Any) -> Any:
+        unit(circuit, *given)
+        return unit(circuit, *given)
+
+    monkeypatch.setattr(module.Circuit, "unit", twice)
+
+
+# --- images, steps and times ----------------------------------------------------------------
+
+
+def lying(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """Square filters whose axes are swapped."""
+    straight = ops.conv2d
+
+    def turned(image: Any, kernel: Any, *rest: Any, **options: Any) -> Any:
+        if kernel.shape[-1] == kernel.shape[-2]:
+            node = graphc.constant(kernel) if isinstance(kernel, np.ndarray) else kernel
+            kernel = ops.swapaxes(node, 2, 3)
+        return straight(image, kernel, *rest, **options)
+
+    monkeypatch.setattr(ops, "conv2d", turned)
+    monkeypatch.setattr(nn.Conv2d, "function", staticmethod(turned))
+
+
+def bordered(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """A convolution that pads where nobody asked it to."""
+    straight = ops.conv2d
+    layer = staticmethod(lambda *given, **options: straight(*given, **options | {"padding": 1}))
+    monkeypatch.setattr(nn.Conv2d, "function", layer)
+    monkeypatch.setattr(ops, "conv2d", partial(straight, padding=1))
+
+
+def silent_floor(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """A convolution that drops what does not fit."""
+    monkeypatch.setattr(ops, "conv2d", partial(ops.conv2d, floor=True))
+
+
+def forgetful(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """Averages that forget what they should keep."""
+    monkeypatch.setattr(adaptive, "mix", lambda old, new, keep: (1 - keep) * old + keep * new)
+
+
+def looking_ahead(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """A momentum that is Nesterov's."""
+    other = lambda: optim.SGD(0.05, momentum=0.9, nesterov=True)  # noqa: E731
+    monkeypatch.setitem(module.OPTIMIZERS, "momentum", other)
+
+
+def upside_down(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """The levels' accuracies in the order from the top."""
+    right = module.probed
+
+    def wrong(*given: Any) -> dict[str, float]:
+        found = right(*given)
+        return dict(zip(found, reversed(found.values()), strict=True))
+
+    monkeypatch.setattr(module, "probed", wrong)
+
+
+def slow(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """A forward pass of 100 ms, and gradients of 200."""
+    timed = module.timed
+
+    def delayed(*given: Any) -> Any:
+        results, times = timed(*given)
+        return results, {n: t + (100 if n == "forward" else 200) for n, t in times.items()}
+
+    monkeypatch.setattr(module, "timed", delayed)
+
+
+def late(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """Kernels that take a second more."""
+    timed = module.timed
+
+    def delayed(*given: Any) -> Any:
+        results, seconds = timed(*given)
+        return results, seconds + 1
+
+    monkeypatch.setattr(module, "timed", delayed)
+
+
+FAULTS: dict[str, dict[Fault, list[str]]] = {
+    "01_threshold_unit": {
+        without_weights: [f"n = {n}: {w}" for n in (1, 2, 3) for w in ("functions", "the others")],
+        crossed_inputs: ["n = 2: functions", "n = 3: functions"],
+        other_side: ["n = 2: the others", "n = 3: the others"],
+    },
+    "02_perceptron": {
+        uphill: [
+            *("the derived step", "bit for bit", "weights that differ", "test accuracy"),
+            *("with no more mistakes", "as a part of the bound"),
+        ],
+        giant_steps: ["the largest score"],
+    },
+    "03_xor": {
+        firing_below: ["truth table"],
+        other_side: ["certificate"],
+        uphill: ["of the first ten that learn it", "of 10 that learn it"],
+    },
+    "04_mlp": {uphill: ["MNIST, 500 tanh units", "Fashion-MNIST"]},
+    "05_universal_approximation": {
+        firing_below: ["nets of steps", "nets of bumps"],
+        uphill: ["trained nets of 16", "error of 16 units"],
+        undefined: ["trained nets of 1 tanh"],
+    },
+    "06_backpropagation": {
+        steep_tanh: ["local derivatives", "central differences"],
+        each_from_the_start: ["FLOPs backward over forward"],
+    },
+    "07_sgd": {
+        training_uphill: [f"{r}: {w}" for r in RULES for w in ("100 steps", "test accuracy")],
+        forgetful: ["windowgrad: 100 steps", "adadelta: 100 steps"],
+        looking_ahead: ["momentum: 100 steps"],
+    },
+    "08_parity": {
+        firing_below: ["tree of XORs: wrong", "threshold units: wrong"],
+        swapped_literals: ["and/or gates: wrong"],
+        swapped_digits: ["and/or gates: units"],
+        made_twice: ["tree of XORs: units", "threshold units: units"],
+        late: ["gates: seconds", "XORs: seconds", "threshold units: seconds"],
+        uphill: ["parity of 8 learned"],
+    },
+    "09_distributed_representations": {
+        uphill: ["distinct codes", "decode all 8"],
+        swapped_digits: ["values that 3", "a local code", "that share two"],
+    },
+    "10_convolution_seen": {
+        lying: ["one number", "beside scipy"],
+        bordered: ["six 5x5x3", "ten 5x5x6", "stride 1", "stride 2"],
+        silent_floor: ["stride 3"],
+    },
+    "11_convolution_fast": {
+        backwards: ["gradient . filters"],
+        slow: ["forward, ms", "gradient by the image", "by the filters"],
+    },
+    "12_convnets": {uphill: ["MNIST", "LeNet", "Fashion-MNIST"]},
+    "13_levels": {
+        uphill: ["of the first pool", "of the second pool", "of the dense"],
+        upside_down: ["of the dense"],
+        climbing_down: ["nine units"],
+    },
+}
+"""What is planted into each example, and a part of each claim that must fail then."""
