@@ -27,8 +27,8 @@ def plain(axis: Any) -> None:
     low, high = sorted(axis.get_view_interval())
     if high / low > 1e4:
         return
-    steps = (1, 2, 5) if high / low < 100 else (1,)
-    axis.set_major_locator(ticker.LogLocator(subs=steps))
+    fine = (1, 1.5, 2, 3, 5, 7) if high / low < 10 else (1, 2, 5) if high / low < 100 else (1,)
+    axis.set_major_locator(ticker.LogLocator(subs=fine))
     axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(ticker.NullFormatter())
 
@@ -157,7 +157,7 @@ def times(bars: dict[str, float], figure: Any) -> None:
     """Milliseconds by name, of one thread, as bars on a logarithmic axis."""
     axes = figure.subplots()
     axes.barh(list(bars), list(bars.values()))
-    axes.bar_label(axes.containers[0], fmt="%.1f ms", padding=3)
+    axes.bar_label(axes.containers[0], fmt="%.4g ms", padding=3)
     axes.set(xscale="log", xlim=(1, 1e4), xlabel="milliseconds, one thread")
     plain(axes.xaxis)
     axes.invert_yaxis()
