@@ -48,9 +48,9 @@ def one_number(lesson: Lesson) -> None:
     """The number at (4, 9) of the third map: 75 products and a bias."""
     graphc.seed(0)
     layer, x = nn.Conv2d(3, 6, 5).double(), graphc.input("x", (1, 3, 32, 32), "float64")
-    y = layer(x)[0, 2, 4, 9]
+    output = layer(x)[0, 2, 4, 9]
     terms = x[0, :, 4:9, 9:14] * layer.weight.node[2]
-    number = graphc.compile({"terms": terms, "bias": layer.bias.node[2], "y": y})
+    number = graphc.compile({"terms": terms, "bias": layer.bias.node[2], "y": output})
     lesson.inside("The layer and its 75 terms as mathematics", number.as_text("graph"))
     found = number(np.random.default_rng(0).random((1, 3, 32, 32)))
     for channel, products in zip(("red", "green", "blue"), found["terms"], strict=True):
