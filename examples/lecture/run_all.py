@@ -40,9 +40,17 @@ def machine() -> str:
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.+)", info.read_text("utf-8")) if info.exists() else None
     processor = found[1] if found else platform.machine()
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
+    versions = ", ".join(map(version, PACKAGES))
     system = f"{platform.platform()}, Python {platform.python_version()}"
     return f"{processor}, {os.cpu_count()} cores, {system}; {versions}."
+
+
+def version(package: str) -> str:
+    """A package with its version, or that it is not there: some examples do without."""
+    try:
+        return f"{package} {importlib.metadata.version(package)}"
+    except importlib.metadata.PackageNotFoundError:
+        return f"no {package}"
 
 
 def processor() -> float:
@@ -54,30 +62,34 @@ def processor() -> float:
 def measured(name: str, pictures: Path) -> tuple[list[str], bool]:
     """Run an example: its rows of the table, and whether all its claims held.
 
-    Where it ended before its table there is one row, of the last that it said.
+    Where it ended before its table there is one row, which says why.
     """
     began, before = time.monotonic(), processor()
     command = [sys.executable, str(HERE / f"{name}.py"), "--out", str(pictures)]
     done = subprocess.run(command, capture_output=True, text=True)
     spent, busy = time.monotonic() - began, processor() - before
     sys.stderr.write(done.stderr)
-    seeds = re.findall(
-        r"(?:seed|default_rng|RandomState)\((\d+)\)", (HERE / f"{name}.py").read_text("utf-8")
-    )
+    text = (HERE / f"{name}.py").read_text("utf-8")
+    seeds = re.findall(r"(?:seed|default_rng|RandomState)\((\d+)\)", text)
     seed = ", ".join(sorted(set(seeds))) or "none"
     run = f"{datetime.date.today()}, {spent:.0f} s, of the processor {busy:.0f} s"
     rows = re.findall(r"^\| (.+) \| (.+) \| (.+) \|$", done.stdout, re.MULTILINE)[2:]
     lines = []
     if not rows:
-        said = done.stderr.strip().replace("|", "/").splitlines() or [
-            f"exit code {done.returncode}"
-        ]
-        lines = [f"| {name} | {ENDED} | {said[-1].strip()} (FAILED) | a table | {seed} | {run} |"]
+        lines = [f"| {name} | {ENDED} | {reason(done)} (FAILED) | a table | {seed} | {run} |"]
     for claim, value, reference in rows:
         value += " (FAILED)" * (f"FAILED: {claim}: " in done.stderr)
         lines.append(f"| {name} | {claim} | {value} | {reference} | {seed} | {run} |")
     print(f"{name}: {len(rows)} claims, {spent:.0f} s, exit code {done.returncode}", flush=True)
     return lines, done.returncode == 0 and bool(rows)
+
+
+def reason(done: subprocess.CompletedProcess[str]) -> str:
+    """Why a run ended: the first line of its errors, or the last of a traceback, or its code."""
+    said = done.stderr.strip().splitlines()
+    if done.returncode < 0 or not said:
+        return f"exit code {done.returncode}"
+    return said[-1 if "Traceback" in done.stderr else 0].strip().replace("|", "/")
 
 
 def elsewhere(line: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.test_lecture import example
@@ -14,7 +16,7 @@ from tests.test_lecture import example
 HOLDS = "print('| claim | measured | reference |\\n| --- | --- | --- |\\n| new | 1 | 1 |')\n"
 EXAMPLES = {
     "01_one": HOLDS + "# default_rng(3), RandomState(1234), seed(0)\n",
-    "02_two": "raise SystemExit('MNIST: cannot find | it')\n",
+    "02_two": "raise SystemExit('MNIST: cannot find | it\\n  looked in: nowhere')\n",
     "03_three": HOLDS + "import sys\nsys.exit('FAILED: new: 1, but 2')\n",
 }
 
@@ -64,6 +66,33 @@ def test_a_full_run(runner: ModuleType) -> None:
     assert [cells(line)[1:3] for line in rows["03_three"]] == [["new", "1 (FAILED)"]]
     _, again = record(runner, "02_two")
     assert [cells(line) for line in again["02_two"]] == [cells(ended), cells(old)]
+
+
+@pytest.mark.parametrize(
+    ("code", "errors", "reason"),
+    [
+        (1, "MNIST: cannot find it\n  looked in: nowhere\n", "MNIST: cannot find it"),
+        (
+            1,
+            "Traceback (most recent call last):\n  File ...\nValueError: a | b\n",
+            "ValueError: a / b",
+        ),
+        (-9, "epoch 1\n", "exit code -9"),
+        (3, "", "exit code 3"),
+    ],
+)
+def test_why_an_example_ended(
+    code: int, errors: str, reason: str, request: pytest.FixtureRequest
+) -> None:
+    done = subprocess.CompletedProcess([], code, "", errors)
+    assert example("run_all", request).reason(done) == reason
+
+
+def test_a_package_that_is_not_there(request: pytest.FixtureRequest) -> None:
+    """The head of the page says so; what does without it runs."""
+    module = example("run_all", request)
+    assert module.version("numpy") == f"numpy {np.__version__}"
+    assert module.version("no-such-package") == "no no-such-package"
 
 
 def test_what_failed_ends_with_an_error(runner: ModuleType) -> None:
