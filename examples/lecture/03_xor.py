@@ -15,9 +15,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pictures
 from circuit import Circuit
 from common import Arguments, Lesson, certificate, ensemble, fitted, solved
-from pictures import corners, plane
 
 import graphc
 from graphc import nn, ops, optim
@@ -36,7 +36,7 @@ def xor(x0: graphc.Node, x1: graphc.Node) -> graphc.Node:
 
 def main(arguments: Arguments = None) -> dict[str, object]:
     """Compose, refute, learn: 3,000 steps of 100 nets, or of 10 where quick."""
-    lesson = Lesson(__doc__, arguments)
+    lesson = Lesson(__doc__, arguments, needs=["scipy.optimize"])
     x = graphc.input("x", ("batch", 2))
     composed = graphc.compile(xor(x[:, 0], x[:, 1]))
     lesson.inside("Three units in one kernel", composed.kernels["k00"].as_text("loops"))
@@ -71,23 +71,17 @@ def learn(lesson: Lesson, nets: int) -> None:
     ten = int(learned[:10].sum())
     lesson.claim("2-2-1 nets of the first ten that learn it", ten, "at least 9 of 10", ten >= 9)
     lesson.at_least(f"2-2-1 nets of {nets} that learn it", int(learned.sum()), 9 * nets // 10)
-    lesson.draw("03_xor.png", lambda figure: draw(figure, model, nets, losses), (7, 2.4))
+    lesson.draw("03_xor.png", lambda figure: draw(figure, model, losses), (8, 2.8))
 
 
-def draw(figure: Any, model: nn.Module, nets: int, losses: Any) -> None:
+def draw(figure: Any, model: nn.Module, losses: Any) -> None:
     """The composed units and the first learned net over the plane, and the mean loss."""
     fine = np.linspace(-0.4, 1.4, 91, dtype=np.float32)
     points = np.stack(np.meshgrid(fine, fine), -1).reshape(-1, 2)
     x = graphc.input("x", ("batch", 2))
     learned = model((2 * x - 1)[:, None])[:, 0, 0]
     surfaces = graphc.compile((xor(x[:, 0], x[:, 1]), learned))(points)
-    panels = figure.subplots(1, 3)
-    for axes, surface in zip(panels, surfaces, strict=False):
-        plane(axes, surface.reshape(91, 91), 0.5)
-        corners(axes, XOR)
-        axes.set(xlabel="$x_0$", ylabel="$x_1$")
-    panels[2].semilogy(losses)
-    panels[2].set(xlabel="step", title=f"mean loss of {nets} nets")
+    pictures.xor([s.reshape(91, 91) for s in surfaces], XOR, losses, figure)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """7. Minibatch gradient descent and its relatives: seven ways to use one gradient.
 
-    python examples/lecture/07_sgd.py --out pictures
+    GRAPHC_DATA_DIR=folder python examples/lecture/07_sgd.py --out pictures
 
 First each optimiser's rule, as graphc compiles it into the training step, is held against the same
 rule in numpy: 1,000 steps in float64 from the same weights and minibatches. The reference takes its

@@ -15,10 +15,12 @@ Rumelhart, Hinton and Williams, 1986, for the encoder; Hinton, McClelland and Ru
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from common import Arguments, Lesson, digits, fitted
+from pictures import codes
 
 import graphc
 from graphc import nn, ops, optim
@@ -60,14 +62,14 @@ def encoder(lesson: Lesson, nets: int) -> None:
     decoded = ops.all(ops.equal(ops.argmax(decode(code), 2), which), 0)
     program = graphc.compile((distinct, decoded, fires, code))
     lesson.inside("The codes and how many differ", program.as_text("simplified"))
-    codes, right, bits, values = program(patterns)
-    found = int((codes == 8).sum())
+    differing, right, bits, values = program(patterns)
+    found = int((differing == 8).sum())
     lesson.claim(
         f"8-3-8 nets of {nets} with 8 distinct codes", found, "at least 95 %", found >= 0.95 * nets
     )
     lesson.equal(f"8-3-8 nets of {nets} that decode all 8", int(right.sum()), nets)
     print("The codes of the first net:", *("".join(map(str, row)) for row in bits[:, 0]), "\n")
-    lesson.draw("09_encoder.png", lambda figure: draw(figure, values), (7, 2.6))
+    lesson.draw("09_encoder.png", partial(codes, values), (7, 2.8))
 
 
 def volkswagen(lesson: Lesson) -> None:
@@ -85,13 +87,6 @@ def volkswagen(lesson: Lesson) -> None:
     lesson.equal("units that a local code needs for them", int(alone.any(0).sum()), 8)
     near = int((alike[7] == 2).sum())
     lesson.equal("things that share two features with a big yellow Volkswagen", near, 3)
-
-
-def draw(figure: Any, values: Any) -> None:
-    """The codes of the first four nets: eight inputs by three units."""
-    for k, axes in enumerate(figure.subplots(1, 4)):
-        axes.imshow(values[:, k], cmap="RdBu", vmin=-1, vmax=1)
-        axes.set(xticks=range(3), yticks=range(8), xlabel="hidden unit", title=f"net {k}")
 
 
 if __name__ == "__main__":

@@ -48,8 +48,10 @@ def one_number(lesson: Lesson) -> None:
     """The number at (4, 9) of the third map: 75 products and a bias."""
     graphc.seed(0)
     layer, x = nn.Conv2d(3, 6, 5).double(), graphc.input("x", (1, 3, 32, 32), "float64")
+    output = layer(x)[0, 2, 4, 9]
     terms = x[0, :, 4:9, 9:14] * layer.weight.node[2]
-    number = graphc.compile({"terms": terms, "bias": layer.bias.node[2], "y": layer(x)[0, 2, 4, 9]})
+    number = graphc.compile({"terms": terms, "bias": layer.bias.node[2], "y": output})
+    lesson.inside("The layer and its 75 terms as mathematics", number.as_text("graph"))
     found = number(np.random.default_rng(0).random((1, 3, 32, 32)))
     for channel, products in zip(("red", "green", "blue"), found["terms"], strict=True):
         print(f"{channel}, patch times filter:\n{np.array2string(products, precision=4, sign=' ')}")
@@ -94,12 +96,12 @@ def activation_maps(lesson: Lesson) -> None:
 
     names = ["32x32x3", "edges |", "edges -", "edges \\", "edges /", "dots", "blue"]
     shown = dict(zip(names, [image[0], *seen[0]], strict=True))
-    lesson.draw("10_convolution_seen.png", partial(images, shown), (7, 3.8))
+    lesson.draw("10_convolution_seen.png", partial(images, shown), (7.6, 3.8))
 
 
 def main(arguments: Arguments = None) -> dict[str, object]:
     """Shapes, one number, maps, and shapes by the thousand."""
-    lesson = Lesson(__doc__, arguments)
+    lesson = Lesson(__doc__, arguments, needs=["scipy.signal", "sklearn.datasets", "PIL"])
     shapes(lesson)
     one_number(lesson)
     activation_maps(lesson)

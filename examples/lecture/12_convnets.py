@@ -1,6 +1,6 @@
 """12. ConvNets: convolution, max pooling and two dense layers, three times over.
 
-    python examples/lecture/12_convnets.py --out pictures
+    GRAPHC_DATA_DIR=folder python examples/lecture/12_convnets.py --out pictures
 
 A small net learns MNIST within five passes; LeNet is trained by the recipe of the deep learning
 tutorials (20 and 50 filters, 500 tanh units, plain gradient descent); a net of the same kind learns
@@ -64,9 +64,10 @@ def main(arguments: Arguments = None) -> dict[str, object]:
     """Train the three nets."""
     lesson = Lesson(__doc__, arguments)
     train, test = (4_000, 2_000) if lesson.quick else (60_000, 10_000)
+    sets = {source: loaded(source) for source in (data.mnist, data.fashion_mnist)}
     errors = {}
     for name, net, optimizer, source, batch, passes, most in NETS:
-        images = loaded(source)
+        images = sets[source]
         if lesson.quick:
             passes, most = 1, 45.0
         graphc.seed(0)

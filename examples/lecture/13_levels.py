@@ -1,10 +1,9 @@
 """13. Levels of representation: what each layer of a trained net has learned, measured and drawn.
 
-    python examples/lecture/13_levels.py --out pictures
+    GRAPHC_DATA_DIR=folder python examples/lecture/13_levels.py --out pictures
 
-A linear probe reads the class from each level of a net that has learned Fashion-MNIST; inputs found
-by gradient ascent drive units further than any image does; and the net is looked into: its filters
-and maps, the patches that a unit answers to most, two directions of each level's space.
+A linear probe reads the class from each level of a net that has learned Fashion-MNIST, inputs found
+by gradient ascent drive its units further than any image does, and what its levels hold is drawn.
 
 Sources: Alain and Bengio, "Understanding intermediate layers using linear classifier probes", 2016;
 Erhan, Bengio, Courville and Vincent, "Visualizing higher-layer features of a deep network", 2009;
@@ -60,7 +59,7 @@ class Inside(nn.Module):
         return found | {"units": units, "most": ops.max(maps, 1), "place": ops.argmax(maps, 1)}
 
 
-def climbed(net: nn.Sequential, steps: int) -> Any:
+def climbed(lesson: Lesson, net: nn.Sequential, steps: int) -> Any:
     """For each dense unit an image in [0, 1], and how far it drives the unit.
 
     Gradient ascent for all units at once, as one scan: each step is a node of the same graph.
@@ -73,7 +72,9 @@ def climbed(net: nn.Sequential, steps: int) -> Any:
         return ops.clip(image + 0.02 * slope / size, 0, 1), None
 
     image, _ = graphc.scan(up, np.full((128, 1, 28, 28), 0.5, np.float32), length=steps)
-    return graphc.compile((image, ops.sum(inside(image)["units"] * units, 1)))()
+    program = graphc.compile((image, ops.sum(inside(image)["units"] * units, 1)))
+    lesson.inside("The ascent of all units, one scan", program.as_text("graph"))
+    return program()
 
 
 def main(arguments: Arguments = None) -> dict[str, object]:
@@ -91,7 +92,7 @@ def main(arguments: Arguments = None) -> dict[str, object]:
         lesson.claim(claim, f"{accuracy[name]:.2%}", known, accuracy[name] > least)
 
     seen = graphc.Trainer(Inside(net), "mse", optim.SGD()).predict(clothes.x_test, batch_size=500)
-    images, driven = climbed(net, steps)
+    images, driven = climbed(lesson, net, steps)
     largest = seen["units"].max(0)
     alive = np.flatnonzero(largest > 0)  # what relu lets through for some image
     furthest = alive[np.argsort(driven[alive] / largest[alive])[::-1][:9]]
@@ -103,16 +104,15 @@ def main(arguments: Arguments = None) -> dict[str, object]:
 
     if lesson.out:
         (maps,) = graphc.compile(net[0][:2], inputs={"x": (1, 1, 28, 28)})(clothes.x_test[:1])
-        strongest = patches(clothes.x_test, seen["most"], seen["place"])
         parts = {
             "filters of the first layer": (4, net[0][0].weight.value[:, 0]),
             "their maps of an ankle boot": (4, maps[0]),
-            f"the strongest patches of channel {CHANNEL}": (3, strongest),
+            f"the strongest patches of channel {CHANNEL}": (3, patches(clothes.x_test, seen)),
             "found by gradient ascent": (3, images[furthest, 0]),
         }
         lesson.draw("13_levels_units.png", partial(grids, parts), (7, 5.6))
         spaces = {"pixels": clothes.x_test[:500]} | {name: seen[name][:500] for name in LEVELS}
-        lesson.draw("13_levels_spaces.png", partial(clouds, spaces, clothes.y_test[:500]), (6, 1.8))
+        lesson.draw("13_levels_spaces.png", partial(clouds, spaces, clothes), (8, 2.8))
     return lesson.finish()
 
 

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
@@ -21,6 +20,8 @@ import graphc
 from graphc import data, nn, ops, optim
 
 Arguments = Sequence[str] | None
+PACKAGES = {"sklearn": "scikit-learn", "PIL": "pillow"}  # by module, where the names differ
+DATA = "MNIST and Fashion-MNIST are read, where needed, from the folder named by GRAPHC_DATA_DIR."
 
 
 class Lesson:
@@ -29,18 +30,21 @@ class Lesson:
     quick asks for the slice that the tests run, out is the folder of the pictures or None.
     """
 
-    def __init__(self, page: str | None, arguments: Arguments) -> None:
+    def __init__(self, page: str | None, arguments: Arguments, needs: Sequence[str] = ()) -> None:
         """Read the arguments; `page` is the docstring of the example, its first line the title.
 
-        Where pictures cannot be drawn or saved, it ends here, not after an hour's work.
+        Where a module of those that it needs is absent, or pictures cannot be drawn or saved, it
+        ends here, not after an hour's work.
         """
         self.title = (page or "").partition("\n")[0]
-        parser = argparse.ArgumentParser(description=self.title)
+        parser = argparse.ArgumentParser(description=self.title, epilog=DATA)
         parser.add_argument("--quick", action="store_true", help="a slice of it, in seconds")
         parser.add_argument("--out", type=Path, help="folder for the pictures; by default none")
         options = parser.parse_args(arguments)
         self.quick: bool = options.quick
         self.out: Path | None = options.out
+        for module in needs:
+            extra(module)
         if self.out is not None:
             extra("matplotlib")
             try:
@@ -74,16 +78,14 @@ class Lesson:
     def draw(self, name: str, drawing: Callable[[Any], None], size: tuple[float, float]) -> None:
         """Where pictures are wanted, call drawing(figure) and save what it drew as `name`.
 
-        It is a PNG of few colours, as small as line art can be; size is in inches.
+        It is a PNG of 100 dots an inch; size is in inches.
         """
         if self.out is None:
             return
         figure = extra("matplotlib.figure").Figure(figsize=size, layout="constrained")
-        with extra("matplotlib").rc_context({"font.size": 9}), BytesIO() as whole:
+        with extra("matplotlib").rc_context({"font.size": 9}):
             drawing(figure)
-            figure.savefig(whole, format="png", dpi=100)
-            picture = extra("PIL.Image").open(whole)  # it comes with matplotlib
-            picture.convert("RGB").quantize(64).save(self.out / name, optimize=True)
+            figure.savefig(self.out / name, dpi=100)
 
     def write(self, name: str, text: str) -> None:
         """Where pictures are wanted, a text beside them."""
@@ -120,16 +122,21 @@ def extra(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError:
-        package = module.partition(".")[0]
-        raise SystemExit(f"this needs {package}: pip install 'graphc[examples]'") from None
+        package = PACKAGES.get(top := module.partition(".")[0], top)
+        line = f"python -m pip install '{Path(__file__).resolve().parents[2]}[examples]'"
+        raise SystemExit(f"this needs {package}: {line}") from None
 
 
 def loaded(loader: Callable[..., data.Dataset], **options: Any) -> data.Dataset:
-    """A data set that lies on the disk, or the end with the line that says where to get it."""
+    """A data set that lies on the disk, or the end with the lines that say where to get it."""
     try:
         return loader(**options)
-    except (data.MissingDataError, data.MissingPackageError) as error:
+    except data.DataFormatError as error:
         raise SystemExit(str(error)) from None
+    except data.MissingDataError as error:
+        *said, _ = str(error).splitlines()  # the last line is for who calls the loader
+        way = f"then name the folder: GRAPHC_DATA_DIR=folder python {sys.argv[0]}"
+        raise SystemExit("\n".join([*said, f"  {way}"])) from None
 
 
 def first(images: data.Dataset, count: int) -> data.Dataset:
