@@ -79,11 +79,11 @@ def climbed(net: nn.Sequential, steps: int) -> Any:
 
 
 def main(arguments: Arguments = None) -> dict[str, object]:
-    """Train, probe, climb, and draw; where quick, from 8,000 images, and probes from 1,000."""
+    """Train, probe, climb, and draw; where quick, from 20,000 images, and probes from 1,000."""
     lesson = Lesson(__doc__, arguments)
     clothes = loaded(data.fashion_mnist)
     examine(lesson, "the net", three(), (2, 1, 28, 28))
-    learned, labelled, epochs, steps = (8_000, 1_000, (4, 8), 30) if lesson.quick else FULL
+    learned, labelled, epochs, steps = (20_000, 1_000, (4, 8), 30) if lesson.quick else FULL
     net = trained(three(), first(clothes, learned), epochs[0])
     accuracy = probed(Inside(net), LEVELS, first(clothes, labelled), epochs[1])
     below = {"75 %": 0.75}
