@@ -23,13 +23,14 @@ def examine(lesson: Lesson, name: str, model: nn.Module, shape: Shape, **step: A
     random = np.random.default_rng(0)
     error = step_error(model, random.random(shape), random.integers(0, 10, shape[0]), **step)
     lesson.at_most(f"{name}: a step beside central differences, relative", error, 1e-6)
-    layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
-    if layers:
-        far = max(convolution_error(layer) for layer in layers)
+    convolutions = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+    if convolutions:
+        far = max(convolution_error(layer) for layer in convolutions)
         lesson.at_most(f"{name}: convolutions beside scipy's, largest difference", far, 1e-12)
-    for layer in [layer for layer in model.modules() if isinstance(layer, nn.Dropout)][:1]:
-        mean, ones = nn.trace(layer, {"x": (100_000,)}, training=True)[0], np.ones(100_000)
-        left = float(graphc.compile(ops.mean(mean))(ones)[0])
+    dropouts = [layer for layer in model.modules() if isinstance(layer, nn.Dropout)]
+    if dropouts:
+        kept, _ = nn.trace(dropouts[0], {"x": (100_000,)}, training=True)
+        left = float(graphc.compile(ops.mean(kept))(np.ones(100_000))[0])
         lesson.claim(f"{name}: the mean of ones after dropout", left, "1", abs(left - 1) < 0.01)
 
 
