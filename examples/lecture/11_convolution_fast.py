@@ -81,7 +81,7 @@ def main(arguments: Arguments = None) -> dict[str, object]:
     lesson.at_most("maps beside scipy's, difference over the largest", far, 1e-5)
     pairs = zip(results.values(), ("cotangent", "image", "filters"), strict=True)
     numbers = [product(result, given[name]) for result, name in pairs]
-    spread = (max(numbers) - min(numbers)) / abs(numbers[0])
+    spread = float(np.ptp(numbers)) / abs(numbers[0])
     claim = "maps . cotangent = gradient . image = gradient . filters, relative difference"
     lesson.claim(claim, spread, "below 1e-4", spread < 1e-4)
     for name, program in compiled.items():
