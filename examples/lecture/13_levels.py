@@ -100,7 +100,7 @@ def main(arguments: Arguments = None) -> dict[str, object]:
     alive = np.isfinite(ratios).sum()
     claim = f"units of {alive} that ascent in [0, 1] drives beyond {least} times any test image"
     lesson.at_least(claim, int((ratios > least).sum()), 9)
-    lesson.at_least("how far the median unit is driven", float(np.nanmedian(ratios)), 1)
+    lesson.at_least("how far the median unit is driven", float(np.nanmedian(ratios)), least)
     if lesson.out:
         (maps,) = graphc.compile(net[0][:2], inputs={"x": (1, 1, 28, 28)})(clothes.x_test[:1])
         strongest = patches(clothes.x_test, seen["most"], seen["place"])
