@@ -42,8 +42,8 @@ def main(arguments: Arguments = None) -> dict[str, object]:
         claim = f"n = {n}: functions that a unit computes, each with its weights"
         lesson.claim(claim, len(units), f"{KNOWN[n]} of {every}", len(units) == KNOWN[n])
         claim = f"n = {n}: the others, each with a certificate that no unit does"
-        known = f"{every - KNOWN[n]}, by {len(refuted)} certificates"
-        lesson.claim(claim, others, known, len(units) + others == every)
+        found = f"{others}, by {len(refuted)} certificates"
+        lesson.claim(claim, found, every - KNOWN[n], len(units) + others == every)
         if n == 2:
             print(*lines(n, units, refuted), "", sep="\n")
             lesson.draw("01_units.png", partial(two_inputs, units, refuted), (9, 3))

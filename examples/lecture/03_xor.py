@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 import pictures
+from checks import step_error
 from circuit import Circuit
-from common import Arguments, Lesson, certificate, ensemble, fitted, solved
+from common import Arguments, Lesson, apart, certificate, ensemble, fitted, solved
 
 import graphc
 from graphc import nn, ops, optim
@@ -61,11 +62,14 @@ def learn(lesson: Lesson, nets: int) -> None:
     """Train 2-2-1 nets, and count those whose output lies on the right side at all four inputs."""
     graphc.seed(0)
     model = ensemble(nets, 2, 2, 1)
+    lesson.equal(f"different nets of {nets} before they learn", apart(model), nets)
     given, wanted = (2 * INPUTS - 1)[:, None], XOR[:, None, None]  # -1 and 1: centred inputs
 
     def loss(output: Any, target: Any) -> Any:
         return ops.sum(ops.square(output - target)) / 4  # each net its own
 
+    error = step_error(ensemble(nets, 2, 2, 1), given, wanted, loss)
+    lesson.at_most("a step beside central differences, relative", error, 1e-6)
     losses = fitted(model, loss, optim.Adam(0.03), given, wanted, 3000) / nets
     learned = solved(model, given, wanted, 0.5)
     ten = int(learned[:10].sum())

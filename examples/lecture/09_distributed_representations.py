@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from common import Arguments, Lesson, digits, fitted
+from common import Arguments, Lesson, apart, digits, fitted
 from pictures import codes
 
 import graphc
@@ -43,6 +43,7 @@ def encoder(lesson: Lesson, nets: int) -> None:
     graphc.seed(0)
     encode = nn.Sequential(nn.LinearEnsemble(nets, 8, 3), nn.Tanh())
     decode = nn.LinearEnsemble(nets, 3, 8)
+    lesson.equal(f"different nets of {nets} before they learn", apart(encode), nets)
     patterns = np.eye(8, dtype=np.float32)[:, None]
     x = graphc.input("x", patterns.shape)
     which = ops.broadcast_to(ops.arange(8)[:, None], (8, nets))

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pictures
+from checks import correlated, distance
 from common import Arguments, Lesson
 
 import graphc
@@ -59,6 +60,13 @@ def timed(compiled: dict[str, graphc.Program], given: dict[str, Array], rounds: 
     return results, {name: np.array(found[2:]) for name, found in times.items()}  # two warm up
 
 
+def product(one: Array, other: Array) -> float:
+    """The scalar product of two arrays, in float64."""
+    pair = [graphc.input(name, (one.size,)) for name in ("one", "other")]
+    dot = ops.dot(*(ops.cast(node, "float64") for node in pair))
+    return float(graphc.compile(dot)(one.ravel(), other.ravel())[0])
+
+
 def main(arguments: Arguments = None) -> dict[str, object]:
     """Time the three programs, and show the loops of the fastest."""
     lesson = Lesson(__doc__, arguments)
@@ -70,9 +78,12 @@ def main(arguments: Arguments = None) -> dict[str, object]:
     lesson.claim("forward, ms", forward, f"at most 50; ConvNetJS {JAVASCRIPT:.0f}", forward <= 50)
     for name in list(compiled)[1:]:
         lesson.at_most(f"{name} / forward", float(np.median(times[name] / times["forward"])), 1.5)
+    known = correlated(given["image"], given["filters"])
+    far = distance(results["forward"], known) / float(abs(known).max())
+    lesson.at_most("maps beside scipy's, difference over the largest", far, 1e-5)
     pairs = zip(results.values(), ("cotangent", "image", "filters"), strict=True)
-    numbers = [float(np.vdot(result, given[name].astype(np.float64))) for result, name in pairs]
-    spread = (max(numbers) - min(numbers)) / abs(numbers[0])
+    numbers = [product(result, given[name]) for result, name in pairs]
+    spread = float(np.ptp(numbers)) / abs(numbers[0])
     claim = "maps . cotangent = gradient . image = gradient . filters, relative difference"
     lesson.claim(claim, spread, "below 1e-4", spread < 1e-4)
     for name, program in compiled.items():

@@ -11,7 +11,7 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -158,6 +158,11 @@ def ensemble(nets: int, *sizes: int) -> nn.Sequential:
     return model[:-1]
 
 
+def apart(model: nn.Sequential) -> int:
+    """How many nets of an ensemble have weights of their own in the first layer."""
+    return len(np.unique(model[0].weight.value, axis=0))
+
+
 def fitted(
     model: nn.Module, loss: object, optimizer: optim.Optimizer, given: Any, wanted: Any, steps: int
 ) -> Any:
@@ -206,12 +211,12 @@ def separable(*, sets: int, points: int) -> tuple[graphc.Node, graphc.Node, grap
 
 
 def timed(program: graphc.Program) -> tuple[list[Any], float]:
-    """What a program without inputs gives, and the seconds of the quickest of three calls."""
+    """What a program without inputs gives, and the processor's seconds of the quickest of three."""
     times = []
     for _ in range(3):
-        began = perf_counter()
+        began = process_time()
         results = program()
-        times.append(perf_counter() - began)
+        times.append(process_time() - began)
     return [*results], min(times)
 
 

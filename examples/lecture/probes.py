@@ -1,10 +1,12 @@
-"""Linear probes: a classifier on each level of a net that itself stays as it is."""
+"""Linear probes on each level of a net that itself stays as it is; how far units were driven."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
+
+import numpy as np
 
 import graphc
 from graphc import data, metrics, nn, ops, optim
@@ -45,3 +47,11 @@ def probed(
     trainer.fit(images.x_train, {"y": images.y_train}, batch_size=64, epochs=epochs)
     found = trainer.evaluate(images.x_test, {"y": images.y_test})
     return {name: found[name] for name in names}
+
+
+def beyond(units: Any, driven: Any) -> Any:
+    """How far units were driven over the largest of test images; NaN where 99 in 100 fire not."""
+    seen, far = graphc.input("seen", units.shape), graphc.input("far", driven.shape)
+    fires = ops.mean(ops.cast(ops.greater(seen, 0), "float32"), 0)
+    ratio = ops.where(ops.greater(fires, 0.01), far / ops.max(seen, 0), np.nan)
+    return graphc.compile(ratio)(units, driven)[0]

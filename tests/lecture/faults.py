@@ -17,9 +17,11 @@ from graphc import nn, ops, optim
 from graphc.graph.rewrite import substitute
 from graphc.optim import adaptive
 from graphc.train import step as train_step
+from tests.lecture import local
 
 Fault = Callable[[pytest.MonkeyPatch, ModuleType], None]
 RULES = ("sgd", "momentum", "nesterov", "adagrad", "windowgrad", "adadelta", "adam")
+NETS = ("MNIST", "LeNet", "Fashion-MNIST")
 
 # --- gradients ------------------------------------------------------------------------------
 
@@ -45,11 +47,6 @@ def climbing_down(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
     monkeypatch.setattr(graphc, "grad", scaled(-1, graphc.grad))
 
 
-def undefined(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
-    """Training steps whose gradient is NaN."""
-    monkeypatch.setattr(train_step, "grad", scaled(float("nan"), train_step.grad))
-
-
 def giant_steps(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
     """Gradients so long that their sums are no longer exact."""
     monkeypatch.setattr(graphc, "grad", scaled(2.0**40, graphc.grad))
@@ -67,6 +64,7 @@ def steep_tanh(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
         return 1 + result**2
 
     monkeypatch.setattr(ops, "tanh", tanh)
+    monkeypatch.setattr(nn.Tanh, "function", staticmethod(tanh))
 
 
 def each_from_the_start(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
@@ -188,37 +186,20 @@ def looking_ahead(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
     monkeypatch.setitem(module.OPTIMIZERS, "momentum", other)
 
 
-def upside_down(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
-    """The levels' accuracies in the order from the top."""
-    right = module.probed
-
-    def wrong(*given: Any) -> dict[str, float]:
-        found = right(*given)
-        return dict(zip(found, reversed(found.values()), strict=True))
-
-    monkeypatch.setattr(module, "probed", wrong)
+def untrained(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """A net that is looked into before it has learned."""
+    monkeypatch.setattr(module, "trained", lambda net, *rest: net)
 
 
-def slow(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
-    """A forward pass of 100 ms, and gradients of 200."""
-    timed = module.timed
+def last_alone(fault: Fault) -> Fault:
+    """A fault that is planted where an example has the last of its nets alone."""
 
-    def delayed(*given: Any) -> Any:
-        results, times = timed(*given)
-        return results, {n: t + (100 if n == "forward" else 200) for n, t in times.items()}
+    def planted(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+        monkeypatch.setattr(module, "NETS", module.NETS[-1:])
+        fault(monkeypatch, module)
 
-    monkeypatch.setattr(module, "timed", delayed)
-
-
-def late(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
-    """Kernels that take a second more."""
-    timed = module.timed
-
-    def delayed(*given: Any) -> Any:
-        results, seconds = timed(*given)
-        return results, seconds + 1
-
-    monkeypatch.setattr(module, "timed", delayed)
+    planted.__name__ = fault.__name__
+    return planted
 
 
 FAULTS: dict[str, dict[Fault, list[str]]] = {
@@ -237,17 +218,33 @@ FAULTS: dict[str, dict[Fault, list[str]]] = {
     "03_xor": {
         firing_below: ["truth table"],
         other_side: ["certificate"],
+        steep_tanh: ["a step beside central differences"],
+        local.all_alike: ["different nets"],
         uphill: ["of the first ten that learn it", "of 10 that learn it"],
     },
-    "04_mlp": {uphill: ["MNIST, 500 tanh units", "Fashion-MNIST"]},
+    "04_mlp": {
+        uphill: [
+            *("500 tanh: a step", "validation errors", "test error", "256-128-100: a step"),
+            "test accuracy",
+        ],
+        steep_tanh: ["500 tanh: a step"],
+        local.open_relu: ["256-128-100: a step"],
+        local.without_decay: ["500 tanh: a step"],
+        local.growing: ["500 tanh: a step"],
+    },
     "05_universal_approximation": {
-        firing_below: ["nets of steps", "nets of bumps"],
+        firing_below: [
+            f"{net}: largest error over the modulus at 1/H" for net in ("steps", "bumps")
+        ],
+        local.left_heights: [
+            f"nets of {net}: largest error over the modulus at 1/(2H)" for net in ("steps", "bumps")
+        ],
         uphill: ["trained nets of 16", "error of 16 units"],
-        undefined: ["trained nets of 1 tanh"],
     },
     "06_backpropagation": {
         steep_tanh: ["local derivatives", "central differences"],
         each_from_the_start: ["FLOPs backward over forward"],
+        local.free_derivatives: ["FLOPs backward over forward"],
     },
     "07_sgd": {
         training_uphill: [f"{r}: {w}" for r in RULES for w in ("100 steps", "test accuracy")],
@@ -259,27 +256,42 @@ FAULTS: dict[str, dict[Fault, list[str]]] = {
         swapped_literals: ["and/or gates: wrong"],
         swapped_digits: ["and/or gates: units"],
         made_twice: ["tree of XORs: units", "threshold units: units"],
-        late: ["gates: seconds", "XORs: seconds", "threshold units: seconds"],
+        local.late: ["gates: seconds", "XORs: seconds", "threshold units: seconds"],
+        local.all_alike: ["different nets"],
         uphill: ["parity of 8 learned"],
     },
     "09_distributed_representations": {
+        local.all_alike: ["different nets"],
         uphill: ["distinct codes", "decode all 8"],
         swapped_digits: ["values that 3", "a local code", "that share two"],
     },
     "10_convolution_seen": {
-        lying: ["one number", "beside scipy"],
+        lying: ["one number", "six maps", "random shapes"],
+        local.exchanged: ["random shapes"],
+        local.one_too_many: ["beside their means", "six maps"],
         bordered: ["six 5x5x3", "ten 5x5x6", "stride 1", "stride 2"],
         silent_floor: ["stride 3"],
     },
     "11_convolution_fast": {
         backwards: ["gradient . filters"],
-        slow: ["forward, ms", "gradient by the image", "by the filters"],
+        lying: ["maps beside scipy"],
+        local.slow: ["forward, ms", "gradient by the image", "by the filters"],
     },
-    "12_convnets": {uphill: ["MNIST", "LeNet", "Fashion-MNIST"]},
+    "12_convnets": {
+        uphill: [f"{net}: {w}" for net in NETS for w in ("a step beside", "test error")],
+        lying: [f"{net}: convolutions beside" for net in NETS],
+        last_alone(local.open_relu): ["Fashion-MNIST: a step beside"],
+        last_alone(local.first_of_window): ["Fashion-MNIST: a step beside"],
+        local.unscaled_dropout: [f"{net}: the mean" for net in NETS if net != "LeNet"],
+        last_alone(local.padded_after): ["Fashion-MNIST: convolutions beside"],
+        last_alone(local.corrected_by_beta1): ["ten of Adam's steps"],
+    },
     "13_levels": {
         uphill: ["of the first pool", "of the second pool", "of the dense"],
-        upside_down: ["of the dense"],
-        climbing_down: ["nine units"],
+        untrained: ["of the second pool", "of the dense"],
+        lying: ["the net: convolutions beside"],
+        local.open_relu: ["the net: a step beside"],
+        climbing_down: ["drives beyond", "the median unit"],
     },
 }
 """What is planted into each example, and a part of each claim that must fail then."""
