@@ -38,6 +38,7 @@ def value(
         symbol = scalar.argument("extent")
         lowering.place(Let(name, symbol, ((symbol, Runtime(node.op.name)),), "int64"), name)
     elif node in lowering.members and node not in lowering.local and not lowering.is_stored(node):
+        assert not lookups, "what is looked up has a place"
         return compute(lowering, node, position_values(node, position), guards, key)
     else:
         name = lowering.fresh("v")

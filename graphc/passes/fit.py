@@ -98,13 +98,20 @@ def fits(nodes: Collection[Node], shared: Shape, views: Mapping[Node, Node]) -> 
                 if target in members:
                     return False
                 continue
-            if read[: len(shared)] != lead or any(isinstance(e, Lookup) for e in read):
-                return False
-            if op.is_lookup(user.inputs.index(operand)):
+            if read[: len(shared)] != lead or looked_up(user, operand):
                 return False
             if not passes(operand, user, len(shared), room):
                 return False
     return True
+
+
+def looked_up(user: Node, operand: Node) -> bool:
+    """Whether a node reads an operand at an index that is data, or takes it for such an index."""
+    op = user.op
+    return isinstance(op, Formula) and any(
+        other is operand and (op.is_lookup(at) or any(isinstance(e, Lookup) for e in read))
+        for at, (other, read) in enumerate(zip(user.inputs, op.reads, strict=True))
+    )
 
 
 def passes(operand: Node, user: Node, skip: int, room: int) -> bool:

@@ -21,7 +21,7 @@ from graphc.ops.recurrence import Scan
 from graphc.passes.again import large, repeated
 from graphc.passes.blocks import turns
 from graphc.passes.bodies import cut
-from graphc.passes.fit import alike, fits, kind, outer, prefix, trimmed
+from graphc.passes.fit import alike, fits, kind, looked_up, outer, prefix, trimmed
 from graphc.passes.group import Fused, Group
 from graphc.passes.invert import covered
 from graphc.passes.memory import plan
@@ -139,7 +139,10 @@ class Fuser:
         if node in self.again:
             return True
         inside = kind(node) == "map" and node not in self.wanted
-        return inside and all(user in nodes and user not in self.views for user in self.users[node])
+        return inside and all(
+            user in nodes and user not in self.views and not looked_up(user, node)
+            for user in self.users[node]
+        )
 
     def home(self, node: Node) -> Node:
         """The node whose memory a view re-reads."""

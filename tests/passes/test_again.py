@@ -99,3 +99,15 @@ def test_sums_of_other_widths_keep_their_own_lanes(monkeypatch: pytest.MonkeyPat
     x = graphc.input("x", (7, 1001))
     y = ops.exp(x)
     same([y, ops.sum(y, 1), ops.sum(y > 1, 1)], monkeypatch, (x,))
+
+
+@pytest.mark.parametrize("change", [ops.transpose, lambda x: ops.transpose(x) * 2])
+def test_what_is_looked_up_has_a_place(change: Any) -> None:
+    """A map of leaves is computed where it is read, but not where an index that is data says."""
+    x, i = graphc.input("x", (2, 3)), graphc.input("i", (2,), "int64")
+    outputs = [ops.take_along_axis(change(x), ops.stack([i] * 3)), ops.gather(change(x), i + i)]
+    given = {"x": numbers(x, 0), "i": np.array([1, 0])}
+    for found, right in zip(
+        graphc.compile(outputs)(**given), graphc.evaluate(outputs, given), strict=True
+    ):
+        np.testing.assert_array_equal(found, right)
