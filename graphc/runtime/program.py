@@ -25,6 +25,7 @@ from graphc.llvm.engine import ENTRY, Loaded
 from graphc.llvm.module import CALL_NAME, ENTRY_NAME
 from graphc.ops import reference
 from graphc.passes.memory import arena
+from graphc.runtime import arrays as arrays_
 from graphc.runtime import threads as threads_
 from graphc.runtime.binding import bind
 from graphc.runtime.buffers import logical, named, physical
@@ -86,7 +87,7 @@ class Program:
         self.lock = threading.RLock()
         self.calling = False
         _programs.add(self)
-        self.allocate: Callable[..., Array] = np.empty  # where a call's outputs come from
+        self.allocate: Callable[..., Array] = arrays_.empty  # where a call's outputs come from
         self.known: dict[str, int] | None = None
         self.quick: Callable[..., int] | None = None
         self.prepare()

@@ -1,0 +1,62 @@
+"""Arrays for results: aligned memory, used again for later results once no array holds it.
+
+A large array of the system's is new pages, and the processor stops at each when it is first
+written: for a result of 8 MB that takes longer than to compute many a result.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphc.graph.leaf import reserved
+
+Array = NDArray[Any]
+
+LARGE = 1 << 17
+"""Bytes from which memory comes from the system as new pages."""
+KEPT = 1 << 26
+"""Bytes that may lie here, held by no array."""
+
+free: dict[int, list[Array]] = {}
+"""Memory that no array holds, by its bytes."""
+
+
+class Lent:
+    """Memory that arrays hold: it comes back when the last of them is gone, views included."""
+
+    def __init__(self, memory: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.memory = memory
+        self.__array_interface__ = memory.__array_interface__ | {
+            "shape": shape,
+            "typestr": dtype.str,
+            "descr": [("", dtype.str)],
+        }
+
+    def __del__(self) -> None:
+        free.setdefault(self.memory.nbytes, []).append(self.memory)
+        for size in list(free):
+            if kept() > KEPT:
+                free.pop(size, None)
+
+
+def kept() -> int:
+    """Bytes that no array holds."""
+    return sum(size * len(memories) for size, memories in list(free.items()))
+
+
+def empty(shape: Sequence[int], dtype: Any) -> Array:
+    """An array whose elements are what lay there before, as `numpy.empty`."""
+    shape, dtype = tuple(map(int, shape)), np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    if size < LARGE:
+        return np.empty(shape, dtype)
+    try:
+        memory = free[size].pop()  # by one thread only, of all that come here
+    except (KeyError, IndexError):
+        memory = reserved(size)
+    return np.asarray(Lent(memory, shape, dtype))
