@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from typing import Any
+from weakref import finalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,21 +28,23 @@ free: dict[int, list[Array]] = {}
 
 
 class Lent:
-    """Memory that arrays hold: it comes back when the last of them is gone, views included."""
+    """Memory that arrays hold."""
 
     def __init__(self, memory: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self.memory = memory
         self.__array_interface__ = memory.__array_interface__ | {
             "shape": shape,
             "typestr": dtype.str,
             "descr": [("", dtype.str)],
         }
+        finalize(self, back, memory).atexit = False
 
-    def __del__(self) -> None:
-        free.setdefault(self.memory.nbytes, []).append(self.memory)
-        for size in list(free):
-            if kept() > KEPT:
-                free.pop(size, None)
+
+def back(memory: Array) -> None:
+    """Keep memory that no array holds any longer, no view either; drop others of it beyond KEPT."""
+    free.setdefault(memory.nbytes, []).append(memory)
+    for size in list(free):
+        if kept() > KEPT:
+            free.pop(size, None)
 
 
 def kept() -> int:

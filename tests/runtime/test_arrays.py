@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import pickle
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -86,3 +88,19 @@ def test_many_threads_never_share_a_result() -> None:
         thread.join()
     gc.collect()
     assert not wrong
+
+
+def test_results_that_outlive_the_program_end_in_silence() -> None:
+    """Results held by modules and by cycles are among the last things that an interpreter frees."""
+    script = """
+import builtins, numpy as np, graphc
+program = graphc.compile(graphc.input("x", (512, 512)) * 2)
+class Cycle: pass
+cycle = Cycle()
+ones = np.ones((512, 512), np.float32)
+cycle.me, cycle.result, builtins.held, np.held = cycle, program(ones), program(ones), program(ones)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert not done.stderr
