@@ -26,7 +26,11 @@ from graphc.loops.strip import Range, balanced, moved, split, vectors
 from graphc.ops.index import Affine, affine, index
 
 UNROLL = 8
-"""Steps of an inner loop that may be written out."""
+"""Steps of an inner loop that may be written out,"""
+STEPS = (4, 3, 2)
+"""and of a longer one at a time: as many of these as leave no rest, or the first,"""
+CODE = 120
+"""of so many additions to registers at most."""
 SELDOM = 0.1
 """The part of a nest below which a version of its tile is not."""
 
@@ -185,12 +189,12 @@ def register_tile(
     else:
         accumulators = total // lanes if vector else total
         room = schedule.machine.registers - accumulators - plan.vectors - 1
-        wanted = often and shared_loads(nest, loops[-1], sizes, vector) <= room
+        steps = at_a_time(loops[-1], accumulators)
+        wanted = often and shared_loads(nest, loops[-1], steps, sizes, vector) <= room
         if schedule.choice.unroll is not None:
             wanted = schedule.choice.unroll
-        if small(loops[-1], accumulators) and wanted:
-            loops[-1] = replace(loops[-1], kind="unrolled")
-        summed = chain(loops, sunk(inner))
+        last = written_out(loops[-1], steps if wanted else 1, sunk(inner))
+        summed = chain(loops[:-1], last)
     after = sunk((*needed(shared, nest.after), *nest.after))
     return (*allocs, *opening, *summed, *closing, *after)
 
@@ -210,7 +214,9 @@ def walked(nest: Nest, sides: list[str], vector: str | None) -> list[str]:
     return sorted(sides, key=lambda name: not any(at.coefficient(name) for at in wide))
 
 
-def shared_loads(nest: Nest, loop: For, sizes: dict[str, int], vector: str | None) -> int:
+def shared_loads(
+    nest: Nest, loop: For, steps: int, sizes: dict[str, int], vector: str | None
+) -> int:
     """Values of a tile that several steps of an inner loop read, so that unrolled they stay live.
 
     x[i + s]: what one step reads at i + 1, the next one reads at i.
@@ -218,17 +224,44 @@ def shared_loads(nest: Nest, loop: For, sizes: dict[str, int], vector: str | Non
     found = 0
     for stmt in nest.inner:
         step = abs(stmt.access.offset.coefficient(loop.index)) if isinstance(stmt, Load) else 0
-        if not isinstance(stmt, Load) or not step or loop.extent is None:
+        if not isinstance(stmt, Load) or not step:
             continue
         for name, size in sizes.items():
             by = abs(stmt.access.offset.coefficient(name))
-            meet = {by * i for i in range(1, size)} & {step * s for s in range(1, loop.extent)}
+            meet = {by * i for i in range(1, size)} & {step * s for s in range(1, steps)}
             if name != vector and by and meet:
                 found = max(found, size)
     return found
 
 
-def small(loop: For, accumulators: int) -> bool:
-    """Whether an inner loop is short enough to be written out."""
+def at_a_time(loop: For, accumulators: int) -> int:
+    """Steps of an inner loop to write out: all of a short one, else a few; 1 where none is.
+
+    What a loop spends on counting is shared by them. A core whose other thread is busy takes half
+    as many instructions a cycle, and then they, not the multiply-adds, are what a step waits for.
+    """
     count = loop.extent
-    return count is not None and count <= UNROLL and count * accumulators <= 120
+    if loop.kind == "ordered" or loop.start != 0 or loop.step != 1:
+        return 1
+    if count is not None and count <= UNROLL and count * accumulators <= CODE:
+        return count
+    fit = [n for n in STEPS if n * accumulators <= CODE and n < (count or UNROLL)]
+    even = [n for n in fit if count is not None and count % n == 0]
+    return next(iter([*even, *fit]), 1)
+
+
+def written_out(loop: For, steps: int, body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
+    """A loop with so many steps at a time written out."""
+    if steps == 1:
+        return (replace(loop, body=body),)
+    result: list[Stmt] = []
+    inside, outside = f"{loop.index}.u", f"{loop.index}.o"
+    for piece in split(loop, steps, 1, False):
+        first = index(outside) if piece.single is None else affine([], piece.single)
+        several = moved(body, {loop.index: first + index(inside)})
+        part: Stmt = For(inside, 0, piece.size, 1, "unrolled", several)
+        if piece.single is None:
+            around = replace(loop, index=outside, start=piece.start, stop=piece.stop)
+            part = replace(around, step=piece.size, body=(part,))
+        result.append(part)
+    return tuple(result)

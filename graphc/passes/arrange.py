@@ -27,7 +27,7 @@ from graphc.graph.rewrite import rebuild
 from graphc.graph.site import made_for
 from graphc.machine import Machine
 from graphc.ops.formula import Formula
-from graphc.ops.index import Affine
+from graphc.ops.index import Affine, Index, index
 from graphc.passes.batch import blocked, leads, unblocked
 from graphc.passes.copies import permuted
 from graphc.passes.invert import covered
@@ -331,10 +331,22 @@ class Arranger:
             reads.append(tuple(read[axis] for axis in order))
         writes = tuple(op.writes[axis] for axis in own)
         names = dict.fromkeys(n for e in writes if isinstance(e, Affine) for n in e.names)
-        names |= dict.fromkeys(op.extents)
+        names |= dict.fromkeys(sorted(op.extents, key=lambda name: along_memory(name, reads)))
         domain = tuple((name, op.extents[name]) for name in names)
         moved_op = Formula(op.name, op.args, op.expr, tuple(reads), writes, domain, op.how)
         return moved_op(tuple(inputs), TensorType(node.dtype, reordered(node.shape, own)))
+
+
+def along_memory(name: str, reads: Sequence[Index]) -> bool:
+    """Whether an index moves along the memory of what slides: a sum over it comes last, a long run.
+
+    Taps of a filter are few, and what one of them reads the next one reads again.
+    """
+    return any(
+        read[-1] == index(name) and any(isinstance(e, Affine) and len(e.names) > 1 for e in read)
+        for read in reads
+        if read
+    )
 
 
 def reordered(shape: Shape, order: Order) -> Shape:

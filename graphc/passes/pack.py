@@ -135,7 +135,7 @@ def better(op: Formula, read: Index, lanes: str, operand: Node) -> tuple[str, ..
     near = [n for n in names if abs(offset.coefficient(n)) < apart and op.extents[n] != 1]
     if not near or count(op, [n for n in op.kept if n not in names]) < REUSE:
         return None
-    return (*(name for name in names if name != lanes), lanes)
+    return (*(name for name in op.extents if name in names and name != lanes), lanes)
 
 
 def across(op: Formula, read: Index, lanes: str, operand: Node) -> tuple[int, ...] | None:
