@@ -19,7 +19,7 @@ class Choice:
     `tile`: the vector index, the vectors side by side, and the sizes of the tiles of other indices.
     `part`: steps of the outermost sum at a time, 0 for all at once. `gather`, `pack`: whether
     operands are copied for a nest, row by row or panel by panel. `unroll`: whether a short inner
-    loop is written out.
+    loop, or a few steps of a long one, are written out.
     """
 
     tile: tuple[str, int, Tiles] | None = None

@@ -34,6 +34,10 @@ ENOUGH = 4
 """this many, and no sums of other rows are needed beside them."""
 GATHER = 1.0
 """Cycles per element of a vector whose lanes do not lie side by side."""
+FRONT = 3.0
+"""Instructions a cycle where a core's other thread is busy; twice as many where it is not."""
+ALONE, SHARED = 5.0, 1.0
+"""Instructions that count an inner loop's steps, for each: one by one, and several written out."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +178,8 @@ def plans(
     ends = 1.5 + (8.0 if summed else end_cost(nest, loop, lanes))
     sizes = {f.index: extent(f) for f in nest.kept}
     for vectors, tiles in shapes(nest, loop, lanes, machine):
-        cycles, registers = step.cost(vectors, tiles)
+        counting = ALONE if any(again(nest, nest.loop(name)) for name, _ in tiles) else SHARED
+        cycles, registers = step.cost(vectors, tiles, counting)
         if registers > machine.registers:
             continue
         accumulators = vectors
@@ -261,12 +266,18 @@ def distance(nest: Nest, loop: For) -> tuple[bool, int]:
 
     What several steps of an inner sum read again keeps it from being written out.
     """
-    last, again, far = nest.summed[-1], False, 0
+    far = max((abs(a.offset.coefficient(loop.index)) for a in accesses(nest.inner)), default=0)
+    return again(nest, loop), far
+
+
+def again(nest: Nest, loop: For) -> bool:
+    """Whether some steps along a loop read what steps of the innermost sum read, too."""
+    last = nest.summed[-1]
     for access in accesses(nest.inner):
         by, step = (abs(access.offset.coefficient(f.index)) for f in (loop, last))
-        again |= bool(by and step) and by % step == 0 and by // step < extent(last)
-        far = max(far, by)
-    return again, far
+        if by and step and by % step == 0 and by // step < extent(last):
+            return True
+    return False
 
 
 def useful(nest: Nest, loop: For) -> bool:
@@ -316,8 +327,13 @@ class Step:
     lanes: int
     summed: bool
 
-    def cost(self, vectors: int, tiles: tuple[tuple[str, int], ...]) -> tuple[float, int]:
-        """Cycles over the whole tile, and the vector registers it holds."""
+    def cost(
+        self, vectors: int, tiles: tuple[tuple[str, int], ...], counting: float
+    ) -> tuple[float, int]:
+        """Cycles over the whole tile, and the vector registers it holds.
+
+        They are the mean of those of a core by itself and of one whose other thread is busy.
+        """
         accumulators = vectors * math.prod(size for _, size in tiles)
         loads, held, spread, lines = 0.0, 0, 1, 0.0
         for read in self.reads:
@@ -332,7 +348,9 @@ class Step:
                 runs = 0 if tiles else 1  # each row of a panel that is read once is another run
                 lines += LINE * (max(1, times * self.lanes * read.bytes / CACHE_LINE) + runs)
         computed = self.lets * accumulators * 2
-        cycles = max(accumulators * self.updates / 2, loads, LATENCY, lines) + computed
+        cycles = max(accumulators * self.updates / 2, loads, LATENCY, lines)
+        instructions = accumulators * self.updates + 2 * loads + counting
+        cycles = (cycles + max(cycles, instructions / FRONT)) / 2 + computed
         cycles *= 1 + FAR * self.pages(tiles)
         return cycles + 0.06 * loads, accumulators * self.updates + held + spread
 

@@ -22,15 +22,9 @@ from graphc.loops.lanes import along
 from graphc.loops.nest import Nest, chain, needed
 from graphc.loops.panel import packed, wanted
 from graphc.loops.schedule import Schedule
-from graphc.loops.strip import Range, balanced, moved, split, vectors
+from graphc.loops.strip import Range, at_a_time, balanced, moved, split, vectors, written_out
 from graphc.ops.index import Affine, affine, index
 
-UNROLL = 8
-"""Steps of an inner loop that may be written out,"""
-STEPS = (4, 3, 2)
-"""and of a longer one at a time: as many of these as leave no rest, or the first,"""
-CODE = 120
-"""of so many additions to registers at most."""
 SELDOM = 0.1
 """The part of a nest below which a version of its tile is not."""
 
@@ -232,36 +226,3 @@ def shared_loads(
             if name != vector and by and meet:
                 found = max(found, size)
     return found
-
-
-def at_a_time(loop: For, accumulators: int) -> int:
-    """Steps of an inner loop to write out: all of a short one, else a few; 1 where none is.
-
-    What a loop spends on counting is shared by them. A core whose other thread is busy takes half
-    as many instructions a cycle, and then they, not the multiply-adds, are what a step waits for.
-    """
-    count = loop.extent
-    if loop.kind == "ordered" or loop.start != 0 or loop.step != 1:
-        return 1
-    if count is not None and count <= UNROLL and count * accumulators <= CODE:
-        return count
-    fit = [n for n in STEPS if n * accumulators <= CODE and n < (count or UNROLL)]
-    even = [n for n in fit if count is not None and count % n == 0]
-    return next(iter([*even, *fit]), 1)
-
-
-def written_out(loop: For, steps: int, body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
-    """A loop with so many steps at a time written out."""
-    if steps == 1:
-        return (replace(loop, body=body),)
-    result: list[Stmt] = []
-    inside, outside = f"{loop.index}.u", f"{loop.index}.o"
-    for piece in split(loop, steps, 1, False):
-        first = index(outside) if piece.single is None else affine([], piece.single)
-        several = moved(body, {loop.index: first + index(inside)})
-        part: Stmt = For(inside, 0, piece.size, 1, "unrolled", several)
-        if piece.single is None:
-            around = replace(loop, index=outside, start=piece.start, stop=piece.stop)
-            part = replace(around, step=piece.size, body=(part,))
-        result.append(part)
-    return tuple(result)

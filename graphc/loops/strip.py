@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from graphc.loops.ir import For, Stmt, rename
 from graphc.loops.nest import chain
 from graphc.loops.schedule import Schedule
 from graphc.ops.index import Affine, Bound, Runtime, affine, index
+
+UNROLL = 8
+"""Steps of an inner loop that may be written out,"""
+STEPS = (4, 3, 2)
+"""and of a longer one at a time: as many of these as leave no rest, or the first,"""
+CODE = 120
+"""of so many additions to registers at most."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +102,8 @@ def strip_tiled(
 ) -> tuple[Stmt, ...]:
     """A piece of a summed vector loop, `count` elements at once, in the tile's unrolled loops.
 
-    Fewer go by single vectors and a short one. `name#` in the statements is the place among them.
+    Fewer go by single vectors and a short one, and several times a single vector is written out.
+    `name#` in the statements is the place among them.
     """
     lane, step, outside = f"{name}.v", f"{name}.u", f"{name}.o"
 
@@ -116,7 +125,9 @@ def strip_tiled(
     if tail(piece):
         return wrapped(start, index(lane), replace(all_lanes, start=piece.start, stop=piece.stop))
     body = wrapped(index(outside), index(lane), all_lanes)
-    return (For(outside, piece.start, piece.stop, count, "serial", body),)
+    loop = For(outside, piece.start, piece.stop, count, "serial", ())
+    accumulators = math.prod(side.extent or 1 for side in inside)
+    return written_out(loop, at_a_time(loop, accumulators) if count == lanes else 1, body)
 
 
 def vectors(
@@ -139,3 +150,36 @@ def vectors(
 def width(schedule: Schedule, count: int, lanes: int) -> int:
     """The width of a short vector: masked to full width where masks are cheap."""
     return lanes if schedule.machine.masked and count > 1 else count
+
+
+def at_a_time(loop: For, accumulators: int) -> int:
+    """Steps of an inner loop to write out: all of a short one, else a few; 1 where none is.
+
+    What a loop spends on counting is shared by them. A core whose other thread is busy takes half
+    as many instructions a cycle, and then they, not the multiply-adds, are what a step waits for.
+    """
+    count = loop.extent
+    if loop.kind == "ordered" or loop.start != 0:
+        return 1
+    if count is not None and count <= UNROLL and count * accumulators <= CODE:
+        return max(count, 1)
+    fit = [n for n in STEPS if n * accumulators <= CODE and n < (count or UNROLL)]
+    even = [n for n in fit if count is not None and count % n == 0]
+    return next(iter([*even, *fit]), 1)
+
+
+def written_out(loop: For, steps: int, body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
+    """A loop with so many steps at a time written out."""
+    if steps in (1, loop.extent):
+        return (replace(loop, kind=loop.kind if steps == 1 else "unrolled", body=body),)
+    result: list[Stmt] = []
+    inside, outside, step = f"{loop.index}.u", f"{loop.index}.o", loop.step
+    for piece in split(loop, steps * step, step, False):
+        first = index(outside) if piece.single is None else affine([], piece.single)
+        several = moved(body, {loop.index: first + index(inside) * step})
+        part: Stmt = For(inside, 0, piece.size // step, 1, "unrolled", several)
+        if piece.single is None:
+            around = replace(loop, index=outside, start=piece.start, stop=piece.stop)
+            part = replace(around, step=piece.size, body=(part,))
+        result.append(part)
+    return tuple(result)
