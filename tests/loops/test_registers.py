@@ -1,13 +1,18 @@
-"""Register tiles hold no more vectors than the cost model counts."""
+"""Register tiles: vectors held, steps of a sum written out, instructions spent."""
 
 from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 
 import graphc
 from graphc import ops
+from graphc.loops.ir import For, Let, Stmt
+from graphc.loops.strip import at_a_time, written_out
+from graphc.ops import scalar
+from graphc.ops.index import Affine, index
 from graphc.runtime.kernels import KernelView
 
 
@@ -30,3 +35,61 @@ def test_no_vector_is_spilled() -> None:
     assembly = convolution("avx2").as_text("asm").splitlines()
     assert any("vfmadd231ps" in line for line in assembly)
     assert not [line for line in assembly if "mmword ptr [rsp" in line]
+
+
+@pytest.mark.parametrize("terms", [64, 63, 61, 7, "terms"])
+def test_steps_of_a_sum_are_written_out_and_none_is_lost(terms: int | str) -> None:
+    """Whole runs of steps, the rest of them, and a number that is known at run time only."""
+    a, b = graphc.input("a", (terms, 12)), graphc.input("b", (terms, 24))
+    program = graphc.compile(ops.transpose(a) @ b)
+    draw = np.random.default_rng(0)
+    for count in (terms,) if isinstance(terms, int) else (0, 1, 3, 4, 5, 61):
+        x, y = draw.standard_normal((count, 12)), draw.standard_normal((count, 24))
+        x, y = x.astype(np.float32), y.astype(np.float32)
+        (found,) = program(x, y)
+        np.testing.assert_allclose(found, x.T @ y, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("terms", [3, 8, 10, 64, 65])
+def test_written_out_a_loop_counts_every_step(terms: int) -> None:
+    loop = For("s", 0, terms, 1, "serial", ())
+    value = Let("v", scalar.argument("x"), ((scalar.argument("x"), index("s")),), "int64")
+    steps = at_a_time(loop, 12)
+    seen: list[int] = []
+
+    def run(stmts: tuple[Stmt, ...], at: dict[str, int]) -> None:
+        for stmt in stmts:
+            if isinstance(stmt, For):
+                assert isinstance(stmt.start, int) and isinstance(stmt.stop, int)
+                for i in range(stmt.start, stmt.stop, stmt.step):
+                    run(stmt.body, at | {stmt.index: i})
+            else:
+                assert isinstance(stmt, Let) and isinstance(stmt.args[0][1], Affine)
+                place = stmt.args[0][1]
+                seen.append(sum(by * at[name] for name, by in place.terms) + place.constant)
+
+    run(written_out(loop, steps, (value,)), {})
+    assert seen == list(range(terms))
+    assert steps == (terms if terms <= 8 else 2 if terms == 10 else 4)
+
+
+def test_a_product_spends_few_instructions_beside_its_multiply_adds() -> None:
+    """19 for 12 in a tile of 4 by 3 vectors: the rest, which counts, is shared by four steps."""
+    a, b = graphc.input("a", (128, 512)), graphc.input("b", (512, 240))
+    lines = graphc.compile(a @ b, target="avx2").kernels["k00"].as_text("asm").splitlines()
+    loops = [lines[start:end] for start, end in inner_loops(lines)]
+    hot = max(loops, key=lambda loop: sum("vfmadd" in line for line in loop))
+    multiply_adds = sum("vfmadd" in line for line in hot)
+    assert multiply_adds == 48
+    assert len(hot) <= multiply_adds * 1.75
+
+
+def inner_loops(lines: list[str]) -> list[tuple[int, int]]:
+    """First and last of the lines of every loop that has no other one inside."""
+    found, start, label = [], 0, ""
+    for number, line in enumerate(lines):
+        if line.endswith(":"):
+            start, label = number + 1, line[:-1]
+        elif line.strip().startswith("j") and label and line.split()[-1] == label:
+            found.append((start, number + 1))
+    return found

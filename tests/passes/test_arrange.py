@@ -79,3 +79,12 @@ def test_the_gradient_of_a_strided_convolution_has_its_channels_last() -> None:
     for found, expected in zip(program(**given), graphc.evaluate(outputs, given), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-11)
     assert "[n, v0 + 2*x0, v1 + 2*x1, c]" in program.as_text("simplified")
+
+
+def test_a_sum_over_channels_that_lie_last_goes_along_them() -> None:
+    x = graphc.input("x", (2, 16, 12, 12))
+    program = graphc.compile(conv(ops.relu(conv(x))), target="avx2")
+    text = program.as_text("simplified")
+    assert "image[n, h + r, s + w, c], kernel[r, s, c, f]" in text
+    loops = program.kernels["k05"].as_text("loops")
+    assert "for s4.o in 0..16 by 4" in loops, "some channels at a time"
