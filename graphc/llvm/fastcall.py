@@ -14,8 +14,9 @@ from graphc.types import Shape
 DATA, RANK, EXTENTS, DTYPE, FLAGS = 16, 24, 32, 56, 64
 WANTED_FLAGS = 0x101
 """C-contiguous and aligned."""
-HEAD = 5
-"""Words of the block before the dtypes: array type, table, sizes, context, int maker."""
+HEAD = 7
+"""Words of the block before the dtypes: array type, table, sizes, context, int maker, and what lets
+other threads of Python run meanwhile and what waits for them to pause, or 0 twice."""
 
 
 def emit(entry: str, name: str, inputs: Sequence[tuple[int, Shape]], extents: Sequence[str]) -> str:
@@ -30,7 +31,7 @@ def emit(entry: str, name: str, inputs: Sequence[tuple[int, Shape]], extents: Se
         "  %block = load ptr, ptr %block.at, align 8",
         "  %type = load ptr, ptr %block, align 8",
     ]
-    for number, word in enumerate(("table", "sizes", "context", "make"), 1):
+    for number, word in enumerate(("table", "sizes", "context", "make", "leave", "enter"), 1):
         lines.append(f"  %{word}.at = getelementptr ptr, ptr %block, i64 {number}")
         lines.append(f"  %{word} = load ptr, ptr %{word}.at, align 8")
     lines.append(f"  %ok = icmp eq i64 %count, {len(inputs)}")
@@ -51,7 +52,18 @@ def emit(entry: str, name: str, inputs: Sequence[tuple[int, Shape]], extents: Se
     lines += [
         f"input{len(inputs)}:",
         "  store i64 0, ptr %context, align 8",
-        f"  %code = call i64 @{entry}(ptr %table, ptr %sizes, ptr %context)",
+        "  %long = icmp ne ptr %leave, null",
+        "  br i1 %long, label %apart, label %here",
+        "here:",
+        f"  %code.here = call i64 @{entry}(ptr %table, ptr %sizes, ptr %context)",
+        "  br label %done",
+        "apart:",
+        "  %thread = call ptr %leave()",
+        f"  %code.apart = call i64 @{entry}(ptr %table, ptr %sizes, ptr %context)",
+        "  call void %enter(ptr %thread)",
+        "  br label %done",
+        "done:",
+        "  %code = phi i64 [ %code.here, %here ], [ %code.apart, %apart ]",
         "  %result = call ptr %make(i64 %code)",
         "  ret ptr %result",
         "slow:",

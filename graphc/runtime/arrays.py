@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from typing import Any
-from weakref import finalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,34 +16,45 @@ from numpy.typing import NDArray
 from graphc.graph.leaf import reserved
 
 Array = NDArray[Any]
+Memory = tuple[Array, int]
+"""Bytes, and where they begin."""
 
 LARGE = 1 << 17
 """Bytes from which memory comes from the system as new pages."""
 KEPT = 1 << 26
 """Bytes that may lie here, held by no array."""
 
-free: dict[int, list[Array]] = {}
+free: dict[int, list[Memory]] = {}
 """Memory that no array holds, by its bytes."""
 
 
 class Lent:
-    """Memory that arrays hold."""
+    """Memory that an array holds, and every view of it; numpy makes the array of what is told."""
 
-    def __init__(self, memory: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self.__array_interface__ = memory.__array_interface__ | {
+    __slots__ = ("__array_interface__", "memory")
+
+    def __init__(self, memory: Memory, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.memory = memory
+        place = (memory[1], False)
+        self.__array_interface__ = {
             "shape": shape,
             "typestr": dtype.str,
-            "descr": [("", dtype.str)],
+            "data": place,
+            "version": 3,
         }
-        finalize(self, back, memory).atexit = False
+
+    def __del__(self) -> None:
+        if back is not None:  # else the interpreter ends, and this module's names are gone
+            back(self.memory)
 
 
-def back(memory: Array) -> None:
+def back(memory: Memory) -> None:
     """Keep memory that no array holds any longer, no view either; drop others of it beyond KEPT."""
-    free.setdefault(memory.nbytes, []).append(memory)
-    for size in list(free):
-        if kept() > KEPT:
-            free.pop(size, None)
+    free.setdefault(memory[0].nbytes, []).append(memory)
+    if kept() > KEPT:
+        for size in list(free):
+            if kept() > KEPT:
+                free.pop(size, None)
 
 
 def kept() -> int:
@@ -61,5 +71,6 @@ def empty(shape: Sequence[int], dtype: Any) -> Array:
     try:
         memory = free[size].pop()  # by one thread only, of all that come here
     except (KeyError, IndexError):
-        memory = reserved(size)
+        new = reserved(size)
+        memory = new, new.ctypes.data
     return np.asarray(Lent(memory, shape, dtype))

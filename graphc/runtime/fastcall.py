@@ -13,6 +13,10 @@ import numpy as np
 from graphc.llvm.fastcall import DATA, DTYPE, EXTENTS, FLAGS, RANK, WANTED_FLAGS
 
 METH_FASTCALL = 0x0080
+LEAVE = 5
+"""The word of the block from which on stand the functions that let other threads run."""
+HELD = (0, 0)
+"""What stands there where they wait."""
 
 
 class MethodDef(ctypes.Structure):
@@ -55,6 +59,11 @@ def word_flags(array: np.ndarray[Any, Any]) -> int:
     return int(ctypes.c_int.from_address(id(array) + FLAGS).value)
 
 
+def address_of(function: Any) -> int:
+    """Where a function of the interpreter lies."""
+    return int(ctypes.cast(function, ctypes.c_void_p).value or 0)
+
+
 class FastCall:
     """Holds what the native function points at; `call(*arrays)` gives its code, or -1."""
 
@@ -66,7 +75,7 @@ class FastCall:
         context: Any,
         dtypes: Sequence[str],
     ) -> None:
-        make = ctypes.cast(ctypes.pythonapi.PyLong_FromLongLong, ctypes.c_void_p).value
+        make = address_of(ctypes.pythonapi.PyLong_FromLongLong)
         self.dtypes = [np.dtype(name) for name in dtypes]
         words = [
             id(np.ndarray),
@@ -74,6 +83,7 @@ class FastCall:
             ctypes.addressof(sizes),
             ctypes.addressof(context),
             make,
+            *HELD,
             *(id(dtype) for dtype in self.dtypes),
         ]
         self.held = (table, sizes, context)
@@ -83,3 +93,9 @@ class FastCall:
         create.restype = ctypes.py_object
         create.argtypes = (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
         self.call: Callable[..., int] = create(ctypes.addressof(self.method), self.block, None)
+
+    def let(self, run: bool) -> None:
+        """Whether other threads of Python run during a call: where it is worth the way there."""
+        api = ctypes.pythonapi
+        away = (address_of(api.PyEval_SaveThread), address_of(api.PyEval_RestoreThread))
+        self.block[LEAVE : LEAVE + 2] = away if run else HELD

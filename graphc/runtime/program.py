@@ -365,7 +365,8 @@ class Program:
             if type.shape
         ]
         bound = self.bound and self.nans is None
-        if self.fast is not None and bound and self.image.work(extents) < QUICK:
+        if self.fast is not None and bound:
+            self.fast.let(self.image.work(extents) >= QUICK)
             self.quick = self.fast.call
 
     def share(self, extents: dict[str, int]) -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -146,6 +147,36 @@ def test_calls_from_many_threads_are_right() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_other_threads_of_python_run_during_a_long_call() -> None:
+    n = 1024
+    a, b = graphc.input("a", (n, n)), graphc.input("b", (n, n))
+    program = graphc.compile(a @ b, threads=1)
+    x = np.eye(n, dtype=np.float32)
+    program(x, x)
+    assert program.quick is not None, "a long call is bound by native code, too"
+    stamps: list[float] = []
+    stop = threading.Event()
+
+    def tick() -> None:
+        while not stop.wait(0.0005):
+            stamps.append(time.perf_counter())
+
+    clock = threading.Thread(target=tick)
+    clock.start()
+    inside = 0
+    try:
+        for _ in range(10):
+            begin = time.perf_counter()
+            (product,) = program(x, x)
+            third = (time.perf_counter() - begin) / 3
+            inside += sum(begin + third < stamp < begin + 2 * third for stamp in list(stamps))
+            assert product[7, 7] == 1
+    finally:
+        stop.set()
+        clock.join()
+    assert inside, "no other thread ran in the middle of a call"
+
+
 def test_a_child_of_fork_makes_a_team_of_its_own() -> None:
     script = """
 import os, sys
