@@ -24,6 +24,9 @@ PANEL = 32 << 10
 """Bytes of the vectors' operand beyond which they come from the second cache level,"""
 CACHE_LINE, LINE = 64, 2.7
 """at this many cycles a line of so many bytes, and once more for a run of lines."""
+NEAR, AWAY = 24 << 10, 0.8
+"""Bytes of it beyond which some of them do, as the other operand and a core's other thread use the
+first level too; what a line costs then beside all else."""
 PAGE = 4096
 FAR = 0.01
 """The part of a step that each further page costs."""
@@ -335,7 +338,7 @@ class Step:
         They are the mean of those of a core by itself and of one whose other thread is busy.
         """
         accumulators = vectors * math.prod(size for _, size in tiles)
-        loads, held, spread, lines = 0.0, 0, 1, 0.0
+        loads, held, spread, lines, away = 0.0, 0, 1, 0.0, 0.0
         for read in self.reads:
             times = read.times(tiles) * (vectors if read.wide else 1)
             loads += times * (read.cost + read.guards)
@@ -344,13 +347,16 @@ class Step:
                 continue
             at_once = times // vectors if self.summed else min(times, vectors if tiles else 1)
             held = max(held, at_once)
-            if not self.summed and self.points * times * self.lanes * read.bytes > PANEL:
+            row = times * self.lanes * read.bytes
+            if not self.summed and self.points * row > NEAR:
+                away += AWAY * row / CACHE_LINE
+            if not self.summed and self.points * row > PANEL:
                 runs = 0 if tiles else 1  # each row of a panel that is read once is another run
-                lines += LINE * (max(1, times * self.lanes * read.bytes / CACHE_LINE) + runs)
+                lines += LINE * (max(1, row / CACHE_LINE) + runs)
         computed = self.lets * accumulators * 2
         cycles = max(accumulators * self.updates / 2, loads, LATENCY, lines)
         instructions = accumulators * self.updates + 2 * loads + counting
-        cycles = (cycles + max(cycles, instructions / FRONT)) / 2 + computed
+        cycles = (cycles + max(cycles, instructions / FRONT)) / 2 + computed + away
         cycles *= 1 + FAR * self.pages(tiles)
         return cycles + 0.06 * loads, accumulators * self.updates + held + spread
 
