@@ -160,34 +160,62 @@ def single(function: Function, loop: For) -> None:
     function.open(after)
 
 
-def part(function: Function, loop: For) -> tuple[Value, Value]:
-    """Where this thread's part of a parallel loop begins and ends."""
+def shared(function: Function, loop: For) -> None:
+    """What this thread does of a loop that all share: its own part, and then pieces of the rest."""
+    assert not updated(function, loop.body), "steps that are shared depend on nothing before them"
     b = function.b
     start, stop = bound(function, loop.start), bound(function, loop.stop)
-    threads, step = Value("%threads", "int64"), b.constant("int64", loop.step)
-    length = b.binary("sub", stop, start)
-    rounded = b.binary("add", length, b.constant("int64", loop.step - 1))
-    steps = b.binary("udiv", rounded, step)
-    ends = []
-    for number in (Value("%thread", "int64"), b.define("int64", 1, "add i64 %thread, 1")):
-        share = b.binary("udiv", b.binary("mul", steps, number), threads)
-        ends.append(b.binary("add", start, b.binary("mul", share, step)))
-    last = b.select(b.compare("slt", ends[1], stop), ends[1], stop)
-    return ends[0], last
+    step = b.constant("int64", loop.step)
+    rounded = b.binary("add", b.binary("sub", stop, start), b.constant("int64", loop.step - 1))
+    steps = b.binary("udiv", rounded, step).text
+
+    def ends(call: str) -> tuple[Value, Value]:
+        """Begin and end of what a call gives, in steps."""
+        pair = b.fresh()
+        b.emit(f"{pair} = call {{ i64, i64 }} @team.{call}")
+        first, last = (
+            b.define("int64", 1, f"extractvalue {{ i64, i64 }} {pair}, {at}") for at in (0, 1)
+        )
+        return first, last
+
+    own = ends(f"own(i64 %thread, i64 %threads, i64 {steps})")
+    turn, following, after = map(function.fresh, ("turn", "more", "done"))
+    before = function.label
+    b.emit(f"br label %{turn}")
+    function.open(turn)
+    part = Value(b.fresh(), "int64"), Value(b.fresh(), "int64")
+    phis = len(b.lines)
+    b.lines.append("")
+    first, end = (b.binary("add", start, b.binary("mul", at, step)) for at in part)
+    last = b.select(b.compare("slt", end, stop), end, stop)
+    counted(function, loop, first, last)
+    b.emit(f"br label %{following}")
+    function.open(following)
+    more = ends(f"more(ptr %team, i64 %thread, i64 %threads, i64 {steps})")
+    some = b.compare("sge", more[0], b.constant("int64", 0))
+    b.emit(f"br i1 {some.text}, label %{turn}, label %{after}")
+    b.lines[phis] = [
+        f"  {now.text} = phi i64 [ {old.text}, %{before} ], [ {new.text}, %{following} ]{b.where}"
+        for now, old, new in zip(part, own, more, strict=True)
+    ]
+    function.open(after)
 
 
 def serial(function: Function, loop: For) -> None:
-    """A counted loop; registers that its body updates are carried as phis."""
+    """A counted loop."""
     if loop.extent == 0:
         return
-    if loop.extent == 1 and loop.kind != "parallel":
-        unrolled(function, loop)
-        return
-    b = function.b
     if loop.kind == "parallel":
-        start, stop = part(function, loop)
+        shared(function, loop)
+    elif loop.extent == 1:
+        unrolled(function, loop)
     else:
-        start, stop = bound(function, loop.start), bound(function, loop.stop)
+        counted(function, loop, bound(function, loop.start), bound(function, loop.stop))
+
+
+def counted(function: Function, loop: For, start: Value, stop: Value) -> None:
+    """A loop between two bounds; registers that its body updates are carried as phis."""
+    b = function.b
     head, after = function.fresh("loop"), function.fresh("done")
     before = function.label
     carried = updated(function, loop.body)

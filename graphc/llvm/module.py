@@ -137,8 +137,7 @@ class Writer:
             self.declarations |= function.b.declarations
             self.open.append(text)
             self.needs |= function.b.declarations
-            if "@team.barrier(" in text:
-                self.needs.add(team.WAIT)
+            self.needs |= {line for name, line in team.DECLARED.items() if name in text}
             if sum(part.count("\n") for part in self.open) >= PART:
                 self.complete()
 

@@ -8,8 +8,16 @@ another thread of Python, runs its job alone: what is computed does not depend o
 
 from __future__ import annotations
 
-WAIT = "declare hidden void @team.barrier(ptr, i64)"
-"""What a part of a program declares whose kernels wait for each other."""
+DECLARED = {
+    "@team.barrier(": "declare hidden void @team.barrier(ptr, i64)",
+    "@team.own(": "declare hidden { i64, i64 } @team.own(i64, i64, i64)",
+    "@team.more(": "declare hidden { i64, i64 } @team.more(ptr, i64, i64, i64)",
+}
+"""What a part of a program declares whose kernels share loops, and wait for each other."""
+OWN, EIGHTHS = 5, 8
+"""The part of its share of a loop that a thread does whatever the others do;"""
+PIECES = 6
+"""the rest of each share is cut into so many pieces, for whoever comes first."""
 SPIN = 2000
 """Looks at a word, with a pause between, before a thread goes to sleep."""
 FUTEX = {"x86_64": 202, "aarch64": 98}
@@ -24,7 +32,11 @@ JOB, ASLEEP, READY, BUSY, ARRIVED, TURN, WAITING = 0, 4, 8, 64, 128, 192, 196
 a launch is under way; who has come to the barrier, its number, who sleeps for it."""
 WORK = 256
 """Offset of the job itself: function, table, extents, context, number of threads."""
-BLOCK = 512
+TAKEN = 384
+"""Offset of how many pieces of shared loops have been taken in this job."""
+BLOCK, LINE = 512, 64
+"""Bytes of the block. Behind it each thread has a line with how many pieces the loops had that it
+has left behind."""
 WORKER_NAME = "graphc_worker"
 
 BARRIER = """
@@ -99,6 +111,86 @@ done:
 }}
 """
 
+SHARES = """
+define hidden {{ i64, i64 }} @team.own(i64 %thread, i64 %threads, i64 %steps) #0 {{
+entry:
+  %next = add i64 %thread, 1
+  %low = call i64 @team.edge(i64 %thread, i64 %threads, i64 %steps)
+  %high = call i64 @team.edge(i64 %next, i64 %threads, i64 %steps)
+  %share = sub i64 %high, %low
+  %some = mul i64 %share, {own}
+  %part = udiv i64 %some, {eighths}
+  %alone = icmp ule i64 %threads, 1
+  %own = select i1 %alone, i64 %share, i64 %part
+  %end = add i64 %low, %own
+  %a = insertvalue {{ i64, i64 }} poison, i64 %low, 0
+  %b = insertvalue {{ i64, i64 }} %a, i64 %end, 1
+  ret {{ i64, i64 }} %b
+}}
+
+define internal i64 @team.edge(i64 %number, i64 %threads, i64 %steps) #0 {{
+entry:
+  %product = mul i64 %number, %steps
+  %edge = udiv i64 %product, %threads
+  ret i64 %edge
+}}
+
+define internal ptr @team.mark(ptr %team, i64 %thread) #0 {{
+entry:
+  %line = mul i64 %thread, {line}
+  %offset = add i64 %line, {block}
+  %mark = getelementptr i8, ptr %team, i64 %offset
+  ret ptr %mark
+}}
+
+define hidden {{ i64, i64 }} @team.more(
+    ptr %team, i64 %thread, i64 %threads, i64 %steps) #0 {{
+entry:
+  %alone = icmp ule i64 %threads, 1
+  br i1 %alone, label %none, label %several
+several:
+  %mark = call ptr @team.mark(ptr %team, i64 %thread)
+  %before = load i64, ptr %mark, align 8
+  %pieces = mul i64 %threads, {pieces}
+  %all = add i64 %before, %pieces
+  %taken = getelementptr i8, ptr %team, i64 {taken}
+  %first = load atomic i64, ptr %taken monotonic, align 8
+  br label %look
+look:
+  %now = phi i64 [ %first, %several ], [ %other, %take ]
+  %left = icmp slt i64 %now, %all
+  br i1 %left, label %take, label %over
+take:
+  %then = add i64 %now, 1
+  %swap = cmpxchg ptr %taken, i64 %now, i64 %then monotonic monotonic
+  %other = extractvalue {{ i64, i1 }} %swap, 0
+  %mine = extractvalue {{ i64, i1 }} %swap, 1
+  br i1 %mine, label %got, label %look
+got:
+  %piece = sub i64 %now, %before
+  %whose = urem i64 %piece, %threads
+  %at = udiv i64 %piece, %threads
+  %to = add i64 %at, 1
+  %own = call {{ i64, i64 }} @team.own(i64 %whose, i64 %threads, i64 %steps)
+  %low = extractvalue {{ i64, i64 }} %own, 1
+  %next = add i64 %whose, 1
+  %high = call i64 @team.edge(i64 %next, i64 %threads, i64 %steps)
+  %rest = sub i64 %high, %low
+  %from.in = call i64 @team.edge(i64 %at, i64 {pieces}, i64 %rest)
+  %to.in = call i64 @team.edge(i64 %to, i64 {pieces}, i64 %rest)
+  %from = add i64 %low, %from.in
+  %end = add i64 %low, %to.in
+  %a = insertvalue {{ i64, i64 }} poison, i64 %from, 0
+  %b = insertvalue {{ i64, i64 }} %a, i64 %end, 1
+  ret {{ i64, i64 }} %b
+over:
+  store i64 %all, ptr %mark, align 8
+  br label %none
+none:
+  ret {{ i64, i64 }} {{ i64 -1, i64 -1 }}
+}}
+"""
+
 LAUNCH = """
 define internal i1 @team.launch(
     ptr %team, i64 %threads, ptr %steps, ptr %table, ptr %extents, ptr %context) #0 {{
@@ -118,6 +210,10 @@ go:
   store ptr %context, ptr %w3, align 8
   %w4 = getelementptr ptr, ptr %work, i64 4
   store i64 %threads, ptr %w4, align 8
+  %pieces = getelementptr i8, ptr %team, i64 {taken}
+  store atomic i64 0, ptr %pieces monotonic, align 8
+  %mark = getelementptr i8, ptr %team, i64 {block}
+  store i64 0, ptr %mark, align 8
   %asleep = getelementptr i8, ptr %team, i64 {asleep}
   call void @team.signal(ptr %team, ptr %asleep)
   call void %steps(ptr %table, ptr %extents, ptr %context, i64 0, i64 %threads, ptr %team)
@@ -153,6 +249,8 @@ run:
   %extents = load ptr, ptr %w2, align 8
   %context = load ptr, ptr %w3, align 8
   %threads = load i64, ptr %w4, align 8
+  %mark = call ptr @team.mark(ptr %team, i64 %number)
+  store i64 0, ptr %mark, align 8
   call void %steps(ptr %table, ptr %extents, ptr %context, i64 %number, i64 %threads, ptr %team)
   call void @team.barrier(ptr %team, i64 %threads)
   br label %next
@@ -176,13 +274,13 @@ def declarations(triple: str) -> list[str]:
 
 
 def functions(triple: str) -> str:
-    """Barrier and launch, for a module whose kernels share their work."""
-    return filled(BARRIER + LAUNCH, triple)
+    """Barrier, shares and launch, for a module whose kernels share their work."""
+    return filled(BARRIER + SHARES + LAUNCH, triple)
 
 
 def worker(triple: str) -> str:
     """What every thread of a team but the first runs, once for all."""
-    return filled(BARRIER + WORKER, triple)
+    return filled(BARRIER + SHARES + WORKER, triple)
 
 
 def filled(text: str, triple: str) -> str:
@@ -200,5 +298,11 @@ def filled(text: str, triple: str) -> str:
         work=WORK,
         asleep=ASLEEP,
         ready=READY,
+        taken=TAKEN,
+        block=BLOCK,
+        line=LINE,
+        own=OWN,
+        eighths=EIGHTHS,
+        pieces=PIECES,
         worker=WORKER_NAME,
     ).strip()

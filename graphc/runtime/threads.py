@@ -54,7 +54,7 @@ class Team:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        raw = np.zeros(team.BLOCK + 64, np.uint8)
+        raw = np.zeros(team.BLOCK + team.LINE * (size + 1), np.uint8)
         self.memory = raw
         self.address = raw.ctypes.data + -raw.ctypes.data % 64
         loaded = load_worker()
