@@ -18,7 +18,8 @@ from graphc.runtime.kernels import KernelView
 
 def convolution(target: str) -> KernelView:
     """A convolution with lanes along the width, in tiles of filters by rows of the image."""
-    image = graphc.input("image", (4, 6, 28, 28))
+    size = {"avx2": 28, "avx512": 20}[target]
+    image = graphc.input("image", (4, 6, size, size))
     taps = graphc.parameter("taps", (10, 6, 5, 5))
     return graphc.compile(ops.conv2d(image, taps), target=target).kernels["k00"]
 
