@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from graphc import debug, runtime
+from graphc.collector import waiting
 from graphc.debug import Log
 from graphc.errors import CompileError
 from graphc.graph.exact import exact
@@ -80,7 +81,7 @@ GRAPH_PASSES: tuple[Callable[[Graph, Machine], Graph], ...] = (
     pack,
 )
 ENTRIES = (ENTRY_NAME, CALL_NAME, KERNELS_NAME)
-BATCH = 16
+BATCH = 4
 """Kernels that are scheduled before they are written."""
 PROGRAM = ("graph", "ops", "passes", "runtime", "compiler.py", "machine.py")
 """The sources that an image depends on beside those of its code."""
@@ -103,6 +104,7 @@ PASSES = (
 """What GRAPHC_SKIP can leave out."""
 
 
+@waiting
 def compile(
     outputs: Node | Iterable[Node] | Mapping[str, Node] | Any,
     updates: Mapping[Node, Node] | None = None,
