@@ -108,9 +108,7 @@ def test_programs_are_made_while_it_waits() -> None:
 
     model = Looks()
     optimizer = optim.SGD(0.1)
-    graphc.compile_train_step(
-        model, "mse", optimizer, inputs={"x": (4, 3)}, targets={"y": (4, 2)}
-    )
+    graphc.compile_train_step(model, "mse", optimizer, inputs={"x": (4, 3)}, targets={"y": (4, 2)})
     assert seen == [False]
     assert gc.isenabled()
     with pytest.raises(graphc.ShapeError):

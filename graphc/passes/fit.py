@@ -114,7 +114,9 @@ def fits(nodes: Collection[Node], shared: Shape, views: Mapping[Node, Node]) -> 
 def looked_up(user: Node, operand: Node) -> bool:
     """Whether a node reads an operand at an index that is data, or takes it for such an index."""
     op = user.op
-    return isinstance(op, Formula) and any(
+    if not isinstance(op, Formula) or not op.lookups:
+        return False
+    return any(
         other is operand and (op.is_lookup(at) or any(isinstance(e, Lookup) for e in read))
         for at, (other, read) in enumerate(zip(user.inputs, op.reads, strict=True))
     )
