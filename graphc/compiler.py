@@ -31,6 +31,7 @@ from graphc.llvm.module import (
     Ending,
     Module,
     Writer,
+    common,
 )
 from graphc.loops import show as loops
 from graphc.loops.hoist import hoist
@@ -197,12 +198,13 @@ def build(
         loaded = engine.fetch(kept.key, names, target) if kept is not None else None
         if kept is not None and loaded is not None:
             return kept, loaded, cache_forever(partial(make, source, target, math, passed))
+    shared = engine.once(common(target), target) if native else None  # compiled meanwhile
     stages = make(source, target, math, passed)
     image = image_of(stages, stages.key)
     loaded = None
     if native:
         with stages.log.timed("codegen"):  # LLVM -> machine code
-            loaded = engine.load(stages.key, stages.write, names, target)
+            loaded = engine.load(stages.key, stages.write, names, target, shared)
         images.write(key, image)
     known.save()
     return image, loaded, lambda: stages

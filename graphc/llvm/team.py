@@ -9,7 +9,8 @@ another thread of Python, runs its job alone: what is computed does not depend o
 from __future__ import annotations
 
 WAIT = "declare hidden void @team.barrier(ptr, i64)"
-"""What a part of a program declares whose kernels wait for each other."""
+LAUNCHED = "declare hidden i1 @team.launch(ptr, i64, ptr, ptr, ptr, ptr)"
+"""What a part of a program declares whose kernels wait for each other, and that of its entry."""
 SPIN = 2000
 """Looks at a word, with a pause between, before a thread goes to sleep."""
 FUTEX = {"x86_64": 202, "aarch64": 98}
@@ -100,7 +101,7 @@ done:
 """
 
 LAUNCH = """
-define internal i1 @team.launch(
+define hidden i1 @team.launch(
     ptr %team, i64 %threads, ptr %steps, ptr %table, ptr %extents, ptr %context) #0 {{
 entry:
   %busy = getelementptr i8, ptr %team, i64 {busy}
