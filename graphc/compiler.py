@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from graphc import debug, runtime
+from graphc.collector import waiting
 from graphc.debug import Log
 from graphc.errors import CompileError
 from graphc.graph.exact import exact
@@ -30,6 +31,7 @@ from graphc.llvm.module import (
     Ending,
     Module,
     Writer,
+    common,
 )
 from graphc.loops import show as loops
 from graphc.loops.hoist import hoist
@@ -80,7 +82,7 @@ GRAPH_PASSES: tuple[Callable[[Graph, Machine], Graph], ...] = (
     pack,
 )
 ENTRIES = (ENTRY_NAME, CALL_NAME, KERNELS_NAME)
-BATCH = 16
+BATCH = 4
 """Kernels that are scheduled before they are written."""
 PROGRAM = ("graph", "ops", "passes", "runtime", "compiler.py", "machine.py")
 """The sources that an image depends on beside those of its code."""
@@ -103,6 +105,7 @@ PASSES = (
 """What GRAPHC_SKIP can leave out."""
 
 
+@waiting
 def compile(
     outputs: Node | Iterable[Node] | Mapping[str, Node] | Any,
     updates: Mapping[Node, Node] | None = None,
@@ -195,12 +198,13 @@ def build(
         loaded = engine.fetch(kept.key, names, target) if kept is not None else None
         if kept is not None and loaded is not None:
             return kept, loaded, cache_forever(partial(make, source, target, math, passed))
+    shared = engine.once(common(target), target) if native else None  # compiled meanwhile
     stages = make(source, target, math, passed)
     image = image_of(stages, stages.key)
     loaded = None
     if native:
         with stages.log.timed("codegen"):  # LLVM -> machine code
-            loaded = engine.load(stages.key, stages.write, names, target)
+            loaded = engine.load(stages.key, stages.write, names, target, shared)
         images.write(key, image)
     known.save()
     return image, loaded, lambda: stages
@@ -339,12 +343,14 @@ def cut(graph: Graph) -> Fused:
 
 
 def schedule(kernel: Kernel, machine: Machine) -> Kernel:
-    """The loop passes in order."""
+    """The loop passes in order; what one has changed is verified."""
     verify_kernel(kernel)
+    left_out = skipped()
     for step in LOOP_PASSES:
-        if step.__name__ not in skipped():
-            kernel = step(kernel, machine)
-            verify_kernel(kernel)
+        if step.__name__ not in left_out:
+            before, kernel = kernel, step(kernel, machine)
+            if kernel != before:
+                verify_kernel(kernel)
     return kernel
 
 

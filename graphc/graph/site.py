@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import FrameType
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -43,7 +43,8 @@ def current_site() -> Site:
     """
     pinned = _pinned.get()
     if pinned is not None:
-        return replace(pinned, derived=True) if _deriving.get() else pinned
+        derived = pinned.derived or not _deriving.get()
+        return pinned if derived else Site(pinned.file, pinned.line, pinned.path, True)
     home = _home.get()
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
@@ -88,14 +89,19 @@ def layer(path: str) -> Iterator[None]:
         _path.reset(token)
 
 
-@contextmanager
-def made_for(site: Site) -> Iterator[None]:
+class made_for:  # noqa: N801  # a context manager, as above; entered for every node of every pass
     """Nodes made inside carry this site: derived nodes point at the line they derive from."""
-    token = _pinned.set(site)
-    try:
-        yield
-    finally:
-        _pinned.reset(token)
+
+    __slots__ = ("site", "token")
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+
+    def __enter__(self) -> None:
+        self.token: Token[Site | None] = _pinned.set(self.site)
+
+    def __exit__(self, *error: object) -> None:
+        _pinned.reset(self.token)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import operator
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 LLVM_TYPES = {
@@ -26,6 +27,7 @@ LLVM_TYPES = {
 }
 
 
+@cache
 def spell(dtype: str, lanes: int = 1) -> str:
     """LLVM's spelling of an element type, or of a vector of it."""
     return LLVM_TYPES[dtype] if lanes == 1 else f"<{lanes} x {LLVM_TYPES[dtype]}>"

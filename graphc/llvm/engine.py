@@ -223,11 +223,12 @@ def load(
     write: Callable[[Callable[[str], object]], object],
     names: tuple[str, ...],
     target: Target,
+    common: Future[bytes] | None = None,
 ) -> Loaded:
     """Link the objects kept under a key, or compile what is written; find functions.
 
     `write` hands over each part of the program's text once it is complete: a thread compiles it
-    while the next is written.
+    while the next is written. `common` is the object of a part that is not written here.
     """
     check_runs(target)
     kept = fetch(key, names, target)
@@ -236,7 +237,7 @@ def load(
     with ThreadPoolExecutor(1, "graphc-codegen") as codegen:
         parts: list[Future[bytes]] = []
         write(lambda text: parts.append(codegen.submit(compiled, text, target)))
-        objects = [part.result() for part in parts]
+        objects = [part.result() for part in (*parts, *([common] if common else []))]
     cache.write(key, packed(objects))
     return link(objects, names, False)
 
@@ -251,6 +252,19 @@ def compiled(text: str, target: Target) -> bytes:
     module = parse(text)
     module.verify()
     return bytes(machine(target, jit=True).emit_object(module))
+
+
+@cache_forever
+def once(text: str, target: Target) -> Future[bytes]:
+    """The object of a module that many programs have, made once by a thread of its own."""
+    codegen = ThreadPoolExecutor(1, "graphc-codegen")
+    made = codegen.submit(compiled, text, target)
+    codegen.shutdown(wait=False)
+    return made
+
+
+if hasattr(os, "register_at_fork"):  # the thread stays behind with the parent
+    os.register_at_fork(after_in_child=once.cache_clear)
 
 
 def packed(objects: Sequence[bytes]) -> bytes:

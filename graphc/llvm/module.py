@@ -19,6 +19,7 @@ ENTRY_NAME, CALL_NAME, KERNELS_NAME = "entry", "entry_call", "entry_kernels"
 PART = 1500
 """Lines of kernels that are compiled together, while what follows is written."""
 MEMCPY = "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)"
+ENTRY = f"declare i64 @{ENTRY_NAME}(ptr, ptr, ptr)"
 ALONE = """define i64 @entry(ptr %table, ptr %extents, ptr %context) #0 {
 entry:
   call void @steps(ptr %table, ptr %extents, ptr %context, i64 0, i64 1, ptr null)
@@ -81,10 +82,14 @@ class Ending:
 
 @dataclass(frozen=True)
 class Module:
-    """The module's text, and each kernel's part of it."""
+    """The module's text, each kernel's part of it, and the parts that are compiled.
+
+    What every program has is in the text, but in none of the parts: see `common`.
+    """
 
     text: str
     functions: dict[str, str]
+    parts: tuple[str, ...] = ()
 
 
 NOTHING = Ending()
@@ -118,9 +123,9 @@ class Writer:
         self.calls: list[Call] = []
         self.functions: dict[str, str] = {}
         self.declarations: set[str] = set()
+        self.parts: list[str] = []  # those handed over
         self.open: list[str] = []  # functions of the part that is not complete
         self.needs: set[str] = set()  # what that part declares
-        self.apart = False
 
     def kernels(self, calls: Sequence[Call]) -> None:
         """The next kernels in order."""
@@ -145,11 +150,12 @@ class Writer:
         """Hand the open part over."""
         if self.open:
             self.hand(self.needs, self.open)
-        self.open, self.needs, self.apart = [], set(), True
+        self.open, self.needs = [], set()
 
     def hand(self, needs: set[str], functions: Iterable[str]) -> None:
         """Hand functions over as a module of their own."""
-        self.done(self.module(needs, functions))
+        self.parts.append(self.module(needs, functions))
+        self.done(self.parts[-1])
 
     def module(self, needs: set[str], functions: Iterable[str]) -> str:
         """Functions and what they declare as a module's text."""
@@ -169,17 +175,21 @@ class Writer:
         names = [f"@{call.kernel.name}" for call in first]
         steps.all(calls, names, ending)
         entry = {"steps": steps.text(), ENTRY_NAME: ENTRIES[together]}
-        needs = around(entry, together, ending, self.extents, self.target)
-        entry[KERNELS_NAME] = addresses(names)
-        whole = self.module(self.declarations | needs, [*self.functions.values(), *entry.values()])
-        if self.apart:
+        mine = {**entry, CALL_NAME: called(ending, self.extents), KERNELS_NAME: addresses(names)}
+        needs = {MEMCPY} if ending.copies else set()
+        calling = (team.BARRIER_NAME, team.LAUNCH_NAME) if together else ()
+        needs |= {team.DECLARED[name] for name in calling}
+        if self.parts:
             self.complete()
             made = [call.kernel for call in calls if call.kernel.name in self.functions]
             kernels = {f"declare {header(kernel, self.extents)}" for kernel in made}
-            self.hand(needs | kernels, entry.values())
+            self.hand(needs | kernels, mine.values())
         else:
-            self.done(whole)
-        return Module(whole, self.functions)
+            self.hand(needs | self.needs, [*self.open, *mine.values()])
+        needs = around(entry, together, ending, self.extents, self.target)
+        entry[KERNELS_NAME] = addresses(names)
+        whole = self.module(self.declarations | needs, [*self.functions.values(), *entry.values()])
+        return Module(whole, self.functions, tuple(self.parts))
 
 
 def shares(calls: Sequence[Call], target: Target) -> bool:
@@ -191,13 +201,26 @@ def around(
     entry: dict[str, str], together: bool, ending: Ending, extents: Sequence[str], target: Target
 ) -> set[str]:
     """Add what stands around a step to an entry's functions; what they all declare."""
-    entry[CALL_NAME] = fastcall.emit(ENTRY_NAME, CALL_NAME, ending.bound, extents)
+    entry[CALL_NAME] = called(ending, extents)
     if together:
         entry["team"] = team.functions(target.triple)
     if ending.many:
         entry[epoch.EPOCH_NAME] = epoch.TEXT
     needs = set(team.declarations(target.triple)) if together else set()
     return needs | ({MEMCPY} if ending.copies or ending.many else set())
+
+
+def called(ending: Ending, extents: Sequence[str]) -> str:
+    """The step as a C function of Python objects."""
+    return fastcall.emit(ENTRY_NAME, CALL_NAME, ending.bound, extents)
+
+
+def common(target: Target) -> str:
+    """The module of what every program has: the team's launch and barrier, and many steps."""
+    together = bool(team.architecture(target.triple))
+    needs = [*(team.declarations(target.triple) if together else []), MEMCPY, ENTRY]
+    functions = [team.functions(target.triple)] if together else []
+    return module_text(target, ["\n".join(sorted(needs)), *functions, epoch.TEXT])
 
 
 def addresses(names: Sequence[str]) -> str:

@@ -8,12 +8,14 @@ another thread of Python, runs its job alone: what is computed does not depend o
 
 from __future__ import annotations
 
+BARRIER_NAME, LAUNCH_NAME = "@team.barrier(", "@team.launch("
 DECLARED = {
-    "@team.barrier(": "declare hidden void @team.barrier(ptr, i64)",
+    BARRIER_NAME: "declare hidden void @team.barrier(ptr, i64)",
+    LAUNCH_NAME: "declare hidden i1 @team.launch(ptr, i64, ptr, ptr, ptr, ptr)",
     "@team.own(": "declare hidden { i64, i64 } @team.own(i64, i64, i64)",
     "@team.more(": "declare hidden { i64, i64 } @team.more(ptr, i64, i64, i64)",
 }
-"""What a part of a program declares whose kernels share loops, and wait for each other."""
+"""What a part of a program declares whose text has these calls: of a kernel's, or of the entry."""
 OWN, EIGHTHS = 5, 8
 """The part of its share of a loop that a thread does whatever the others do;"""
 PIECES = 6
@@ -192,7 +194,7 @@ none:
 """
 
 LAUNCH = """
-define internal i1 @team.launch(
+define hidden i1 @team.launch(
     ptr %team, i64 %threads, ptr %steps, ptr %table, ptr %extents, ptr %context) #0 {{
 entry:
   %busy = getelementptr i8, ptr %team, i64 {busy}

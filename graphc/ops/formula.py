@@ -128,8 +128,7 @@ class Formula:
     @cached_property
     def checks(self) -> bool:
         """Whether it can refuse a value: an index that is data, or a bounded one."""
-        places = (*self.writes, *(e for read in self.reads for e in read))
-        return any(isinstance(e, Lookup) for e in places) or self.expr.has(scalar.bounded)
+        return bool(self.lookups) or self.expr.has(scalar.bounded)
 
     def describe(self) -> str:
         """E.g. `[m, n] += a*b  where a[m, k], b[k, n]`."""
@@ -196,8 +195,13 @@ class Formula:
 
     def is_lookup(self, position: int) -> bool:
         """Whether an operand serves as an index into another, or into the result."""
+        return position in self.lookups
+
+    @cached_property
+    def lookups(self) -> frozenset[int]:
+        """The operands that serve so."""
         places = (*self.writes, *(e for read in self.reads for e in read))
-        return any(isinstance(e, Lookup) and e.operand == position for e in places)
+        return frozenset(e.operand for e in places if isinstance(e, Lookup))
 
     def local(
         self, position: int, node: Node, grad: Symbol

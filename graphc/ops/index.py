@@ -51,19 +51,24 @@ class Affine:
     def __add__(self, other: Affine | int) -> Affine:
         if isinstance(other, int):
             return Affine(self.terms, self.constant + other)
+        if not self.terms or not other.terms:
+            return Affine(self.terms or other.terms, self.constant + other.constant)
         return affine([*self.terms, *other.terms], self.constant + other.constant)
 
     def __sub__(self, other: Affine | int) -> Affine:
         return self + (other * -1 if isinstance(other, Affine) else -other)
 
     def __mul__(self, factor: int) -> Affine:
-        if factor == 0:
-            return Affine()
+        if factor in (0, 1):
+            return self if factor else Affine()
         return Affine(tuple([(n, c * factor) for n, c in self.terms]), self.constant * factor)
 
     def substitute(self, values: Mapping[str, Affine]) -> Affine:
         """Replace indices by expressions."""
-        if values.keys().isdisjoint(self.names):
+        for name, _ in self.terms:
+            if name in values:
+                break
+        else:  # met most often: the substitution is of other indices
             return self
         terms: list[tuple[str, int]] = []
         constant = self.constant

@@ -47,6 +47,7 @@ class Stored:
     again: Container[Node]
     groups: dict[Node, list[Group]] = field(default_factory=dict)
     stored: set[Node] = field(default_factory=set)
+    simple: dict[Node, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.users = self.fused.graph.users()
@@ -81,7 +82,9 @@ class Stored:
         stack = [node]
         while stack:
             current = stack.pop()
-            if not self.simple(current):
+            if current not in self.simple:
+                self.simple[current] = self.is_simple(current)
+            if not self.simple[current]:
                 return None
             made[current] = None
             for operand in current.inputs:
@@ -94,7 +97,7 @@ class Stored:
                     return None
         return made, read
 
-    def simple(self, node: Node) -> bool:
+    def is_simple(self, node: Node) -> bool:
         """Whether a map may be computed by each of its readers, which read it once for each result.
 
         Elementary functions may not, nor what is an output, is read at an index that is data or

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 
 from graphc.graph.node import Node
 from graphc.ops import scalar
@@ -10,7 +11,7 @@ from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, Lookup, stays
 from graphc.passes import layout
 from graphc.passes.blocks import LIMIT, lead, spread
-from graphc.passes.invert import covered
+from graphc.passes.invert import covered, covers
 from graphc.types import SIZE, Extent, Shape
 
 SHORT_ROW = 8
@@ -24,23 +25,28 @@ def kind(node: Node) -> str:
 
     What computes one residue of its result after the other is followed like a product.
     """
-    op = node.op
-    if not isinstance(op, Formula) or not covered(op, node):
+    return kind_of(node.op, node.shape) if isinstance(node.op, Formula) else "alone"
+
+
+@lru_cache(maxsize=4096)
+def kind_of(op: Formula, shape: Shape) -> str:
+    """The same of an op whose result has a shape: passes ask it again and again."""
+    if not covers(op, shape):
         return "alone"
     if not op.plain and op.switch is not None:
         return "alone" if op.summed else "block"
     if not op.plain:
-        return "product" if exact(op, node) and op.expr not in op.args else "alone"
+        return "product" if exact(op, shape) and op.expr not in op.args else "alone"
     if op.pointwise:
         return "map"
     return "product" if op.reuses else "rows"
 
 
-def exact(op: Formula, node: Node) -> bool:
+def exact(op: Formula, shape: Shape) -> bool:
     """Whether no point is written beyond the result, where each element is written once."""
     return all(
         isinstance(e, Affine) and stays(e, size, op.extents)
-        for e, size in zip(op.writes, node.shape, strict=True)
+        for e, size in zip(op.writes, shape, strict=True)
     )
 
 
@@ -108,7 +114,9 @@ def fits(nodes: Collection[Node], shared: Shape, views: Mapping[Node, Node]) -> 
 def looked_up(user: Node, operand: Node) -> bool:
     """Whether a node reads an operand at an index that is data, or takes it for such an index."""
     op = user.op
-    return isinstance(op, Formula) and any(
+    if not isinstance(op, Formula) or not op.lookups:
+        return False
+    return any(
         other is operand and (op.is_lookup(at) or any(isinstance(e, Lookup) for e in read))
         for at, (other, read) in enumerate(zip(user.inputs, op.reads, strict=True))
     )

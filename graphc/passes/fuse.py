@@ -36,13 +36,46 @@ MEMBERS = 48
 
 @dataclass(eq=False)
 class Draft:
-    """A group being formed."""
+    """A group being formed.
+
+    It `needs` the groups that it reads, and `serves` those that read it. `last` is the place of the
+    last node in it, or in what it needs, directly or not.
+    """
 
     nodes: list[Node]
     outer: Shape
     kind: str
     needs: set[Draft] = field(default_factory=set)
+    serves: set[Draft] = field(default_factory=set)
+    last: int = -1
     reasons: list[str] = field(default_factory=list)
+
+    def read(self, others: Iterable[Draft]) -> None:
+        """It needs some more groups."""
+        for other in others:
+            self.needs.add(other)
+            other.serves.add(self)
+            self.reach(other.last)
+
+    def reach(self, place: int) -> None:
+        """What it is made of goes as far as a place; then so does what all that it serves are."""
+        stack = [self]
+        while stack:
+            current = stack.pop()
+            if current.last < place:
+                current.last = place
+                stack.extend(current.serves)
+
+    def take(self, other: Draft) -> None:
+        """The other group is a part of this one from now on."""
+        for need in other.needs:
+            need.serves.discard(other)
+        for user in other.serves:
+            user.needs.discard(other)
+        self.read(other.needs - {self})
+        for user in other.serves - {self}:
+            user.read([self])
+        self.reach(other.last)
 
 
 def fuse(graph: Graph) -> Fused:
@@ -87,7 +120,8 @@ class Fuser:
             self.drafts[node] = joined
             if isinstance(node.op, Scan):
                 self.runs[family(node)] = joined
-            joined.needs |= {d for d in operands if d is not joined}
+            joined.read(d for d in operands if d is not joined)
+            joined.reach(self.place[node])
             for other in operands:
                 self.absorb(joined, other)
             if joined.kind == "block":
@@ -220,12 +254,9 @@ class Fuser:
             return
         draft.nodes = nodes
         draft.reasons.append(f"{other.nodes[0].op.name} is computed where it is read")
-        draft.needs = (draft.needs | other.needs) - {draft, other}
+        draft.take(other)
         for node in other.nodes:
             self.drafts[node] = draft
-        for third in set(self.drafts.values()):
-            if other in third.needs:
-                third.needs = (third.needs - {other}) | {draft}
 
     def surround(self, draft: Draft) -> None:
         """Take in the maps that make what nothing but a block reads."""
@@ -254,11 +285,12 @@ class Fuser:
     def depends(self, starts: list[Draft], goals: set[Draft]) -> bool:
         """Whether one of some groups needs a goal to be finished first."""
         stack, seen = list(starts), set()
+        first = min(goal.last for goal in goals)
         while stack:
             current = stack.pop()
             if current in goals:
                 return True
-            if current not in seen:
+            if current not in seen and current.last >= first:  # else it needs none of them
                 seen.add(current)
                 stack.extend(current.needs)
         return False

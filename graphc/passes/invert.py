@@ -7,6 +7,7 @@ iterate over the written index, solve for a loop index. What cannot be solved st
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
@@ -86,6 +87,12 @@ def repeated(op: Formula, axis: int) -> bool:
 
 def covered(op: Formula, node: Node) -> bool:
     """Whether every element of the result is written, at an injective place."""
+    return covers(op, node.shape)
+
+
+@lru_cache(maxsize=4096)
+def covers(op: Formula, shape: Shape) -> bool:
+    """The same of a result of a shape: passes ask it again and again."""
     if any(isinstance(e, Lookup) for e in op.writes):
         return False
     names = [n for e in op.writes if isinstance(e, Affine) for n in e.names]
@@ -93,7 +100,7 @@ def covered(op: Formula, node: Node) -> bool:
         return False
     return all(
         isinstance(e, Affine) and complete(e, size, op.extents)
-        for e, size in zip(op.writes, node.shape, strict=True)
+        for e, size in zip(op.writes, shape, strict=True)
     )
 
 

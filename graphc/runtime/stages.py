@@ -55,7 +55,8 @@ class Stages:
     def write(self, done: Done) -> None:
         """Make them, and hand each part of the module over once it is complete."""
         if "finished" in vars(self):
-            done(self.module.text)
+            for part in self.module.parts:
+                done(part)
         else:
             vars(self)["finished"] = self.finish(done)
 

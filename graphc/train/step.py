@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from graphc.autodiff import grad
+from graphc.collector import waiting
 from graphc.compiler import compile
 from graphc.errors import DTypeError, IndexError, InputError, ShapeError, near
 from graphc.graph.graph import postorder
@@ -194,6 +195,7 @@ class Traced:
     metrics: dict[str, Metric]
 
 
+@waiting
 def compile_train_step(
     model: Module,
     loss: str | LossFunction,
@@ -241,6 +243,7 @@ def compile_train_step(
     return TrainStep(program, optimizer, step.metrics, steps_per_epoch)
 
 
+@waiting
 def compile_eval_step(
     model: Module,
     loss: str | LossFunction,

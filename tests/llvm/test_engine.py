@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,8 @@ import graphc
 from graphc import cache
 from graphc.errors import CompileError
 from graphc.llvm import engine
+from graphc.llvm.epoch import EPOCH_NAME
+from graphc.llvm.module import common
 
 
 def foreign() -> str:
@@ -56,3 +60,54 @@ def test_an_object_that_cannot_be_linked_is_compiled_again(
     assert program.loaded is not None and not program.loaded.from_cache
     assert program(np.ones(3))[0].tolist() == [4, 4, 4]
     assert entry.read_bytes() == good
+
+
+def test_what_every_program_has_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHC_CACHE_DIR", "off")
+    engine.once.cache_clear()
+    texts: list[str] = []
+    compiled = engine.compiled
+
+    def seen(text: str, target: engine.Target) -> bytes:
+        texts.append(text)
+        return compiled(text, target)
+
+    monkeypatch.setattr(engine, "compiled", seen)
+    x, count = graphc.input("x", (3,)), graphc.parameter("count", (3,))
+    programs = [graphc.compile(x * k, {count: count + k}) for k in (2, 3)]
+    assert [p(np.ones(3))[0].tolist() for p in programs] == [[2, 2, 2], [3, 3, 3]]
+    assert graphc.compile(count + 0)()[0].tolist() == [5, 5, 5]
+    assert len(texts) == 4
+    assert sum(f"define i64 @{EPOCH_NAME}(" in text for text in texts) == 1
+    assert all(f"define i64 @{EPOCH_NAME}(" in program.as_text("llvm") for program in programs)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_child_of_fork_compiles_what_its_parent_was_compiling() -> None:
+    """The thread that would have made it is not there."""
+    target = engine.target(engine.host_level())
+    never: Future[bytes] = Future()
+    engine.once.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "ThreadPoolExecutor", lambda *_: Stuck(never))
+        assert engine.once(common(target), target) is never
+    child = os.fork()
+    if not child:
+        data = engine.once(common(target), target).result(60)
+        os._exit(0 if b"ELF" in data else 1)
+    engine.once.cache_clear()
+    assert os.waitpid(child, 0)[1] == 0
+
+
+class Stuck:
+    """An executor whose work is never done."""
+
+    def __init__(self, result: Future[bytes]) -> None:
+        self.result = result
+
+    def submit(self, *_: object) -> Future[bytes]:
+        """The result that does not come."""
+        return self.result
+
+    def shutdown(self, wait: bool) -> None:
+        """Nothing is under way."""
