@@ -36,6 +36,8 @@ def define(function: Function, extents: tuple[str, ...]) -> str:
         function.once(f"{at} = getelementptr ptr, ptr %table, i64 {slot}")
         function.once(f"%{buffer.name} = load ptr, ptr {at}, align 8")
     statements(function, function.kernel.body)
+    if function.past:  # such stores are seen in any order until then
+        function.b.emit("fence seq_cst")
     function.b.emit("ret void")
     known = f" !dbg !{function.lines.subprogram}" if function.lines is not None else ""
     lines = [f"define {header(function.kernel, extents)} #0{known} {{", "entry:"]
