@@ -228,7 +228,7 @@ def make(source: Graph, machine: Target, math: str = "exact", passed: bool = Fal
         ]
     extents = tuple(dict.fromkeys(s for n in graph.nodes for s in n.type.symbols))
     slots = tuple(tuple(plan.place[key] for key in low.nodes) for low in lowered)
-    told = [far(low.kernel, s, plan, model) for low, s in zip(lowered, slots, strict=True)]
+    told = far([low.kernel for low in lowered], slots, plan, model)
     kernels = tuned_kernels(told, machine)
     copies = [(a, b, size_of(plan.slots[b].node)) for a, b in plan.copies]
     bound = [(plan.place[n], n.shape) for n in inputs_of(source, plan)]

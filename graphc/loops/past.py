@@ -4,20 +4,20 @@
     -->
     for i by 32: for u in 0..4: for v in 8 lanes: y[i + 8*u + v] = ...  past the caches
 
-An ordinary store reads the line that it writes a part of, in the case of a result larger than the
-last cache from memory: as many bytes again as are written. One past the caches collects a line and
-writes it whole. So it must write line after line, and nothing that was just read.
+An ordinary store reads the line that it writes a part of; where that is in no cache, as many bytes
+again as are written, and it takes the place of what will be read. A store past the caches collects
+a line and writes it whole. So it must write line after line, and nothing that was just read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from graphc.loops.ir import Access, For, Kernel, Load, Stmt, Update, rename, walk
 from graphc.machine import Machine
 from graphc.ops.index import affine
-from graphc.passes.memory import Plan
+from graphc.passes.memory import Plan, greatest
 from graphc.types import SIZE
 
 OURS = ("output", "arena")
@@ -28,23 +28,51 @@ COUNTS, LONGEST = (4, 2), 24
 """Vectors to write in one step, so that lines are whole soon; statements of a step to do it for."""
 
 
-def far(kernel: Kernel, slots: Sequence[int], plan: Plan, machine: Machine) -> Kernel:
-    """The kernel, told which results are larger than the last cache and share no memory it reads.
+def far(
+    kernels: Sequence[Kernel], slots: Sequence[Sequence[int]], plan: Plan, machine: Machine
+) -> list[Kernel]:
+    """The kernels, told which of their results will be in no cache when they are next read.
 
-    A later kernel that reads such a result would not find it in a cache either. Where an extent is
-    known only when the program runs, nothing is.
+    Those are larger than a core's own caches, and until they are read, or in the whole program
+    where none of its kernels does, more is touched than the last cache holds. What has an extent
+    that is known only when the program runs is not among them, nor counted.
     """
-    read = {s.access.buffer.name for s in walk(kernel.body) if isinstance(s, Load)}
-    found = tuple(
-        buffer.name
-        for buffer, slot in zip(kernel.buffers, slots, strict=True)
-        if buffer.name in set(kernel.written) - read
-        and isinstance(buffer.size, int)
-        and buffer.size * SIZE[buffer.dtype] > machine.last
-        and plan.slots[slot].kind in OURS
-        and slots.count(slot) == 1
-    )
-    return replace(kernel, far=found)
+    size: dict[int, int] = {}
+    for kernel, places in zip(kernels, slots, strict=True):
+        for buffer, slot in zip(kernel.buffers, places, strict=True):
+            if isinstance(buffer.size, int):
+                size[slot] = max(size.get(slot, 0), buffer.size * SIZE[buffer.dtype])
+    told = []
+    for number, (kernel, places) in enumerate(zip(kernels, slots, strict=True)):
+        read = {s.access.buffer.name for s in walk(kernel.body) if isinstance(s, Load)}
+        found = tuple(
+            buffer.name
+            for buffer, slot in zip(kernel.buffers, places, strict=True)
+            if size.get(slot, 0) > machine.level2
+            and buffer.name in set(kernel.written) - read
+            and plan.slots[slot].kind in OURS
+            and places.count(slot) == 1
+            and meanwhile(number, slot, slots, plan, size) > machine.last
+        )
+        told.append(replace(kernel, far=found))
+    return told
+
+
+def meanwhile(
+    number: int,
+    slot: int,
+    slots: Sequence[Sequence[int]],
+    plan: Plan,
+    size: Mapping[int, int],
+) -> int:
+    """Bytes touched from a kernel on until what it makes is read; in all, where nobody reads it."""
+    copied = [len(slots)] if slot in (source for source, _ in plan.copies) else []
+    later = [n for n in range(number + 1, len(slots)) if slot in slots[n]] + copied
+    part = slots[number : later[0]] if later else slots
+    touched = {s for places in part for s in places if s in size}
+    arena = {s: size[s] for s in touched if plan.slots[s].kind == "arena"}
+    others = sum(size[s] for s in touched if s not in arena)
+    return others + (greatest(plan.slots, arena) if arena else 0)
 
 
 def past(kernel: Kernel, machine: Machine) -> Kernel:
@@ -53,8 +81,12 @@ def past(kernel: Kernel, machine: Machine) -> Kernel:
         return kernel
     body = statements(kernel.body, (), kernel.far)
     written = {s.target.buffer.name for s in walk(body) if isinstance(s, Update) and s.past}
-    size = f"larger than the last one, {machine.last >> 20} MiB"
-    notes = [f"{name} is stored past the caches: {size}" for name in kernel.far if name in written]
+    size = f"{machine.last >> 20} MiB"
+    notes = [
+        f"{name} is stored past the caches: more than {size} is touched until it is read again"
+        for name in kernel.far
+        if name in written
+    ]
     return replace(kernel, body=body, notes=(*kernel.notes, *notes))
 
 
