@@ -90,12 +90,13 @@ def levels(cores: Path = CORES) -> tuple[int, int, int]:
     folders = sorted(cores.glob("cpu[0-9]*"))
     known = next(filter(None, map(caches, folders)), [])
     known = [c for c in known if c.kind in ("data", "unified")]
-    last, result = max((c.level for c in known), default=0), []
+    last = max((c.level for c in known if c.level > 1), default=0)
+    result = []
     for level, otherwise in ((1, LEVEL1), (2, LEVEL2), (last, LAST)):
         named = [c.folder for c in known if c.level == level]
         sizes = [found for core in folders for name in named if (found := told(core, name))]
         result.append(min(sizes, default=otherwise))
-    return result[0], result[1], result[2]
+    return result[0], result[1], max(result[1:])
 
 
 def told(core: Path, name: str) -> int | None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from graphc.graph.leaf import ALIGNED
 from graphc.loops.ir import Access, For, Kernel, Load, Stmt, Update, rename, walk
 from graphc.machine import Machine
 from graphc.ops.index import affine
@@ -21,7 +22,7 @@ from graphc.passes.memory import Plan, greatest
 from graphc.types import SIZE
 
 OURS = ("output", "arena")
-"""The kinds of memory that begin on a cache line, whoever calls the program."""
+"""The kinds of memory that begin on a cache line where they are large, whoever calls."""
 LEAST = 16
 """Bytes of a store below which it does not pay."""
 COUNTS, LONGEST = (4, 2), 24
@@ -48,7 +49,7 @@ def far(
         found = tuple(
             buffer.name
             for buffer, slot in zip(kernel.buffers, places, strict=True)
-            if size.get(slot, 0) > machine.level2
+            if size.get(slot, 0) > max(machine.level2, ALIGNED)
             and buffer.name in set(kernel.written) - read
             and plan.slots[slot].kind in OURS
             and places.count(slot) == 1
@@ -81,7 +82,7 @@ def past(kernel: Kernel, machine: Machine) -> Kernel:
         return kernel
     body = statements(kernel.body, (), kernel.far)
     written = {s.target.buffer.name for s in walk(body) if isinstance(s, Update) and s.past}
-    size = f"{machine.last >> 20} MiB"
+    size = f"{machine.last >> 10:,} KiB"
     notes = [
         f"{name} is stored past the caches: more than {size} is touched until it is read again"
         for name in kernel.far

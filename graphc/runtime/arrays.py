@@ -14,12 +14,12 @@ from weakref import finalize
 import numpy as np
 from numpy.typing import NDArray
 
-from graphc.graph.leaf import reserved
+from graphc.graph.leaf import ALIGNED, reserved
 
 Array = NDArray[Any]
 
-LARGE = 1 << 17
-"""Bytes from which memory comes from the system as new pages."""
+LARGE = ALIGNED
+"""Bytes from which memory comes from the system as new pages, and is kept to be used again."""
 KEPT = 1 << 26
 """Bytes that may lie here, held by no array."""
 
