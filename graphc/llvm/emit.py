@@ -163,9 +163,11 @@ def single(function: Function, loop: For) -> None:
 
 
 def part(function: Function, loop: For) -> tuple[Value, Value]:
-    """Where this thread's part of a parallel loop begins and ends."""
+    """Where this thread's part of a parallel loop begins and ends, computed on entry."""
     b = function.b
     start, stop = bound(function, loop.start), bound(function, loop.stop)
+    here = b.lines, b.known
+    b.lines, b.known = function.entry, {}
     threads, step = Value("%threads", "int64"), b.constant("int64", loop.step)
     length = b.binary("sub", stop, start)
     rounded = b.binary("add", length, b.constant("int64", loop.step - 1))
@@ -175,6 +177,7 @@ def part(function: Function, loop: For) -> tuple[Value, Value]:
         share = b.binary("udiv", b.binary("mul", steps, number), threads)
         ends.append(b.binary("add", start, b.binary("mul", share, step)))
     last = b.select(b.compare("slt", ends[1], stop), ends[1], stop)
+    b.lines, b.known = here
     return ends[0], last
 
 
