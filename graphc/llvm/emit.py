@@ -163,11 +163,12 @@ def single(function: Function, loop: For) -> None:
 
 
 def part(function: Function, loop: For) -> tuple[Value, Value]:
-    """Where this thread's part of a parallel loop begins and ends, computed on entry."""
+    """Where this thread's part of a parallel loop begins and ends; within loops, found on entry."""
     b = function.b
     start, stop = bound(function, loop.start), bound(function, loop.stop)
     here = b.lines, b.known
-    b.lines, b.known = function.entry, {}
+    if function.loops:  # two divisions each time around would be felt
+        b.lines, b.known = function.entry, {}
     threads, step = Value("%threads", "int64"), b.constant("int64", loop.step)
     length = b.binary("sub", stop, start)
     rounded = b.binary("add", length, b.constant("int64", loop.step - 1))
