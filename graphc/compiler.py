@@ -39,6 +39,7 @@ from graphc.loops.ir import Kernel
 from graphc.loops.lower import lower
 from graphc.loops.order import order
 from graphc.loops.parallel import parallel
+from graphc.loops.past import far, past
 from graphc.loops.residues import residues
 from graphc.loops.scan import lower_scan
 from graphc.loops.share import share
@@ -94,6 +95,7 @@ LOOP_PASSES: tuple[Callable[[Kernel, Machine], Kernel], ...] = (
     residues,
     tile,
     hoist,
+    past,
     parallel,
 )
 PASSES = (
@@ -228,9 +230,10 @@ def make(source: Graph, machine: Target, math: str = "exact", passed: bool = Fal
             (lower_scan if group.body else lower)(group, fused, f"k{number:02d}", tags)
             for number, group in enumerate(plan.groups)
         ]
-    kernels = tuned_kernels([low.kernel for low in lowered], machine)
     extents = tuple(dict.fromkeys(s for n in graph.nodes for s in n.type.symbols))
     slots = tuple(tuple(plan.place[key] for key in low.nodes) for low in lowered)
+    told = far([low.kernel for low in lowered], slots, plan, model)
+    kernels = tuned_kernels(told, machine)
     copies = [(a, b, size_of(plan.slots[b].node)) for a, b in plan.copies]
     bound = [(plan.place[n], n.shape) for n in inputs_of(source, plan)]
     bound += [

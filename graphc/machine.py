@@ -9,8 +9,8 @@ from pathlib import Path
 
 CORES = Path("/sys/devices/system/cpu")
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-LEVEL1, LEVEL2 = 32 << 10, 1 << 20
-"""Bytes of a core's caches where the system does not tell, or another machine is meant."""
+LEVEL1, LEVEL2, LAST = 32 << 10, 1 << 20, 32 << 20
+"""Bytes of a core's caches, and of the last one, where nothing tells or no machine is meant."""
 LEAST, MOST = 4 << 10, 1 << 30
 """A size beyond these is no cache's."""
 
@@ -22,9 +22,10 @@ MATH = ("exact", "fast")
 class Machine:
     """What a core offers. Bytes; `registers` counts vector registers.
 
-    `level1` and `level2` are its caches for data. They decide what is copied and which part of a
-    sum is made at a time, never in which order it is added up: no bit depends on them. `threads`
-    says whether several threads may share a kernel's work; `math` is one of MATH.
+    `level1` and `level2` are its caches for data, `last` is the last one, which it may share. They
+    decide what is copied, which part of a sum is made at a time, and which stores go past them,
+    never in which order it is added up: no bit depends on them. `threads` says whether several
+    threads may share a kernel's work; `math` is one of MATH.
     """
 
     vector_bytes: int
@@ -32,6 +33,7 @@ class Machine:
     masked: bool
     level1: int = LEVEL1
     level2: int = LEVEL2
+    last: int = LAST
     threads: bool = True
     math: str = "exact"
 
@@ -80,19 +82,21 @@ def size(folder: Path) -> int:
 
 
 @cache_forever
-def levels(cores: Path = CORES) -> tuple[int, int]:
-    """The bytes of a core's first and second cache for data, where cores differ the least.
+def levels(cores: Path = CORES) -> tuple[int, int, int]:
+    """The bytes of a core's first, second and last cache for data, where cores differ the least.
 
     A thread may run on any of them, and the key of kept code must not depend on where it began.
     """
     folders = sorted(cores.glob("cpu[0-9]*"))
     known = next(filter(None, map(caches, folders)), [])
+    known = [c for c in known if c.kind in ("data", "unified")]
+    last = max((c.level for c in known if c.level > 1), default=0)
     result = []
-    for level, otherwise in ((1, LEVEL1), (2, LEVEL2)):
-        named = [c.folder for c in known if c.level == level and c.kind in ("data", "unified")]
+    for level, otherwise in ((1, LEVEL1), (2, LEVEL2), (last, LAST)):
+        named = [c.folder for c in known if c.level == level]
         sizes = [found for core in folders for name in named if (found := told(core, name))]
         result.append(min(sizes, default=otherwise))
-    return result[0], result[1]
+    return result[0], result[1], max(result[1:])
 
 
 def told(core: Path, name: str) -> int | None:

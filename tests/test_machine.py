@@ -16,6 +16,7 @@ from graphc.graph.node import Node
 from graphc.llvm import engine
 
 KIB = 1 << 10
+CONSTANTS = machine.LEVEL1, machine.LEVEL2, machine.LAST
 
 
 def core(root: Path, name: str, *caches: tuple[str, str, str]) -> None:
@@ -32,7 +33,7 @@ def test_caches_are_read_from_the_systems_files(tmp_path: Path) -> None:
         tmp_path, "cpu0", ("1", "Data", "48K"), ("1", "Instruction", "64K"), ("2", "Unified", "2M")
     )
     (tmp_path / "cpufreq").mkdir()
-    assert machine.levels(tmp_path) == (48 * KIB, 2048 * KIB)
+    assert machine.levels(tmp_path) == (48 * KIB, 2048 * KIB, 2048 * KIB)
     first, other, second = machine.caches(tmp_path / "cpu0")
     assert (first.level, first.kind, first.size) == (1, "data", 48 * KIB)
     assert (other.kind, second.kind, second.size) == ("instruction", "unified", 2048 * KIB)
@@ -41,38 +42,41 @@ def test_caches_are_read_from_the_systems_files(tmp_path: Path) -> None:
 def test_where_cores_differ_the_least_counts(tmp_path: Path) -> None:
     core(tmp_path, "cpu0", ("1", "Data", "48K"), ("2", "Unified", "2048K"))
     core(tmp_path, "cpu1", ("1", "Data", "32K"), ("2", "Unified", "4096K"))
-    assert machine.levels(tmp_path) == (32 * KIB, 2048 * KIB)
+    assert machine.levels(tmp_path) == (32 * KIB, 2048 * KIB, 2048 * KIB)
 
 
 @pytest.mark.parametrize("size", ["", "many", "-1K", "0K", "9999999G", "K"])
 def test_what_is_no_size_is_passed_over(tmp_path: Path, size: str) -> None:
     core(tmp_path, "cpu0", ("1", "Data", "48K"), ("2", "Unified", size))
-    assert machine.levels(tmp_path) == (48 * KIB, machine.LEVEL2)
+    assert machine.levels(tmp_path)[:2] == (48 * KIB, machine.LEVEL2)
+    assert machine.levels(tmp_path)[2] == machine.LAST
 
 
 def test_without_files_the_constants_stand(tmp_path: Path) -> None:
-    assert machine.levels(tmp_path / "none") == (machine.LEVEL1, machine.LEVEL2)
+    assert machine.levels(tmp_path / "none") == CONSTANTS
     (tmp_path / "cpu0").mkdir()
-    assert machine.levels(tmp_path) == (machine.LEVEL1, machine.LEVEL2)
+    assert machine.levels(tmp_path) == CONSTANTS
     assert machine.caches(tmp_path / "cpu0") == []
 
 
 def test_a_target_that_is_not_this_machine_has_the_constants() -> None:
     foreign = [t for name in engine.WIDTHS if not (t := engine.target(name)).native]
     assert foreign
-    assert {(t.level1, t.level2) for t in foreign} == {(machine.LEVEL1, machine.LEVEL2)}
+    assert {(t.level1, t.level2, t.last) for t in foreign} == {CONSTANTS}
     native = engine.target()
-    assert (native.model.level1, native.model.level2) == machine.levels()
+    model = native.model
+    assert (model.level1, model.level2, model.last) == machine.levels()
 
 
 def test_the_caches_are_part_of_the_key_of_code() -> None:
     target = engine.target()
     keys = {
-        engine.digest("text", replace(target, level1=one * KIB, level2=two * KIB))
+        engine.digest("text", replace(target, level1=one << 10, level2=two << 10, last=three << 10))
         for one in (32, 48)
         for two in (512, 2048)
+        for three in (8192, 32768)
     }
-    assert len(keys) == 4
+    assert len(keys) == 8
 
 
 def products() -> list[tuple[Sequence[Node], list[tuple[Any, ...]]]]:

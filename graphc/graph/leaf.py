@@ -232,15 +232,31 @@ def filled(shape: tuple[int, ...], dtype: str, value: float = 0.0) -> Array:
     return array
 
 
-def aligned(array: Array, boundary: int = 64) -> Array:
-    """A C-contiguous writable copy whose first element lies on a `boundary`-byte address."""
-    copy = reserved(array.nbytes, boundary).view(array.dtype).reshape(array.shape)
+def aligned(array: Array) -> Array:
+    """A C-contiguous writable copy whose first element lies on a cache line."""
+    copy = reserved(array.nbytes).view(array.dtype).reshape(array.shape)
     copy[...] = array
     return copy
 
 
-def reserved(size: int, boundary: int = 64) -> Array:
-    """So many bytes, not yet written, from a `boundary`-byte address on."""
-    raw = np.empty(size + boundary, np.uint8)
-    start = -raw.ctypes.data % boundary
+ALIGNED = 1 << 17
+"""Bytes of a result from which on it begins on a cache line, as all that is reserved does."""
+HUGE, LARGE = 2 << 20, 4 << 20
+"""Bytes of a large page, and of an array from which on numpy asks the system for such pages."""
+STAGGER, PLACES = 13 * 64, 4
+"""Large arrays begin at one of so many places, so many bytes apart, at a large page's beginning.
+
+The system lays them one beside the other, a page apart but for their size. A kernel that goes
+through several whose size is a power of two then meets other rows of the same banks of memory. At
+one place of their pages they would crowd each other out of the nearest cache.
+"""
+_large = itertools.count()
+
+
+def reserved(size: int) -> Array:
+    """So many bytes, not yet written, from a 64-byte address on; the large ones in large pages."""
+    large = size >= LARGE
+    boundary, place = (HUGE, next(_large) % PLACES * STAGGER) if large else (64, 0)
+    raw = np.empty(size + boundary + place, np.uint8)
+    start = -raw.ctypes.data % boundary + place
     return raw[start : start + size]

@@ -36,6 +36,8 @@ def define(function: Function, extents: tuple[str, ...]) -> str:
         function.once(f"{at} = getelementptr ptr, ptr %table, i64 {slot}")
         function.once(f"%{buffer.name} = load ptr, ptr {at}, align 8")
     statements(function, function.kernel.body)
+    if function.past:  # such stores are seen in any order until then
+        function.b.emit("fence seq_cst")
     function.b.emit("ret void")
     known = f" !dbg !{function.lines.subprogram}" if function.lines is not None else ""
     lines = [f"define {header(function.kernel, extents)} #0{known} {{", "entry:"]
@@ -161,7 +163,10 @@ def single(function: Function, loop: For) -> None:
 
 
 def shared(function: Function, loop: For) -> None:
-    """What this thread does of a loop that all share: its own part, and then pieces of the rest."""
+    """What this thread does of a loop that all share: its own part, and then pieces of the rest.
+
+    Nothing that follows before a barrier reads what its steps write.
+    """
     assert not updated(function, loop.body), "steps that are shared depend on nothing before them"
     b = function.b
     start, stop = bound(function, loop.start), bound(function, loop.stop)
@@ -201,11 +206,34 @@ def shared(function: Function, loop: For) -> None:
     function.open(after)
 
 
+def part(function: Function, loop: For) -> tuple[Value, Value]:
+    """Where this thread's part of a loop within loops begins and ends, found on entry.
+
+    Each time around it is the same, and no thread waits: what a step goes on from is its own.
+    """
+    b = function.b
+    here = b.lines, b.known
+    b.lines, b.known = function.entry, {}
+    start, stop = bound(function, loop.start), bound(function, loop.stop)
+    threads, step = Value("%threads", "int64"), b.constant("int64", loop.step)
+    rounded = b.binary("add", b.binary("sub", stop, start), b.constant("int64", loop.step - 1))
+    steps = b.binary("udiv", rounded, step)
+    ends = []
+    for number in (Value("%thread", "int64"), b.define("int64", 1, "add i64 %thread, 1")):
+        share = b.binary("udiv", b.binary("mul", steps, number), threads)
+        ends.append(b.binary("add", start, b.binary("mul", share, step)))
+    last = b.select(b.compare("slt", ends[1], stop), ends[1], stop)
+    b.lines, b.known = here
+    return ends[0], last
+
+
 def serial(function: Function, loop: For) -> None:
     """A counted loop."""
     if loop.extent == 0:
         return
-    if loop.kind == "parallel":
+    if loop.kind == "parallel" and function.loops:
+        counted(function, loop, *part(function, loop))
+    elif loop.kind == "parallel":
         shared(function, loop)
     elif loop.extent == 1:
         unrolled(function, loop)

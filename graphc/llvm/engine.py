@@ -18,7 +18,7 @@ import sympy
 from graphc import cache, debug
 from graphc.errors import CompileError
 from graphc.llvm import perf, team
-from graphc.machine import LEVEL1, LEVEL2, Machine, levels
+from graphc.machine import LAST, LEVEL1, LEVEL2, Machine, levels
 
 LEVELS: dict[str, tuple[str, ...]] = {
     "sse2": (),
@@ -67,6 +67,7 @@ class Target:
     native: bool
     level1: int = LEVEL1
     level2: int = LEVEL2
+    last: int = LAST
 
     @property
     def model(self) -> Machine:
@@ -77,6 +78,7 @@ class Target:
             masked=self.name == "avx512",
             level1=self.level1,
             level2=self.level2,
+            last=self.last,
             threads=team.architecture(self.triple) is not None,
         )
 
@@ -153,7 +155,7 @@ def level(name: str) -> Target:
     triple = llvm.get_process_triple() if best != "neon" else "x86_64-unknown-linux-gnu"
     wanted = ",".join(f"+{f}" for f in LEVELS[name])
     native = best != "neon" and order.index(name) <= order.index(best)
-    near = levels() if native else (LEVEL1, LEVEL2)
+    near = levels() if native else (LEVEL1, LEVEL2, LAST)
     return Target(name, WIDTHS[name], registers, triple, "x86-64", wanted, native, *near)
 
 

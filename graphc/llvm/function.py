@@ -38,7 +38,7 @@ class Function:
 
     `entry` holds what is computed once, on entry, `globals` what stands before the function;
     `label` is the block that is open. `lines`: what its instructions are said to be for, if that is
-    asked for.
+    asked for. `past`: whether some of its stores go past the caches.
     """
 
     kernel: Kernel
@@ -53,6 +53,7 @@ class Function:
     entry: list[Any] = field(default_factory=list)
     globals: list[str] = field(default_factory=list)
     label: str = "entry"
+    past: bool = False
     labels: int = 0
 
     def __post_init__(self) -> None:

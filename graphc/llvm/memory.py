@@ -13,6 +13,8 @@ from graphc.types import SIZE
 
 PIECE = 16
 """Bytes of a vector within which lanes change places at the least cost."""
+LINE, PAST = 64, ", !nontemporal !{i32 1}"
+"""Bytes of a cache line, where a result begins; what makes a store go past the caches."""
 
 
 def alloc(function: Function, buffer: Buffer) -> None:
@@ -199,8 +201,18 @@ def read_alternate(function: Function, name: str, kind: str, count: int) -> Valu
     return b.shuffle(first, second, order)
 
 
-def store(function: Function, access: Access, value: Value, guards: tuple[Guard, ...]) -> None:
-    """Write an element, or one a lane; nothing is written where a guard fails."""
+def store(
+    function: Function,
+    access: Access,
+    value: Value,
+    guards: tuple[Guard, ...],
+    *,
+    past: bool = False,
+) -> None:
+    """Write an element, or one a lane; nothing is written where a guard fails.
+
+    `past`: whole aligned vectors, which go past the caches.
+    """
     b = function.b
     name, step, vectors = pointer(function, access)
     kind = access.buffer.dtype
@@ -225,6 +237,10 @@ def store(function: Function, access: Access, value: Value, guards: tuple[Guard,
     count = function.lanes.count
     value = b.splat(value, count)
     if step == 1 and not vectors and mask is None:
+        if past:
+            function.past = True
+            b.emit(f"store {value}, ptr {name}, align {min(align * count, LINE)}{PAST}")
+            return
         b.emit(f"store {value}, ptr {name}, align {align}")
         return
     on = b.splat(mask, count) if mask is not None else b.constant("bool", True, count)

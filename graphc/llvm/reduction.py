@@ -37,7 +37,7 @@ def update(function: Function, stmt: Update) -> None:
         if stmt.target.buffer.space == "register":
             function.registers[register(function, stmt.target)] = function.b.splat(value, count)
         else:
-            store(function, stmt.target, value, stmt.guards)
+            store(function, stmt.target, value, stmt.guards, past=stmt.past)
         return
     mask = condition(function, stmt.guards)
     factors = fused(stmt, values, dtype)

@@ -93,7 +93,10 @@ class Let:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """target how= expr(args); how is "=" or a reduction; an argmax has its best in `companion`."""
+    """target how= expr(args); how is "=" or a reduction; an argmax has its best in `companion`.
+
+    `past`: the store goes past the caches; it is of whole vectors, aligned.
+    """
 
     target: Access
     expr: Expr
@@ -102,6 +105,7 @@ class Update:
     guards: tuple[Guard, ...] = ()
     companion: Access | None = None
     place: Expr | None = None
+    past: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +167,7 @@ Stmt = For | Load | Let | Update | Check | Alloc | Transpose | Barrier
 class Kernel:
     """One function: its buffers in argument order, its statements, and where it comes from.
 
+    `far`: those it writes that no cache will hold (see `loops/past.py`).
     `choices` are what measuring has decided about its schedule. `origins`: the nodes that values,
     and what buffers are made to hold, come from (see `loops/origin.py`).
     """
@@ -174,6 +179,7 @@ class Kernel:
     written: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
     choices: Choices = ()
+    far: tuple[str, ...] = ()
     origins: Mapping[str, tuple[Node, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     @property

@@ -22,7 +22,7 @@ from graphc.ops.scalar import spelled
 
 def exact(kernel: Kernel) -> str:
     """All that a kernel does, as text: equal texts are equal kernels."""
-    parts = [str(kernel.buffers)]
+    parts = [str(kernel.buffers), *kernel.far]
     parts += [_exact(stmt) for stmt in kernel.body]
     return "\n".join(parts)
 
@@ -92,7 +92,8 @@ def _show(stmt: Stmt, depth: int, lines: list[str]) -> None:
         case Let(name, expr, args, dtype):
             lines.append(f"{indent}{name}: {dtype} = {expr}{_args(args)}")
         case Update(target, expr, args, how, guards):
-            lines.append(f"{indent}{target} {SIGNS[how]} {expr}{_args(args)}{_guards(guards)}")
+            formula = f"{SIGNS[how]} {expr}{_args(args)}{_guards(guards)}"
+            lines.append(f"{indent}{target} {formula}{'  # past the caches' * stmt.past}")
         case Check(name, bound, _):
             lines.append(f"{indent}check 0 <= {name} < {bound}")
         case Alloc(buffer):

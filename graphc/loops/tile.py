@@ -1,8 +1,8 @@
 """Tile, promote and vectorise: each nest gets the schedule that fits it.
 
 Maps go by whole vectors (map), sums into registers around them in lanes (lanes), reductions with
-loops around them in register tiles (registers), with packed panels (panel) and partial sums
-(stream) where memory asks for them.
+loops around them in register tiles (registers), with packed panels (panel), partial sums (stream)
+and rows instead of strips (columns) where memory asks for them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from graphc.loops.apart import apart
 from graphc.loops.blocked import summed
 from graphc.loops.choice import MODEL
 from graphc.loops.choose import Plan, choose, like
+from graphc.loops.columns import columns
 from graphc.loops.ir import For, Kernel, Stmt
 from graphc.loops.lanes import lanes_only, open_reduction
 from graphc.loops.map import mapped, transposed
@@ -40,7 +41,8 @@ def nests(schedule: Schedule, stmts: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
         nest = parse(stmt)
         if nest is not None and nest.reduces:
             plan = decided(schedule, nest)
-            done = streamed(schedule, nest, plan) or apart(schedule, nest, plan)
+            done = columns(schedule, nest, plan) or streamed(schedule, nest, plan)
+            done = done or apart(schedule, nest, plan)
             result += done or summed(schedule, nest, plan)
         elif nest is not None and open_reduction(nest):
             result += lanes_only(schedule, nest)

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphc.graph.leaf import reserved
+from graphc.graph.leaf import ALIGNED, reserved
 
 Array = NDArray[Any]
 Memory = tuple[Array, int]
 """Bytes, and where they begin."""
 
-LARGE = 1 << 17
-"""Bytes from which memory comes from the system as new pages."""
+LARGE = ALIGNED
+"""Bytes from which memory comes from the system as new pages, and is kept to be used again."""
 KEPT = 1 << 26
 """Bytes that may lie here, held by no array."""
 

@@ -106,7 +106,7 @@ def places(threads: int) -> list[tuple[str, int, int]]:
     The third level is shared by the threads, the nearer ones are each core's own.
     """
     sizes = {c.level: c.size for c in machine.caches() if c.kind in ("data", "unified")}
-    sizes = sizes or dict(enumerate(machine.levels(), 1))
+    sizes = sizes or dict(enumerate(machine.levels()[:2], 1))
     found = []
     for level, size in sorted(sizes.items()):
         own = size // (threads if level > 2 else 1)

@@ -90,3 +90,13 @@ def test_a_later_declaration_counts_as_later() -> None:
     assert graphc.input("x", (3,)) is x
     assert leaf.declared(x) > leaf.declared(y)
     assert leaf.declared(x + y) == 0
+
+
+def test_large_arrays_begin_in_large_pages_at_places_of_their_own() -> None:
+    kept = [leaf.reserved(32 << 20) for _ in range(2 * leaf.PLACES)]
+    places = [array.ctypes.data % leaf.HUGE for array in kept]
+    assert all(place % 64 == 0 and place < 4096 for place in places)
+    assert len(set(places[: leaf.PLACES])) == len(set(places)) == leaf.PLACES
+    ends = [array.base.ctypes.data + array.base.nbytes for array in kept if array.base is not None]
+    assert all(a.ctypes.data + a.nbytes <= end for a, end in zip(kept, ends, strict=True))
+    assert len(leaf.reserved(1000)) == 1000

@@ -111,6 +111,24 @@ def product(count: int | None = 2) -> tuple[Program, Array, Array]:
     return program, operand, program(operand)[0]
 
 
+def test_sums_that_go_on_in_parts_are_the_same_on_threads_of_any_speed() -> None:
+    """Each part goes on from what the one before has stored, without a barrier between."""
+    x, grad = graphc.input("x", (2048, 768)), graphc.input("grad", (24, 8, 24, 24))
+    image = graphc.input("image", (24, 8, 26, 26))
+    taps = graphc.parameter("taps", (8, 8, 3, 3))
+    (slope,) = graphc.grad(ops.sum(ops.conv2d(image, taps) * grad), [taps])
+    draw = np.random.default_rng(0)
+    given = [draw.standard_normal(n.shape, np.float32) for n in (x, image, grad)]
+    one, three = (
+        graphc.compile({"rows": ops.sum(x, 0), "slope": slope}, threads=n) for n in (1, 3)
+    )
+    names = dict(zip(("x", "image", "grad"), given, strict=True))
+    expected = one(**names)
+    for _ in range(50):
+        for name, found in three(**names).items():
+            np.testing.assert_array_equal(found, expected[name])
+
+
 def test_short_calls_stay_on_one_thread() -> None:
     program = graphc.compile(ops.tanh(graphc.input("x", (8, 8))), threads=2)
     program(np.zeros((8, 8), np.float32))

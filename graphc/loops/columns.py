@@ -1,0 +1,69 @@
+"""Columns: sums down the columns of a large matrix go a few rows at a time, in whole lines.
+
+for j: r = 0; for s: r += f(s, j); y[j] = r
+-->
+for j: y[j] = 0;  for s by 8: for j by 16: { r = y[j]; for s' in 8: r += f(s + s', j); y[j] = r }
+
+A register tile as wide as the registers would read a narrow strip of every row, and go through all
+rows for each strip: no line follows the one before, so that none is fetched ahead. The order of
+each sum stays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from graphc.loops.choice import MODEL, Choice
+from graphc.loops.choose import Plan
+from graphc.loops.ir import Load, Stmt
+from graphc.loops.nest import Nest
+from graphc.loops.schedule import Schedule
+from graphc.loops.stream import streamed
+from graphc.types import SIZE
+
+STREAMS = 8
+"""Rows of all operands that are read side by side: a power of two apart, all lie in one set of the
+nearest cache, which has so many ways."""
+VECTORS = 2
+"""Vectors of a row at a time: a cache line and more."""
+
+
+def columns(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...] | None:
+    """The sums a few rows at a time; None where no more than a strip of rows is summed, or little.
+
+    What measuring has decided stands.
+    """
+    rows = together(nest, plan, schedule.machine.level2)
+    if rows is None or plan.vector is None or schedule.choice != MODEL:
+        return None
+    why = f"lanes along kept {plan.vector}, {rows} rows at a time: lines follow each other"
+    row = replace(plan, vectors=VECTORS, tiles=(), why=why)
+    schedule.choice = Choice(tile=(plan.vector, VECTORS, ()), part=rows)
+    sums = tuple(replace(loop, kind="serial") for loop in nest.summed)
+    found = streamed(schedule, replace(nest, summed=sums), row)
+    schedule.choice = MODEL
+    return found
+
+
+def together(nest: Nest, plan: Plan, level2: int) -> int | None:
+    """How many rows are to be summed at a time: all operands are rows that leave the caches."""
+    if len(nest.kept) != 1 or len(nest.summed) != 1 or plan.vector != nest.kept[0].index:
+        return None
+    (column,), (row,) = nest.kept, nest.summed
+    if column.extent is None or row.extent is None:
+        return None
+    if column.extent <= plan.lanes * max(plan.vectors, VECTORS):
+        return None
+    size, streams = 0, 0
+    for stmt in nest.inner:
+        if not isinstance(stmt, Load):
+            continue
+        offset = stmt.access.offset
+        down, along = (offset.coefficient(loop.index) for loop in (row, column))
+        if stmt.guards or stmt.access.lookups or not down or along not in (0, 1):
+            return None
+        if along and abs(down) < column.extent:
+            return None
+        streams += along
+        size += along * column.extent * row.extent * SIZE[stmt.access.buffer.dtype]
+    return STREAMS // streams if 0 < streams <= STREAMS // 2 and size > level2 else None

@@ -1,0 +1,69 @@
+"""Sums down columns: a few rows at a time, added up in the order of the rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc import ops
+from graphc.llvm import engine
+from graphc.runtime.program import Program
+from tests.support import random
+
+SAID = "at a time: lines follow each other"
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with a second cache of 32 KiB."""
+    here = replace(engine.target(), level1=16 << 10, level2=32 << 10)
+    monkeypatch.setattr(engine, "target", lambda name=None: here)
+
+
+def loops(program: Program) -> str:
+    """The loops of all kernels."""
+    return "\n".join(kernel.as_text("loops") for kernel in program.kernels.values())
+
+
+@pytest.mark.parametrize("rows", [128, 131])
+@pytest.mark.parametrize("columns", [256, 333])
+def test_rows_are_added_in_order(rows: int, columns: int) -> None:
+    x, y = (graphc.input(name, (rows, columns)) for name in "xy")
+    results = [ops.sum(x, axis=0), ops.sum(y, axis=0) * 2, ops.max(x, axis=0)]
+    program = graphc.compile(results, threads=1)
+    assert loops(program).count(SAID) >= 3
+    given = [random(rows, columns, seed=seed).astype(np.float32) for seed in (0, 1)]
+    found = program(*given)
+    total, other = (np.zeros(columns, np.float32) for _ in range(2))
+    for one, two in zip(*given, strict=True):
+        total, other = total + one, other + two
+    np.testing.assert_array_equal(found[0], total)
+    np.testing.assert_array_equal(found[1], 2 * other)
+    np.testing.assert_array_equal(found[2], given[0].max(axis=0))
+
+
+def test_products_keep_the_bits_of_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = graphc.input("x", (200, 300)), graphc.input("y", (200, 300))
+    results = [ops.sum(x * y, axis=0), ops.sum(ops.exp(x), axis=0) * 2]
+    given = [random(200, 300, seed=seed) for seed in (0, 1)]
+    found = []
+    for level2 in (32 << 10, 1 << 30):
+        here = replace(engine.target(), level2=level2)
+        monkeypatch.setattr(engine, "target", lambda name=None, here=here: here)
+        for threads in (1, 2):
+            program = graphc.compile(results, threads=threads)
+            assert (SAID in loops(program)) == (level2 < 1 << 30)
+            found.append(program(*given))
+    for others in found[1:]:
+        for one, other in zip(found[0], others, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_what_fits_the_cache_or_a_strip_stays() -> None:
+    shapes: list[tuple[int | str, int]] = [(20, 300), (4000, 16), ("batch", 3000)]
+    for rows, columns in shapes:
+        x = graphc.input("x", (rows, columns))
+        assert SAID not in loops(graphc.compile(ops.sum(x, axis=0)))
