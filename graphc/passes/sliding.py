@@ -63,9 +63,14 @@ def sliding(node: Node) -> Sliding | None:
         return None
     for image in (0, 1):
         found = roles(op, image, node)
-        if found is not None:
+        if found is not None and counted(op, found.channel, found.filters):
             return found
     return None
+
+
+def counted(op: Formula, *names: str) -> bool:
+    """Whether the extents of some indices are numbers."""
+    return all(isinstance(op.extents[name], int) for name in names)
 
 
 def roles(op: Formula, image: int, node: Node) -> Sliding | None:

@@ -93,7 +93,7 @@ def test_strange_names_do_no_harm(told: None) -> None:
     """Quotes, backslashes, breaks, other alphabets, in files and layers."""
     engine.parse(compiled(net('/tmp/"quoted\\" ünï.py')).as_text("llvm")).verify()
     with graphc.layer('a"b\\c\nd'):
-        program = graphc.compile(graphc.exp(graphc.input("x", (3,))))
+        program = graphc.compile(graphc.exp(graphc.input("strange", (3,))))
     engine.parse(program.as_text("llvm")).verify()
     assert [title(kernel) for kernel in program.stages.kernels] == ['k00 exp (a"b\\c?d)']
     assert escaped('a"\\\n') == "a\\22\\5C\\0A"

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 import graphc
@@ -64,6 +64,19 @@ SHAPES = st.fixed_dictionaries(
 
 @settings(max_examples=12, deadline=None, phases=set(Phase) - {Phase.shrink})
 @given(SHAPES)
+@example(
+    {
+        "batch": "batch",
+        "channels": 3,
+        "filters": 32,
+        "height": 4,
+        "width": 4,
+        "taps": (4, 4),
+        "padding": 1,
+        "dtype": "float64",
+        "last": False,
+    }
+)
 def test_any_shape_forward_and_by_the_image(shape: dict[str, Any]) -> None:
     down, across = shape["taps"]
     pad, dtype = shape["padding"], shape["dtype"]
