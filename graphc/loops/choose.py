@@ -27,6 +27,8 @@ CACHE_LINE, LINE = 64, 2.7
 NEAR, AWAY = 24 << 10, 0.8
 """Bytes of it beyond which some of them do, as the other operand and a core's other thread use the
 first level too; what a line costs then beside all else."""
+TOUCH = 0.1
+"""Cycles of each line that a step's vectors lie in."""
 PAGE = 4096
 FAR = 0.01
 """The part of a step that each further page costs."""
@@ -338,7 +340,7 @@ class Step:
         They are the mean of those of a core by itself and of one whose other thread is busy.
         """
         accumulators = vectors * math.prod(size for _, size in tiles)
-        loads, held, spread, lines, away = 0.0, 0, 1, 0.0, 0.0
+        loads, held, spread, lines, away, touched = 0.0, 0, 1, 0.0, 0.0, 0.0
         for read in self.reads:
             times = read.times(tiles) * (vectors if read.wide else 1)
             loads += times * (read.cost + read.guards)
@@ -348,6 +350,8 @@ class Step:
             at_once = times // vectors if self.summed else min(times, vectors if tiles else 1)
             held = max(held, at_once)
             row = times * self.lanes * read.bytes
+            run = vectors * self.lanes * read.bytes
+            touched += times // vectors * max(1, run / CACHE_LINE) if not self.summed else 0
             if not self.summed and self.points * row > NEAR:
                 away += AWAY * row / CACHE_LINE
             if not self.summed and self.points * row > PANEL:
@@ -358,7 +362,7 @@ class Step:
         instructions = accumulators * self.updates + 2 * loads + counting
         cycles = (cycles + max(cycles, instructions / FRONT)) / 2 + computed + away
         cycles *= 1 + FAR * self.pages(tiles)
-        return cycles + 0.06 * loads, accumulators * self.updates + held + spread
+        return cycles + 0.06 * loads + TOUCH * touched, accumulators * self.updates + held + spread
 
     def pages(self, tiles: tuple[tuple[str, int], ...]) -> float:
         """Pages that one step of a tile touches beyond one for each operand."""
