@@ -48,6 +48,8 @@ def end() -> None:
     """A call is over; after the last one the collector is as it was."""
     global _calls
     with _lock:
+        if not _calls:
+            return  # it began in the parent of this process
         _calls -= 1
         if not _calls and _resumes:
             gc.enable()

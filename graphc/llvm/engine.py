@@ -6,7 +6,7 @@ import ctypes
 import os
 import platform
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import cache as cache_forever
 from typing import Any
@@ -256,17 +256,26 @@ def compiled(text: str, target: Target) -> bytes:
     return bytes(machine(target, jit=True).emit_object(module))
 
 
-@cache_forever
+_common: dict[tuple[str, Target], Future[bytes]] = {}
+
+
 def once(text: str, target: Target) -> Future[bytes]:
     """The object of a module that many programs have, made once by a thread of its own."""
-    codegen = ThreadPoolExecutor(1, "graphc-codegen")
-    made = codegen.submit(compiled, text, target)
-    codegen.shutdown(wait=False)
+    made = _common.get((text, target))
+    if made is None or (made.done() and made.exception() is not None):
+        codegen = ThreadPoolExecutor(1, "graphc-codegen")
+        made = _common[text, target] = codegen.submit(compiled, text, target)
+        codegen.shutdown(wait=False)
     return made
 
 
-if hasattr(os, "register_at_fork"):  # the thread stays behind with the parent
-    os.register_at_fork(after_in_child=once.cache_clear)
+def settled() -> None:
+    """Wait until no such module is being made: its thread, and LLVM's lock, would stay behind."""
+    wait(list(_common.values()))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=settled)
 
 
 def packed(objects: Sequence[bytes]) -> bytes:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from concurrent.futures import Future
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,7 @@ def test_an_object_that_cannot_be_linked_is_compiled_again(
 
 def test_what_every_program_has_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRAPHC_CACHE_DIR", "off")
-    engine.once.cache_clear()
+    monkeypatch.setattr(engine, "_common", {})
     texts: list[str] = []
     compiled = engine.compiled
 
@@ -82,32 +83,39 @@ def test_what_every_program_has_is_compiled_once(monkeypatch: pytest.MonkeyPatch
     assert all(f"define i64 @{EPOCH_NAME}(" in program.as_text("llvm") for program in programs)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
-def test_a_child_of_fork_compiles_what_its_parent_was_compiling() -> None:
-    """The thread that would have made it is not there."""
-    target = engine.target(engine.host_level())
-    never: Future[bytes] = Future()
-    engine.once.cache_clear()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "ThreadPoolExecutor", lambda *_: Stuck(never))
-        assert engine.once(common(target), target) is never
+FORKED = """
+import os, signal
+import numpy as np
+import graphc
+from graphc import errors, ops
+table, rows = graphc.constant(np.ones((3, 2), np.float32)), graphc.constant(np.array([0, 7]))
+try:
+    graphc.compile(ops.gather(table, rows))
+except (IndexError, errors.GraphcError):
     child = os.fork()
-    if not child:
-        data = engine.once(common(target), target).result(60)
-        os._exit(0 if b"ELF" in data else 1)
-    engine.once.cache_clear()
-    assert os.waitpid(child, 0)[1] == 0
+else:
+    raise SystemExit("no error")
+if not child:
+    signal.alarm(60)
+    x = graphc.input("x", (5,))
+    os._exit(int(graphc.compile(x + 1)(np.zeros(5))[0].sum()))
+raise SystemExit(0 if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 5 else "no child")
+"""
 
 
-class Stuck:
-    """An executor whose work is never done."""
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_child_of_fork_compiles_after_its_parents_compilation_failed() -> None:
+    """What every program has is being made then, by a thread that holds LLVM's lock."""
+    settings = os.environ | {"GRAPHC_CACHE_DIR": "off"}
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", FORKED], check=True, env=settings, timeout=120)
 
-    def __init__(self, result: Future[bytes]) -> None:
-        self.result = result
 
-    def submit(self, *_: object) -> Future[bytes]:
-        """The result that does not come."""
-        return self.result
-
-    def shutdown(self, wait: bool) -> None:
-        """Nothing is under way."""
+def test_what_could_not_be_made_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_common", {})
+    target = engine.target(engine.host_level())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "compiled", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            engine.once(common(target), target).result(60)
+    assert b"ELF" in engine.once(common(target), target).result(60)
