@@ -6,6 +6,7 @@ import gc
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -55,7 +56,9 @@ def test_it_stays_off_where_it_was_off() -> None:
     assert not gc.isenabled()
 
 
-def test_it_waits_for_the_last_of_two_threads() -> None:
+@contextmanager
+def elsewhere() -> Iterator[None]:
+    """A call that another thread is in."""
     inside, leave = threading.Event(), threading.Event()
 
     @waiting
@@ -66,31 +69,34 @@ def test_it_waits_for_the_last_of_two_threads() -> None:
     thread = threading.Thread(target=stays)
     thread.start()
     assert inside.wait(60)
-    assert not enabled()
-    assert not gc.isenabled()
+    yield
     leave.set()
     thread.join()
+
+
+def test_it_waits_for_the_last_of_two_threads() -> None:
+    with elsewhere():
+        assert not enabled()
+        assert not gc.isenabled()
     assert gc.isenabled()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 def test_a_child_of_fork_collects_though_another_thread_compiles() -> None:
-    inside, leave = threading.Event(), threading.Event()
+    with elsewhere():
+        child = os.fork()
+        if not child:
+            os._exit(0 if gc.isenabled() and not enabled() and gc.isenabled() else 1)
+    assert os.waitpid(child, 0)[1] == 0
 
-    @waiting
-    def stays() -> None:
-        inside.set()
-        assert leave.wait(60)
 
-    thread = threading.Thread(target=stays)
-    thread.start()
-    assert inside.wait(60)
-    child = os.fork()
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_child_of_fork_in_a_call_ends_it_and_waits_in_the_next() -> None:
+    child = waiting(os.fork)()
     if not child:
         os._exit(0 if gc.isenabled() and not enabled() and gc.isenabled() else 1)
-    leave.set()
-    thread.join()
     assert os.waitpid(child, 0)[1] == 0
+    assert gc.isenabled()
 
 
 def test_programs_are_made_while_it_waits() -> None:
