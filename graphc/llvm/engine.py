@@ -52,6 +52,9 @@ ATTRIBUTES = (
     '"target-features"="{features}" "prefer-vector-width"="{bits}" }}'
 )
 WIDTHS = {"avx512": 64, "avx2": 32, "sse2": 16, "neon": 16}
+TUNED = {"sse2": "x86-64", "avx2": "x86-64-v3", "avx512": "x86-64-v4", "neon": "generic"}
+"""The processor that code of a level is ordered for where it is not the host's: by the oldest's
+order, some inner loops on AVX2 held more than the registers."""
 
 
 @dataclass(frozen=True)
@@ -151,12 +154,12 @@ def level(name: str) -> Target:
             *levels(),
         )
     if name == "neon":
-        return Target(name, 16, registers, TRIPLES[name], "generic", "+neon", False)
+        return Target(name, 16, registers, TRIPLES[name], TUNED[name], "+neon", False)
     triple = llvm.get_process_triple() if best != "neon" else "x86_64-unknown-linux-gnu"
     wanted = ",".join(f"+{f}" for f in LEVELS[name])
     native = best != "neon" and order.index(name) <= order.index(best)
     near = levels() if native else (LEVEL1, LEVEL2, LAST)
-    return Target(name, WIDTHS[name], registers, triple, "x86-64", wanted, native, *near)
+    return Target(name, WIDTHS[name], registers, triple, TUNED[name], wanted, native, *near)
 
 
 def machine(target: Target, *, jit: bool) -> Any:
