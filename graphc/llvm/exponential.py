@@ -14,6 +14,7 @@ import math
 from graphc.llvm.lanes import (
     FORMATS,
     Lanes,
+    at_most,
     clamp,
     from_bits,
     horner,
@@ -170,9 +171,15 @@ def scale(x: Lanes, k: Lanes) -> Lanes:
 
 
 def exp(x: Lanes) -> Lanes:
-    """e**x within 1 ULP: Cody and Waite's reduction, then 1 + r + r**2 times a minimax fit."""
-    k, r = reduce_exponent(clamp(x, *EXP_RANGE[x.dtype]), 2 * bias(x))
-    return scale(multiply_add(r * r, horner(r, EXP[x.dtype]), r) + 1.0, k)
+    """e**x within 1 ULP: Cody and Waite's reduction, then 1 + r + r**2 times a minimax fit.
+
+    What is 0 is not computed: a product that vanishes takes a processor up to 150 cycles, and of a
+    causal mask half of all exponents are such.
+    """
+    least, most = EXP_RANGE[x.dtype]
+    gone = x < least
+    k, r = reduce_exponent(where(gone, 0.0, at_most(x, most)), 2 * bias(x))
+    return where(gone, 0.0, scale(multiply_add(r * r, horner(r, EXP[x.dtype]), r) + 1.0, k))
 
 
 def expm1_reduced(r: Lanes) -> Lanes:

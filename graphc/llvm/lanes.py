@@ -229,9 +229,13 @@ def from_bits(x: Lanes, dtype: str) -> Lanes:
 def clamp(x: Lanes, low: float, high: float) -> Lanes:
     """x within [low, high]; NaN stays. The operands' order makes each side one instruction."""
     least = x.constant(low)
-    raised = where(least > x, least, x)
+    return at_most(where(least > x, least, x), high)
+
+
+def at_most(x: Lanes, high: float) -> Lanes:
+    """The lesser of x and a number; NaN stays."""
     most = x.constant(high)
-    return where(most < raised, most, raised)
+    return where(most < x, most, x)
 
 
 def nearest(x: Lanes, offset: int = 0) -> tuple[Lanes, Lanes]:
