@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from graphc.graph import leaf
@@ -22,7 +23,7 @@ Planner = Callable[[Fused], Any]
 
 
 def unify(graph: Graph, machine: Machine) -> Graph:
-    """Apply `final`, once runs of the same steps on the same operands are one run."""
+    """Apply `final` and `stacked`, once runs of the same steps on the same operands are one."""
     scans = [n.op for n in graph.nodes if isinstance(n.op, Scan)]
     if not scans:
         return graph
@@ -42,7 +43,8 @@ def unify(graph: Graph, machine: Machine) -> Graph:
             return None
         return make(replace(wide, output=node.op.output), node.inputs, node.type)
 
-    return rewrite(rewrite(graph, [joined]), [final])
+    graph = rewrite(rewrite(graph, [joined]), [final])
+    return rewrite(graph, [partial(stacked, set(graph.nodes))])
 
 
 NOTHING = Graph(())
@@ -70,6 +72,18 @@ def final(node: Node) -> Node | None:
     if node.type != scan.carries[scan.output].type:
         return None
     return make(replace(scan, output=-1 - scan.output), stack.inputs, node.type)
+
+
+def stacked(nodes: Collection[Node], node: Node) -> Node | None:
+    """A result that a carry takes on as well   ->   part of the carry's stack, if there is one."""
+    scan = node.op
+    if not isinstance(scan, Scan) or scan.output < len(scan.carries):
+        return None
+    value = scan.body.outputs[scan.output]
+    for output in range(len(scan.carries)):
+        if scan.body.outputs[output] is value and scan.result(output, node.inputs) in nodes:
+            return scan.stacked(value, node.inputs)
+    return None
 
 
 class Bodies:

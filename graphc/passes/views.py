@@ -3,29 +3,50 @@
 from __future__ import annotations
 
 from graphc.graph.graph import Graph
+from graphc.graph.leaf import Leaf
 from graphc.graph.node import Node
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine
+from graphc.ops.recurrence import Scan
 from graphc.passes import layout
 from graphc.passes.invert import covered
 
 
 def aliases(graph: Graph) -> dict[Node, Node]:
     """Nodes that lie in their operand's memory, element by element at the same offset."""
-    found: dict[Node, Node] = {}
-    for node in graph.nodes:
-        if is_alias(node):
-            found[node] = node.inputs[0]
-    return found
+    roots = set(graph.roots)
+    return {
+        node: node.inputs[0]
+        for node in graph.nodes
+        if is_alias(node) or (node not in roots and is_front(node))
+    }
 
 
 def is_alias(node: Node) -> bool:
     """Whether [i] = x where x[j] with i and j at the same offset of equally large buffers."""
+    if len(node.inputs) != 1 or not rereads(node):
+        return False
+    return layout.size(node.inputs[0].shape) == layout.size(node.shape)
+
+
+def is_front(node: Node) -> bool:
+    """Whether [i] = x where x[i] has more positions on its first axis, and is stored in any case.
+
+    What a step of a scan reads of the stack of another's states is such a part.
+    """
+    if len(node.inputs) != 1 or not isinstance(node.inputs[0].op, Leaf | Scan):
+        return False
+    own, whole = layout.size(node.shape), layout.size(node.inputs[0].shape)
+    return isinstance(own, int) and isinstance(whole, int) and own < whole and rereads(node)
+
+
+def rereads(node: Node) -> bool:
+    """Whether every element of a node is one of its operand, at the same offset."""
     op = node.op
-    if not isinstance(op, Formula) or len(node.inputs) != 1 or op.expr != op.args[0]:
+    if not isinstance(op, Formula) or op.expr != op.args[0]:
         return False
     operand = node.inputs[0]
-    if operand.dtype != node.dtype or layout.size(operand.shape) != layout.size(node.shape):
+    if operand.dtype != node.dtype:
         return False
     if op.how not in ("sum", "max", "min", "prod") or not covered(op, node):
         return False

@@ -1,0 +1,96 @@
+"""Scans among their readers: a stack of states is stored once, and read where it lies."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc import ops
+from graphc.graph.node import Node
+from graphc.ops.recurrence import Scan
+
+STEPS, WIDTH = 5, 4
+X = graphc.input("x", (STEPS, WIDTH))
+W = graphc.input("w", (WIDTH, WIDTH))
+RANDOM = np.random.default_rng(0)
+GIVEN = {n.op.name: RANDOM.standard_normal(n.shape).astype(np.float32) for n in (X, W)}
+
+
+def run(reverse: bool = False) -> tuple[Node, Node]:
+    """The last state of a recurrent layer, and all that it gives out."""
+
+    def step(h: Node, x: Node) -> tuple[Node, Node]:
+        h = ops.tanh(ops.sum(W * h, axis=1) + x)
+        return h, h
+
+    last, hs = ops.scan(step, ops.zeros(WIDTH), X, reverse=reverse)
+    return last, hs
+
+
+def expected(reverse: bool) -> tuple[list[np.ndarray], np.ndarray]:
+    """The states in the order of the steps' places, and the loss's slope by x in float64."""
+    x, w = (GIVEN[name].astype(np.float64) for name in "xw")
+    h, hs = np.zeros(WIDTH), {}
+    order = list(range(STEPS))[:: -1 if reverse else 1]
+    for t in order:
+        hs[t] = h = np.tanh(w @ h + x[t])
+    slope, flow = np.zeros_like(x), np.zeros(WIDTH)
+    for t in reversed(order):
+        inner = (flow + 2 * hs[t]) * (1 - hs[t] ** 2)
+        slope[t], flow = inner, w.T @ inner
+    return [hs[t] for t in range(STEPS)], slope
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_state_that_is_given_out_is_stored_once(reverse: bool, threads: int) -> None:
+    _, hs = run(reverse)
+    loss = ops.sum(ops.square(hs))
+    program = graphc.compile([loss, *graphc.grad(loss, [X, W])], threads=threads)
+    scans = [n.op for n in program.stages.fused.graph.nodes if isinstance(n.op, Scan)]
+    forward = [s for s in scans if s.reverse is reverse]
+    assert {s.output for s in forward if s.body.outputs[s.output] is s.body.outputs[0]} == {0}
+    states, slope = expected(reverse)
+    value, by_x, _ = program(**GIVEN)
+    np.testing.assert_allclose(value, np.sum(np.square(states)), rtol=1e-5)
+    np.testing.assert_allclose(by_x, slope, rtol=1e-4, atol=1e-5)
+
+
+def test_what_alone_is_read_stays_a_result_of_its_own() -> None:
+    """No stack of all states is made for it, which would hold one more."""
+    _, hs = run()
+    program = graphc.compile([hs])
+    (scan,) = (n.op for n in program.stages.fused.graph.nodes if isinstance(n.op, Scan))
+    assert scan.output == 1
+    np.testing.assert_allclose(program(**GIVEN)[0], expected(False)[0], rtol=1e-5, atol=1e-6)
+
+
+def test_the_front_of_a_stack_is_read_where_it_lies() -> None:
+    _, hs = run()
+    loss = ops.sum(ops.square(hs))
+    slope = graphc.grad(loss, [X])
+    program = graphc.compile([loss, *slope])
+    names = [group.nodes[0].op.name for group in program.stages.fused.groups]
+    assert "slice" not in names
+    np.testing.assert_allclose(program(**GIVEN)[1], expected(False)[1], rtol=1e-4, atol=1e-5)
+
+
+def test_a_front_that_is_a_result_is_a_copy() -> None:
+    """A caller gets an array of his own size, and may write to it."""
+    x = graphc.input("x", (6, 3))
+    program = graphc.compile([x[:4], ops.scan(lambda c, v: (c + v, c), ops.zeros(3), x[:4])[1]])
+    given = RANDOM.standard_normal((6, 3)).astype(np.float32)
+    front, sums = program(given)
+    assert front.shape == (4, 3) and not np.shares_memory(front, given)
+    np.testing.assert_array_equal(front, given[:4])
+    np.testing.assert_allclose(sums[1:], given[:3].cumsum(0), rtol=1e-5, atol=1e-6)
+
+
+def test_a_front_of_what_is_updated_is_of_the_old_value() -> None:
+    """A scan over part of a variable which the same call overwrites."""
+    v = graphc.parameter("v", value=np.arange(12, dtype=np.float32).reshape(6, 2))
+    last, _ = ops.scan(lambda c, x: (c + x, None), ops.zeros(2), v[:4])
+    program = graphc.compile([last], updates={v: v * 0.0})
+    np.testing.assert_array_equal(program()[0], [12, 16])
+    np.testing.assert_array_equal(program()[0], [0, 0])
