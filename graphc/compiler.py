@@ -53,6 +53,7 @@ from graphc.passes import layout
 from graphc.passes.arrange import arrange
 from graphc.passes.bodies import prepare, unify
 from graphc.passes.border import border
+from graphc.passes.direct import direct
 from graphc.passes.fold import fold
 from graphc.passes.freeze import lasting, settled, steady
 from graphc.passes.fuse import fuse, separate
@@ -75,6 +76,7 @@ GRAPH_PASSES: tuple[Callable[[Graph, Machine], Graph], ...] = (
     unify,
     fold,
     simplify,
+    direct,
     invert,
     narrow,
     arrange,
