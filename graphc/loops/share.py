@@ -78,9 +78,9 @@ class Sharing:
         if any(loop.kind == "ordered" or loop.start != 0 for loop in (first, last)):
             return None
         changed, known = written(stmts), self.calls(last)
-        for meaning, call in self.calls(first).items():
-            again = known.get(meaning)
-            if again is None or call.dtype != again.dtype or call.reads & changed:
+        for meaning, calls in self.calls(first).items():
+            again, call = known.get(meaning, []), calls[0]
+            if not again or call.reads & changed:
                 continue
             number = len(self.rows)
             row = Buffer(f"kept{number}", call.dtype, size, "stack")
@@ -92,17 +92,17 @@ class Sharing:
             keep = Update(Access(row, index(first.index)), KEPT, ((KEPT, made),))
             load = Load(back, Access(row, index(last.index)))
             return (
-                taken(first, call, made, (Let(made, call.expr, args, call.dtype), keep)),
+                taken(first, calls, made, (Let(made, call.expr, args, call.dtype), keep)),
                 taken(last, again, back, (load,)),
             )
         return None
 
-    def calls(self, loop: For) -> dict[Expr, Call]:
+    def calls(self, loop: For) -> dict[tuple[Expr, str], list[Call]]:
         """The elementary functions of a loop's statements, by what they mean at any step."""
         if any(isinstance(s, For | Alloc) for s in loop.body):
             return {}
         inside = {s.name: s for s in loop.body if isinstance(s, Load | Let)}
-        found: dict[Expr, Call] = {}
+        found: dict[tuple[Expr, str], list[Call]] = {}
         for stmt in loop.body:
             if not isinstance(stmt, Let | Update) or (isinstance(stmt, Update) and stmt.guards):
                 continue
@@ -114,7 +114,8 @@ class Sharing:
                 if same and names and is_float(dtype):
                     meaning, reads = self.meaning(part, stmt, inside, loop.index)
                     if meaning is not None:
-                        found.setdefault(meaning, Call(stmt, part, dtype, frozenset(reads)))
+                        call = Call(stmt, part, dtype, frozenset(reads))
+                        found.setdefault((meaning, dtype), []).append(call)
         return found
 
     def meaning(
@@ -148,17 +149,23 @@ class Sharing:
         return expr.xreplace(spelled), reads
 
 
-def taken(loop: For, call: Call, name: str, before: tuple[Stmt, ...]) -> For:
-    """The loop with a value in the place of a call, and what no statement reads left out."""
+def taken(loop: For, calls: Sequence[Call], name: str, before: tuple[Stmt, ...]) -> For:
+    """The loop with a value in the place of some calls, and what no statement reads left out."""
     body: list[Stmt] = []
     for stmt in loop.body:
-        if stmt is call.stmt:
-            expr = call.stmt.expr.xreplace({call.expr: KEPT})
-            args = tuple(pair for pair in call.stmt.args if pair[0] in expr.free_symbols)
-            body += [*before, replace(call.stmt, expr=expr, args=(*args, (KEPT, name)))]
-        else:
-            body.append(stmt)
+        alike = [call.expr for call in calls if call.stmt is stmt]
+        if alike and stmt is calls[0].stmt:
+            body += before
+        body.append(without(stmt, alike, name) if alike else stmt)
     return replace(loop, body=tuple(read(body)))
+
+
+def without(stmt: Stmt, alike: Sequence[Expr], name: str) -> Stmt:
+    """A statement with a value in the place of some expressions."""
+    assert isinstance(stmt, Let | Update)
+    expr = stmt.expr.xreplace(dict.fromkeys(alike, KEPT))
+    args = tuple(pair for pair in stmt.args if pair[0] in expr.free_symbols)
+    return replace(stmt, expr=expr, args=(*args, (KEPT, name)))
 
 
 def read(stmts: Sequence[Stmt]) -> Iterator[Stmt]:

@@ -25,6 +25,9 @@ SHARED: dict[str, Callable[[Node], list[Node]]] = {
     "softmax": lambda x: [ops.softmax(x, axis=-1)],
     "cross entropy": loss,
     "twice": lambda x: [ops.tanh(x) * ops.sum(ops.tanh(x), 1, keepdims=True)],
+    "by two statements": lambda x: [
+        f(x) * ops.sum(ops.sigmoid(x), 1, keepdims=True) for f in (ops.silu, ops.sigmoid)
+    ],
     "of two operands": lambda x: [
         ops.exp(x * ops.max(x, 1, keepdims=True))
         - ops.mean(ops.exp(x * ops.max(x, 1, keepdims=True)), 1, keepdims=True)
@@ -65,3 +68,8 @@ def test_another_row_is_another_value() -> None:
     given = np.random.default_rng(0).standard_normal((9, 40)).astype(np.float32)
     expected = np.exp(given) * np.exp(given).sum(1, keepdims=True)
     np.testing.assert_allclose(graphc.compile(y)(given)[0], expected, rtol=2e-6)
+
+
+def test_all_statements_of_a_row_read_what_was_kept() -> None:
+    loops = text(graphc.compile(SHARED["by two statements"](graphc.input("x", (9, 32)))))
+    assert loops.count("float32 = logistic(") == 1 and "x*logistic(" not in loops
