@@ -59,6 +59,7 @@ from graphc.passes.freeze import lasting, settled, steady
 from graphc.passes.fuse import fuse, separate
 from graphc.passes.group import Fused
 from graphc.passes.invert import invert
+from graphc.passes.keep import keep
 from graphc.passes.memory import Plan
 from graphc.passes.memory import plan as plan_memory
 from graphc.passes.narrow import narrow
@@ -76,6 +77,7 @@ GRAPH_PASSES: tuple[Callable[[Graph, Machine], Graph], ...] = (
     unify,
     fold,
     simplify,
+    keep,
     direct,
     invert,
     narrow,

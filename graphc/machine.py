@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cache as cache_forever
 from pathlib import Path
 
@@ -18,6 +19,11 @@ MATH = ("exact", "fast")
 """Whether results are exact to rounding, or may cost digits for speed."""
 
 
+def single(function: str, operands: int) -> int:
+    """An elementary function as one operation, whatever it takes."""
+    return 1
+
+
 @dataclass(frozen=True)
 class Machine:
     """What a core offers. Bytes; `registers` counts vector registers.
@@ -25,7 +31,8 @@ class Machine:
     `level1` and `level2` are its caches for data, `last` is the last one, which it may share. They
     decide what is copied, which part of a sum is made at a time, and which stores go past them,
     never in which order it is added up: no bit depends on them. `threads` says whether several
-    threads may share a kernel's work; `math` is one of MATH.
+    threads may share a kernel's work; `math` is one of MATH; `instructions` counts those of an
+    elementary function of a name on so many operands.
     """
 
     vector_bytes: int
@@ -36,6 +43,7 @@ class Machine:
     last: int = LAST
     threads: bool = True
     math: str = "exact"
+    instructions: Callable[[str, int], int] = field(default=single, compare=False, repr=False)
 
     def lanes(self, element: int) -> int:
         """Elements of `element` bytes in a vector."""

@@ -18,6 +18,7 @@ import sympy
 from graphc import cache, debug
 from graphc.errors import CompileError
 from graphc.llvm import perf, team
+from graphc.llvm.functions import instructions
 from graphc.machine import LAST, LEVEL1, LEVEL2, Machine, levels
 
 LEVELS: dict[str, tuple[str, ...]] = {
@@ -83,6 +84,7 @@ class Target:
             level2=self.level2,
             last=self.last,
             threads=team.architecture(self.triple) is not None,
+            instructions=instructions,
         )
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from graphc.llvm import exponential, integer, random, rounding, trigonometric
 from graphc.llvm.builder import Builder, Value
 from graphc.llvm.lanes import Lanes, layout, where
+from graphc.ops import numeric
 
 
 def sqrt(x: Lanes) -> Lanes:
@@ -87,6 +88,20 @@ METHODS: dict[str, Callable[..., Lanes]] = {
 FUNCTIONS: dict[str, Callable[..., Value]] = {
     name: exposed(method) for name, method in METHODS.items()
 }
+
+
+@functools.cache
+def instructions(name: str, operands: int) -> int:
+    """Instructions of IR for a function of so many operands in float32; one for what is not here.
+
+    What only reads bits as another type is none.
+    """
+    if name not in FUNCTIONS:
+        return 1
+    builder, dtype = Builder(), "int64" if name in numeric.RANDOM else "float32"
+    FUNCTIONS[name](builder, *(Value(f"%x{i}", dtype, 8) for i in range(operands)))
+    return sum(" = bitcast " not in line for line in builder.lines)
+
 
 # The float32 bounds, in units in the last place of the exact result. What is not here is exact.
 ULP: dict[str, float] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from math import prod
 
@@ -10,8 +10,9 @@ import sympy
 from sympy.functions.elementary.piecewise import ExprCondPair
 
 from graphc.graph.node import Node
+from graphc.machine import Machine, single
 from graphc.ops.formula import Formula
-from graphc.ops.scalar import Expr, Symbol
+from graphc.ops.scalar import Expr, Symbol, name_of, variables
 from graphc.ops.scan import Scan
 from graphc.types import resolve
 
@@ -49,12 +50,20 @@ def together(nodes: Iterable[Node], extents: Mapping[str, int]) -> int:
 
 def per_point(op: Formula) -> int:
     """Operations of one evaluation, with the one that adds it to the result."""
-    return _count(op.expr, frozenset(op.args)) + bool(op.summed)
+    return _count((op.expr,), frozenset(op.args), single) + bool(op.summed)
+
+
+def instructions(exprs: Sequence[Expr], machine: Machine) -> int:
+    """Instructions for formulas that are evaluated together, what they share once."""
+    operands = frozenset[Symbol]().union(*map(variables, exprs))
+    return _count(tuple(exprs), operands, machine.instructions)
 
 
 @lru_cache(maxsize=4096)
-def _count(expr: Expr, operands: frozenset[Symbol]) -> int:
-    """Operations of an expression on the operands, each distinct subterm once."""
+def _count(
+    exprs: tuple[Expr, ...], operands: frozenset[Symbol], weigh: Callable[[str, int], int]
+) -> int:
+    """Operations of expressions on the operands, each distinct subterm once."""
     seen: set[Expr] = set()
 
     def varies(part: Expr) -> bool:
@@ -83,9 +92,11 @@ def _count(expr: Expr, operands: frozenset[Symbol]) -> int:
                 return size.bit_length() + size.bit_count() - 2 + int(bool(exponent < 0))
             case sympy.Piecewise():
                 return len(part.args) - 1
+            case sympy.Function():
+                return weigh(name_of(part), len(part.args))
         return 1
 
-    return visit(expr)
+    return sum(map(visit, exprs))
 
 
 def inverse(term: Expr) -> bool:

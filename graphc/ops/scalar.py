@@ -333,6 +333,23 @@ def is_checked(expr: Expr, symbol: Symbol) -> bool:
     return any(symbol in part.free_symbols for part in expr.atoms(bounded))
 
 
+def cofactor(expr: Expr, symbol: Symbol) -> Expr | None:
+    """What a symbol is multiplied by, on each branch; None where a formula is not such a product.
+
+    A branch that is 0 is none, as it stays 0 where the symbol is infinite.
+    """
+    if expr == 0:
+        return None
+    if isinstance(expr, sympy.Piecewise):
+        pairs = [(cofactor(value, symbol), where) for value, where in expr.args]
+        if any(value is None or symbol in where.free_symbols for value, where in pairs):
+            return None
+        return sympy.Piecewise(*pairs)
+    others = [factor for factor in sympy.Mul.make_args(expr) if factor != symbol]
+    rest = sympy.Mul(*others)
+    return rest if sympy.Mul(symbol, rest) == expr and symbol not in rest.free_symbols else None
+
+
 def elementary(expr: Expr) -> bool:
     """Whether an expression has an elementary function in it, such as exp."""
     return bool(functions(expr))
