@@ -91,11 +91,14 @@ class Keeper:
         self.machine = machine
         self.users, self.phases = graph.users(), phases(graph)
         self.roots = set(graph.roots)
+        self.number = {node: number for number, node in enumerate(graph.nodes)}
 
     def factors(self, node: Node) -> Factors | None:
         """A node of the backward pass as g*d(x), where to keep d(x) instead of x saves work."""
         op = node.op
-        if self.phases[node] != BACKWARD or not isinstance(op, Formula) or not simple(op, node):
+        if self.phases[node] != BACKWARD or not isinstance(op, Formula):
+            return None
+        if not scalar.elementary(op.expr) or not simple(op, node):
             return None
         late = [at for at, i in enumerate(node.inputs) if self.phases[i] == BACKWARD]
         kept = scalar.cofactor(op.expr, op.args[late[0]]) if len(late) == 1 else None
@@ -107,7 +110,7 @@ class Keeper:
             if value.shape == node.shape and self.is_kept_for(node, value):
                 beside, saved = self.nearest(node, value, kept)
                 if saved > WORTH:
-                    total = instructions([kept], self.machine)
+                    total = self.cost(kept)
                     reason = (
                         f"is kept from the forward pass in the place of {value.op.name}: "
                         f"{saved} of its {total} instructions are those of {beside.op.name}"
@@ -147,18 +150,32 @@ class Keeper:
 
     def nearest(self, node: Node, value: Node, kept: Expr) -> tuple[Node, int]:
         """The reader of a value with most in common with what is to be kept, in instructions."""
-        best = node, 0
-        mine = meaning(node, kept)
+        best, mine = (node, 0), self.meaning(node, kept)
         for user in self.users[value]:
             op = user.op
             if user is node or not isinstance(op, Formula) or not simple(op, user):
                 continue
             if user.shape == node.shape:
-                parts = [mine], [meaning(user, op.expr)]
-                apart = sum(instructions(part, self.machine) for part in parts)
-                saved = apart - instructions([*parts[0], *parts[1]], self.machine)
-                best = max(best, (user, saved), key=lambda pair: pair[1])
+                theirs = self.meaning(user, op.expr)
+                apart = self.cost(mine) + self.cost(theirs)
+                best = max(best, (user, apart - self.cost(mine, theirs)), key=lambda pair: pair[1])
         return best
+
+    def cost(self, *exprs: Expr) -> int:
+        """Instructions for formulas that are evaluated together."""
+        return instructions(exprs, self.machine)
+
+    def meaning(self, node: Node, expr: Expr) -> Expr:
+        """An expression of a map, its symbols being what they stand for: an operand at a place."""
+        op = node.op
+        assert isinstance(op, Formula)
+        names = [str(e.plain) for e in op.writes if isinstance(e, Affine)]
+        axes = {name: index(f"i{at}") for at, name in enumerate(names)}
+        spelled = {}
+        for arg, operand, read in zip(op.args, node.inputs, op.reads, strict=True):
+            place = show(tuple(e.substitute(axes) for e in read if isinstance(e, Affine)))
+            spelled[arg] = scalar.argument(f"{self.number[operand]}[{place}]")
+        return expr.xreplace(spelled)
 
 
 def simple(op: Formula, node: Node) -> bool:
@@ -168,16 +185,3 @@ def simple(op: Formula, node: Node) -> bool:
     if any(operand.dtype != node.dtype for operand in node.inputs) or not is_float(node.dtype):
         return False
     return all(always(op, at, operand) for at, operand in enumerate(node.inputs))
-
-
-def meaning(node: Node, expr: Expr) -> Expr:
-    """An expression of a map with what its symbols stand for spelled out: an operand at a place."""
-    op = node.op
-    assert isinstance(op, Formula)
-    places = [str(e.plain) for e in op.writes if isinstance(e, Affine)]
-    axes = {name: index(f"i{at}") for at, name in enumerate(places)}
-    spelled = {}
-    for arg, operand, read in zip(op.args, node.inputs, op.reads, strict=True):
-        place = show(tuple(e.substitute(axes) for e in read if isinstance(e, Affine)))
-        spelled[arg] = scalar.argument(f"{id(operand)}[{place}]")
-    return expr.xreplace(spelled)
