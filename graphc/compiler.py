@@ -340,8 +340,7 @@ def run_passes(graph: Graph, log: Log, machine: Machine) -> tuple[Pass, ...]:
         log.dump(step.__name__, 3, partial(show, graph))
         made.append(Pass(step.__name__, graph))
     with log.timed("bodies"):
-        inside = tuple(p for p in passes if p is not keep)  # a step keeps nothing for later
-        made.append(Pass("bodies", prepare(graph, inside, machine)))
+        made.append(Pass("bodies", prepare(graph, passes, machine)))
     return tuple(made)
 
 

@@ -211,6 +211,22 @@ def test_what_can_be_made_anew_of_kept_values_needs_no_place() -> None:
     assert kept(step(x @ weight))
 
 
+def test_a_value_that_the_forward_pass_reads_later_is_in_memory_no_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x, weight = graphc.input("x", (24, 24)), graphc.input("weight", (24, 24))
+    value = x
+    for _ in range(4):  # each product is added after the function of it has been multiplied
+        made = value @ weight
+        value = made + ops.gelu(made) @ weight
+    loss = ops.sum(ops.square(value))
+    outputs = [loss, *graphc.grad(loss, [weight])]
+    program = graphc.compile(outputs)
+    assert len(kept(program)) == 4
+    monkeypatch.setenv("GRAPHC_SKIP", "keep")
+    assert arena(program) <= arena(graphc.compile(outputs))
+
+
 def test_a_branch_of_zero_stays_as_it_is() -> None:
     x, g = scalar.argument("x"), scalar.argument("g")
     one, exp = scalar.whole(1), graphc.ops.reduce.risen()
