@@ -350,6 +350,7 @@ def cofactor(expr: Expr, symbol: Symbol) -> Expr | None:
     return rest if sympy.Mul(symbol, rest) == expr and symbol not in rest.free_symbols else None
 
 
+@cache
 def elementary(expr: Expr) -> bool:
     """Whether an expression has an elementary function in it, such as exp."""
     return bool(functions(expr))
