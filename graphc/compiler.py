@@ -26,6 +26,7 @@ from graphc.llvm.module import (
     CALL_NAME,
     ENTRY_NAME,
     KERNELS_NAME,
+    MAKING_NAME,
     Call,
     Done,
     Ending,
@@ -86,7 +87,7 @@ GRAPH_PASSES: tuple[Callable[[Graph, Machine], Graph], ...] = (
     border,
     pack,
 )
-ENTRIES = (ENTRY_NAME, CALL_NAME, KERNELS_NAME)
+ENTRIES = (ENTRY_NAME, CALL_NAME, MAKING_NAME, KERNELS_NAME)
 BATCH = 4
 """Kernels that are scheduled before they are written."""
 PROGRAM = ("graph", "ops", "passes", "runtime", "compiler.py", "machine.py")
@@ -240,12 +241,14 @@ def make(source: Graph, machine: Target, math: str = "exact", passed: bool = Fal
     kernels = tuned_kernels(told, machine)
     copies = [(a, b, size_of(plan.slots[b].node)) for a, b in plan.copies]
     bound = [(plan.place[n], n.shape) for n in inputs_of(source, plan)]
-    bound += [
-        (i, s.type.shape) for i, s in enumerate(plan.slots) if s.kind == "output" and s.type.shape
-    ]
+    made = [(i, s.type.shape) for i, s in enumerate(plan.slots) if s.kind == "output"]
+    arrays = [(i, shape) for i, shape in made if shape]
+    numbers = tuple(i for i, shape in made if not shape)
     lines = debug.lines()
     # A step with updates is made many times in one call.
-    ending = Ending(tuple(copies), tuple(bound), bool(source.updates))
+    ending = Ending(
+        tuple(copies), (*bound, *arrays), len(arrays), numbers, many=bool(source.updates)
+    )
     texts = tuple(map(loops.exact, kernels))
     if lines:  # kernels from different lines are no longer alike
         texts = tuple(text + marked(kernel) for text, kernel in zip(texts, kernels, strict=True))

@@ -1,8 +1,11 @@
-"""The entry as a C function of Python objects: arrays are checked and bound without Python code.
+"""The entry as C functions of Python objects: arrays are checked and bound without Python code.
 
 CPython hands a vector of object pointers (the METH_FASTCALL convention). Of each the code reads
 what numpy's C header fixes for every version: the type, then data, rank, extents, dtype and flags.
-An array that is not exactly as wanted makes the call return -1, and Python takes the slow path.
+One function takes the inputs and the arrays for results. An array that is not exactly as wanted
+makes it return -1, and Python takes the slow path. The other takes the inputs, makes the results by
+numpy's functions, and returns a tuple of them, or None where Python is to take a slower path. From
+the first array that it makes to its end no other code of Python runs, so that it needs no lock.
 """
 
 from __future__ import annotations
@@ -14,27 +17,60 @@ from graphc.types import Shape
 DATA, RANK, EXTENTS, DTYPE, FLAGS = 16, 24, 32, 56, 64
 WANTED_FLAGS = 0x101
 """C-contiguous and aligned."""
-HEAD = 7
-"""Words of the block before the dtypes: array type, table, sizes, context, int maker, and what lets
-other threads of Python run meanwhile and what waits for them to pause, or 0 twice."""
+WORDS = (
+    *("type", "table", "sizes", "context", "number", "leave", "enter"),
+    *("tuple", "put", "array", "scalar", "hold", "drop", "none"),
+)
+"""The block before the dtypes of inputs and results: numpy's array type, where the entry's three
+arguments lie, and functions: an int of a C integer; what lets other threads of Python run meanwhile
+and what waits for them to pause, or 0 twice; a tuple, and setting an item of it; an array, and a
+number, of numpy; counting a reference more, and one less. Then None."""
+BUSY = 5
+"""The word of the context that is not 0 while some call has the program's buffers."""
 
 
 def emit(entry: str, name: str, inputs: Sequence[tuple[int, Shape]], extents: Sequence[str]) -> str:
-    """The function's text. `inputs` gives the slot and shape of each array: inputs, then outputs.
+    """The text of the first. `inputs` gives the slot and shape of each array: inputs, then results.
 
-    `self` is an int64 array, the block: the words of HEAD, then the address of each input's dtype.
+    `self` is an int64 array, the block: WORDS, then the address of each dtype.
     """
+    return f"{run(entry, name, inputs, extents)}\n{told(name)}"
+
+
+def told(name: str) -> str:
+    """The code of `run` as a Python int."""
     lines = [
         f"define ptr @{name}(ptr %self, ptr %args, i64 %count) #0 {{",
         "entry:",
+        *block("number"),
+        f"  %code = call i64 @{name}.run(ptr %self, ptr %args, i64 %count)",
+        "  %result = call ptr %number(i64 %code)",
+        "  ret ptr %result",
+        "}",
+    ]
+    return "\n".join(lines)
+
+
+def block(*words: str) -> list[str]:
+    """Lines that read words of the block."""
+    lines = [
         f"  %block.at = getelementptr i8, ptr %self, i64 {DATA}",
         "  %block = load ptr, ptr %block.at, align 8",
-        "  %type = load ptr, ptr %block, align 8",
     ]
-    for number, word in enumerate(("table", "sizes", "context", "make", "leave", "enter"), 1):
-        lines.append(f"  %{word}.at = getelementptr ptr, ptr %block, i64 {number}")
+    for word in words:
+        lines.append(f"  %{word}.at = getelementptr ptr, ptr %block, i64 {WORDS.index(word)}")
         lines.append(f"  %{word} = load ptr, ptr %{word}.at, align 8")
-    lines.append(f"  %ok = icmp eq i64 %count, {len(inputs)}")
+    return lines
+
+
+def run(entry: str, name: str, inputs: Sequence[tuple[int, Shape]], extents: Sequence[str]) -> str:
+    """Bind arrays and run: the entry's code, or -1 where an array is not as wanted."""
+    lines = [
+        f"define internal i64 @{name}.run(ptr %self, ptr %args, i64 %count) #0 {{",
+        "entry:",
+        *block("type", "table", "sizes", "context", "leave", "enter"),
+        f"  %ok = icmp eq i64 %count, {len(inputs)}",
+    ]
     lines.append("  br i1 %ok, label %input0, label %slow")
     for number, (slot, shape) in enumerate(inputs):
         after = f"input{number + 1}"
@@ -64,14 +100,132 @@ def emit(entry: str, name: str, inputs: Sequence[tuple[int, Shape]], extents: Se
         "  br label %done",
         "done:",
         "  %code = phi i64 [ %code.here, %here ], [ %code.apart, %apart ]",
-        "  %result = call ptr %make(i64 %code)",
-        "  ret ptr %result",
+        "  ret i64 %code",
         "slow:",
-        "  %no = call ptr %make(i64 -1)",
-        "  ret ptr %no",
+        "  ret i64 -1",
         "}",
     ]
     return "\n".join(lines)
+
+
+def emit_making(
+    name: str,
+    inputs: int,
+    arrays: Sequence[Shape],
+    numbers: Sequence[int],
+    extents: Sequence[str],
+    run: str,
+) -> str:
+    """The text of the second, which calls the first one's `run`.
+
+    It makes arrays of these shapes, and numbers of what the entry leaves in these slots.
+    """
+    count = inputs + len(arrays)
+    lines = [
+        f"define ptr @{name}(ptr %self, ptr %args, i64 %count) #0 {{",
+        "entry:",
+        *block("table", "sizes", "context", *WORDS[WORDS.index("leave") :]),
+        f"  %given = alloca [{max(count, 1)} x ptr], align 8",
+        f"  %dims = alloca [{max(map(len, arrays), default=1)} x i64], align 8",
+        f"  %ok = icmp eq i64 %count, {inputs}",
+        "  br i1 %ok, label %begin, label %other",
+        "begin:",  # the tuple comes first: Python's collector may run code
+        f"  %made = call ptr %tuple(i64 {len(arrays) + len(numbers)})",
+        "  %no.tuple = icmp eq ptr %made, null",
+        "  br i1 %no.tuple, label %failed, label %alone",
+        "alone:",
+        f"  %busy.at = getelementptr i64, ptr %context, i64 {BUSY}",
+        "  %busy = load i64, ptr %busy.at, align 8",
+        "  %idle = icmp eq i64 %busy, 0",
+        "  %stays = icmp eq ptr %leave, null",
+        "  %free = and i1 %idle, %stays",
+        "  br i1 %free, label %array0, label %drop.made",
+    ]
+    for number, shape in enumerate(arrays):
+        lines += array(number, inputs + number, shape, extents)
+    lines.append(f"array{len(arrays)}:")
+    for number in range(inputs):
+        lines += [
+            f"  %from{number} = getelementptr ptr, ptr %args, i64 {number}",
+            f"  %input{number} = load ptr, ptr %from{number}, align 8",
+            f"  %to{number} = getelementptr ptr, ptr %given, i64 {number}",
+            f"  store ptr %input{number}, ptr %to{number}, align 8",
+        ]
+    lines += [
+        f"  %code = call i64 @{run}.run(ptr %self, ptr %given, i64 {count})",
+        "  %right = icmp eq i64 %code, 0",
+        "  br i1 %right, label %number0, label %drop.made",
+    ]
+    for number, slot in enumerate(numbers):
+        n, after = f"%n{number}", f"number{number + 1}"
+        lines += [
+            f"number{number}:",
+            f"  {n}.slot = getelementptr ptr, ptr %table, i64 {slot}",
+            f"  {n}.data = load ptr, ptr {n}.slot, align 8",
+            *dtype(n, count + number),
+            f"  {n} = call ptr %scalar(ptr {n}.data, ptr {n}.dtype, ptr null)",
+            *kept(n, len(arrays) + number, after),
+        ]
+    lines += [
+        f"number{len(numbers)}:",
+        "  ret ptr %made",
+        "drop.made:",
+        "  call void %drop(ptr %made)",
+        "  br label %other",
+        "other:",
+        "  call void %hold(ptr %none)",
+        "  ret ptr %none",
+        "drop.failed:",
+        "  call void %drop(ptr %made)",
+        "  br label %failed",
+        "failed:",  # the function that failed has said why
+        "  ret ptr null",
+        "}",
+    ]
+    return "\n".join(lines)
+
+
+def array(number: int, place: int, shape: Shape, extents: Sequence[str]) -> list[str]:
+    """Lines that make an array, as number `place` of what the entry is given."""
+    a = f"%a{number}"
+    lines = [f"array{number}:"]
+    for axis, extent in enumerate(shape):
+        size = str(extent)
+        if not isinstance(extent, int):
+            size = f"{a}.size{axis}"
+            at = list(extents).index(extent)
+            lines.append(f"  {size}.at = getelementptr i64, ptr %sizes, i64 {at}")
+            lines.append(f"  {size} = load i64, ptr {size}.at, align 8")
+        lines.append(f"  {a}.dim{axis} = getelementptr i64, ptr %dims, i64 {axis}")
+        lines.append(f"  store i64 {size}, ptr {a}.dim{axis}, align 8")
+    return [
+        *lines,
+        *dtype(a, place),
+        f"  call void %hold(ptr {a}.dtype)",  # the array takes it
+        f"  {a} = call ptr %array(i32 {len(shape)}, ptr %dims, ptr {a}.dtype, i32 0)",
+        f"  {a}.to = getelementptr ptr, ptr %given, i64 {place}",
+        f"  store ptr {a}, ptr {a}.to, align 8",
+        *kept(a, number, f"array{number + 1}"),
+    ]
+
+
+def dtype(name: str, place: int) -> list[str]:
+    """Lines that read a dtype's address from the block."""
+    return [
+        f"  {name}.dtype.at = getelementptr ptr, ptr %block, i64 {len(WORDS) + place}",
+        f"  {name}.dtype = load ptr, ptr {name}.dtype.at, align 8",
+    ]
+
+
+def kept(name: str, place: int, after: str) -> list[str]:
+    """Lines that put a new object into the tuple, if there is one, and go on after it."""
+    return [
+        f"  {name}.none = icmp eq ptr {name}, null",
+        f"  br i1 {name}.none, label %drop.failed, label {name}.made",
+        f"{name[1:]}.made:",
+        f"  {name}.put = call i32 %put(ptr %made, i64 {place}, ptr {name})",
+        f"  br label %{after}",
+    ]
 
 
 def checks(number: int, shape: Shape, extents: Sequence[str]) -> list[str]:
@@ -96,7 +250,7 @@ def checks(number: int, shape: Shape, extents: Sequence[str]) -> list[str]:
         return f"{p}.{word}"
 
     dtype = field("dtype", DTYPE, "ptr")
-    lines.append(f"  {p}.kind.at = getelementptr ptr, ptr %block, i64 {HEAD + number}")
+    lines.append(f"  {p}.kind.at = getelementptr ptr, ptr %block, i64 {len(WORDS) + number}")
     lines.append(f"  {p}.kind = load ptr, ptr {p}.kind.at, align 8")
     lines.append(f"  {p}.same = icmp eq ptr {dtype}, {p}.kind")
     flags = field("flags", FLAGS, "i32")

@@ -15,7 +15,9 @@ from graphc.loops.ir import Kernel
 from graphc.types import Shape
 
 ENTRY_NAME, CALL_NAME, KERNELS_NAME = "entry", "entry_call", "entry_kernels"
-"""The step, the step as a C function of Python objects, and the table of its kernels' addresses."""
+MAKING_NAME = "entry_making"
+"""The step, the step as a C function of Python objects, and the table of its kernels' addresses;
+the step as a C function that makes its results."""
 PART = 1500
 """Lines of kernels that are compiled together, while what follows is written."""
 MEMCPY = "declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)"
@@ -72,11 +74,14 @@ class Ending:
     """What the entry needs beside the kernels.
 
     `copies` (from slot, to slot, bytes) follow the kernels. `bound` (slot, shape) are what the
-    entry's form as a C function of Python objects binds; `many` asks for many steps in one call.
+    entry's form as a C function of Python objects binds, inputs and then `arrays` results;
+    `numbers` are the slots of other results. `many` asks for many steps in one call.
     """
 
     copies: tuple[tuple[int, int, int], ...] = ()
     bound: tuple[tuple[int, Shape], ...] = ()
+    arrays: int = 0
+    numbers: tuple[int, ...] = ()
     many: bool = False
 
 
@@ -211,8 +216,12 @@ def around(
 
 
 def called(ending: Ending, extents: Sequence[str]) -> str:
-    """The step as a C function of Python objects."""
-    return fastcall.emit(ENTRY_NAME, CALL_NAME, ending.bound, extents)
+    """The step as C functions of Python objects: given arrays for results, and making them."""
+    inputs = len(ending.bound) - ending.arrays
+    arrays, numbers = [shape for _, shape in ending.bound[inputs:]], ending.numbers
+    given = fastcall.emit(ENTRY_NAME, CALL_NAME, ending.bound, extents)
+    making = fastcall.emit_making(MAKING_NAME, inputs, arrays, numbers, extents, CALL_NAME)
+    return f"{given}\n{making}"
 
 
 def common(target: Target) -> str:

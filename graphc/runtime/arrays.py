@@ -7,7 +7,8 @@ written: for a result of 8 MB that takes longer than to compute many a result.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -64,10 +65,23 @@ def kept() -> int:
 
 def empty(shape: Sequence[int], dtype: Any) -> Array:
     """An array whose elements are what lay there before, as `numpy.empty`."""
+    return maker(shape, dtype)()
+
+
+def maker(shape: Sequence[int], dtype: Any) -> Callable[[], Array]:
+    """What makes such arrays, one a call."""
     shape, dtype = tuple(map(int, shape)), np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
-    if size < LARGE:
-        return np.empty(shape, dtype)
+    return partial(np.empty, shape, dtype) if size < LARGE else partial(lent, size, shape, dtype)
+
+
+def plain(make: Callable[[], Array]) -> bool:
+    """Whether that is numpy's `empty`."""
+    return isinstance(make, partial) and make.func is np.empty
+
+
+def lent(size: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An array of so many bytes, in memory that no array holds where there is some."""
     try:
         memory = free[size].pop()  # by one thread only, of all that come here
     except (KeyError, IndexError):

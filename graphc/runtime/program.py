@@ -22,7 +22,8 @@ from graphc.graph.leaf import aligned, reserved
 from graphc.graph.node import Node
 from graphc.llvm import engine
 from graphc.llvm.engine import ENTRY, Loaded
-from graphc.llvm.module import CALL_NAME, ENTRY_NAME
+from graphc.llvm.fastcall import BUSY
+from graphc.llvm.module import CALL_NAME, ENTRY_NAME, MAKING_NAME
 from graphc.ops import reference
 from graphc.passes.memory import arena
 from graphc.runtime import arrays as arrays_
@@ -85,11 +86,8 @@ class Program:
         self.threads = threads_.resolve(threads)
         self.nans: Nans | None = None  # what looks for NaN in every call, where that is asked for
         self.lock = threading.RLock()
-        self.calling = False
         _programs.add(self)
-        self.allocate: Callable[..., Array] = arrays_.empty  # where a call's outputs come from
-        self.known: dict[str, int] | None = None
-        self.quick: Callable[..., int] | None = None
+        self.maker: Callable[..., Callable[[], Array]] = arrays_.maker  # of a call's outputs
         self.prepare()
 
     @cached_property
@@ -99,9 +97,9 @@ class Program:
 
     def forked(self) -> None:
         """In a child of fork(): no call is under way, and the team is the parent's."""
-        self.lock, self.calling = threading.RLock(), False
-        self.known, self.quick = None, None
-        self.context[2] = 1
+        self.lock = threading.RLock()
+        self.forget()
+        self.context[2], self.context[BUSY] = 1, 0
 
     def prepare(self) -> None:
         """Fill the parts of the pointer table that stay."""
@@ -148,17 +146,20 @@ class Program:
             r.kind == "slot" and r.type == r.home and not any(map(named, r.type.shape[1:]))
             for r in image.results
         )
-        self.order = [r.number for r in image.results]
+        ready = [n for n, type in self.made if type.shape] + list(self.scalars)
+        places = [ready.index(r.number) for r in image.results] if self.bound else []
+        self.order = list(zip(self.names, places, strict=False))
+        self.plain = places == list(range(len(ready)))
         told = {extent for node in self.inputs for extent in node.type.symbols}
         self.untold = [name for name in image.extents if name not in told]
-        self.blank: list[tuple[int, tuple[int, ...], str]] = []
+        self.blank: list[Callable[[], Array]] = []
 
     def connect(self, loaded: Loaded | None) -> None:
         """Have calls run this code, the program's own or that with time stamps."""
         self.running = loaded
         self.entry: Callable[..., int] | None = None
         self.fast: FastCall | None = None
-        self.known = self.quick = None
+        self.forget()
         if loaded is None:
             return
         self.entry = ENTRY(loaded.addresses[ENTRY_NAME])
@@ -167,12 +168,26 @@ class Program:
             if address not in self.fasts:
                 self.fasts[address] = FastCall(
                     address,
+                    loaded.addresses[MAKING_NAME],
                     self.table,
                     self.sizes,
                     self.context,
-                    [n.dtype for n in self.inputs] + [t.dtype for _, t in self.made if t.shape],
+                    [n.dtype for n in self.inputs]
+                    + [t.dtype for _, t in self.made if t.shape]
+                    + [array.dtype.name for array in self.scalars.values()],
                 )
             self.fast = self.fasts[address]
+
+    def forget(self) -> None:
+        """Have the next call lay out anew what depends on the run-time extents."""
+        self.known: dict[str, int] | None = None
+        self.quick: Callable[..., int] | None = None
+        self.direct: Callable[..., tuple[Any, ...] | None] | None = None
+
+    @property
+    def calling(self) -> bool:
+        """Whether some call has the program's buffers; `direct` makes no results then."""
+        return bool(self.context[BUSY])
 
     def cell(self, number: int) -> leaf.Cell:
         """The cell of a variable, by its number among the leaves."""
@@ -182,6 +197,11 @@ class Program:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run once."""
+        direct = self.direct
+        if direct is not None and not kwargs:
+            made = direct(*args)
+            if made is not None:
+                return self.arranged(made)
         if self.untold:
             return self.sized(args, kwargs)
         if not args:
@@ -192,34 +212,41 @@ class Program:
 
     def by_name(self, given: dict[str, Any]) -> Any:
         """Run once on inputs in a dict: what a call with keywords does, without unpacking it."""
-        quick = self.quick
-        if quick is not None and len(given) == len(self.given):
-            try:
-                arrays = self.pick(given)
-            except KeyError:
-                arrays = self.collect((), given)
-            return self.at_once(quick, arrays)
-        return self.slow(self.collect((), given))
+        quick, direct = self.quick, self.direct
+        if quick is None or len(given) != len(self.given):
+            return self.slow(self.collect((), given))
+        try:
+            arrays = self.pick(given)
+        except KeyError:
+            arrays = self.collect((), given)
+        if direct is not None:
+            made = direct(*arrays)
+            if made is not None:
+                return self.arranged(made)
+        return self.at_once(quick, arrays)
 
     def at_once(self, quick: Callable[..., int], arrays: Sequence[Any]) -> Any:
         """Run once on inputs that the native code binds, if it can bind them."""
         with self.lock:
             if self.calling:
                 return self.slow(list(arrays))
-            self.calling = True
+            self.context[BUSY] = 1
             try:
-                made: dict[int, Any] = {}
-                for number, shape, dtype in self.blank:
-                    made[number] = self.allocate(shape, dtype)
-                if quick(*arrays, *made.values()) == 0:
-                    for number, scalar in self.scalars.items():
-                        made[number] = scalar[()]
-                    values = [made[number] for number in self.order]
-                    names = self.names
-                    return dict(zip(names, values, strict=True)) if self.named else tuple(values)
+                made = [make() for make in self.blank]
+                if quick(*arrays, *made) == 0:
+                    return self.arranged((*made, *(s[()] for s in self.scalars.values())))
             finally:
-                self.calling = False
+                self.context[BUSY] = 0
         return self.slow(list(arrays))
+
+    def arranged(self, made: tuple[Any, ...]) -> Any:
+        """What a call returns, of the arrays and then the numbers that the native code made."""
+        if not self.named:
+            return made if self.plain else tuple([made[place] for _, place in self.order])
+        values = {}
+        for name, place in self.order:  # a comprehension would take as long as a step
+            values[name] = made[place]
+        return values
 
     def sized(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run once where run-time extents that no input tells are given by name."""
@@ -259,11 +286,11 @@ class Program:
             if self.calling:
                 yield self.twin()
                 return
-            self.calling = True
+            self.context[BUSY] = 1
             try:
                 yield self
             finally:
-                self.calling = False
+                self.context[BUSY] = 0
 
     def twin(self) -> Program:
         """The same code and state with buffers of its own."""
@@ -334,7 +361,7 @@ class Program:
         made: dict[int, Array] = dict(self.scalars)
         for number, type in self.made:
             if number not in made:
-                made[number] = self.allocate(physical(type.shape, extents), type.dtype)
+                made[number] = self.maker(physical(type.shape, extents), type.dtype)()
                 self.table[number] = made[number].ctypes.data
         self.context[0] = 0
         return made
@@ -356,18 +383,21 @@ class Program:
         start = self.arena.ctypes.data
         for number, offset in offsets.items():
             self.table[number] = start + offset
+        self.forget()
         self.known = dict(extents)
-        self.quick = None
         self.share(extents)
         self.blank = [
-            (number, physical(type.shape, extents), type.dtype)
-            for number, type in self.made
+            self.maker(physical(type.shape, extents), type.dtype)
+            for _, type in self.made
             if type.shape
         ]
         bound = self.bound and self.nans is None
         if self.fast is not None and bound:
-            self.fast.let(self.image.work(extents) >= QUICK)
+            long = self.image.work(extents) >= QUICK
+            self.fast.let(long)
             self.quick = self.fast.call
+            if not long and not self.untold and all(map(arrays_.plain, self.blank)):
+                self.direct = self.fast.make
 
     def share(self, extents: dict[str, int]) -> None:
         """Ask a team to share the calls, where they are long enough to gain by it."""

@@ -14,7 +14,7 @@ from graphc.graph.leaf import aligned
 from graphc.llvm import engine, timed
 from graphc.llvm.engine import Loaded
 from graphc.llvm.epoch import EPOCH_NAME
-from graphc.llvm.module import CALL_NAME, ENTRY_NAME, KERNELS_NAME
+from graphc.llvm.module import CALL_NAME, ENTRY_NAME, KERNELS_NAME, MAKING_NAME
 from graphc.runtime.stages import Stages
 
 Array = np.ndarray[Any, Any]
@@ -48,7 +48,8 @@ def timed_entry(stages: Stages, plain: Loaded) -> Timed:
     """The entry with time stamps for a program that is linked. Compiled in some milliseconds."""
     places = addresses(plain, len(stages.calls))
     text = timed.emit(stages.calls, places, stages.ending, stages.extents, stages.target)
-    names = [ENTRY_NAME, CALL_NAME, timed.ROUNDS_NAME, timed.TICKS_NAME, timed.STAMPS_NAME]
+    names = [ENTRY_NAME, CALL_NAME, MAKING_NAME]
+    names += [timed.ROUNDS_NAME, timed.TICKS_NAME, timed.STAMPS_NAME]
     names += [EPOCH_NAME] if stages.ending.many else []
     loaded = engine.link([engine.compiled(text, stages.target)], tuple(names), False)
     ticks = TICKS(loaded.addresses[timed.TICKS_NAME])

@@ -70,7 +70,7 @@ def test_an_input_may_call_the_program_that_it_goes_to(kind: type[Computed]) -> 
     assert total == 6
 
 
-@pytest.mark.parametrize("way", ["quick", "slow"])
+@pytest.mark.parametrize("way", ["direct", "quick", "slow"])
 def test_a_call_within_a_call_leaves_the_outer_ones_results_alone(
     way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,14 +78,16 @@ def test_a_call_within_a_call_leaves_the_outer_ones_results_alone(
     program = doubled()
     one, other = np.ones(3, np.float32), np.full(5, 7, np.float32)
     program(one)
+    if way != "direct":
+        program.direct = None
     if way == "slow":
         program.quick = None
-    name = {"quick": "quick", "slow": "entry"}[way]
+    name = {"direct": "direct", "quick": "quick", "slow": "entry"}[way]
     native = getattr(program, name)
     inner: list[Any] = []
 
-    def followed(*arguments: Any) -> int:
-        code: int = native(*arguments)
+    def followed(*arguments: Any) -> Any:
+        code = native(*arguments)
         monkeypatch.setattr(program, name, native)
         inner.append(program(other))
         return code
@@ -118,7 +120,7 @@ def test_a_call_within_many_steps_moves_the_same_state(monkeypatch: pytest.Monke
 def test_many_steps_within_a_call_keep_their_own_values(monkeypatch: pytest.MonkeyPatch) -> None:
     program, total = counted()
     program(np.zeros(3, np.float32))
-    quick = program.quick
+    quick, program.direct = program.quick, None
     assert quick is not None
     data = {"x": np.arange(12, dtype=np.float32)}
     inner: list[Any] = []
