@@ -38,7 +38,8 @@ class Function:
 
     `entry` holds what is computed once, on entry, `globals` what stands before the function;
     `label` is the block that is open. `lines`: what its instructions are said to be for, if that is
-    asked for. `past`: whether some of its stores go past the caches.
+    asked for. `past`: whether some of its stores go past the caches. `begun`: the masks under which
+    registers began; nobody looks at the lanes that were off then.
     """
 
     kernel: Kernel
@@ -49,6 +50,7 @@ class Function:
     loops: list[Loop] = field(default_factory=list)
     lanes: Lanes | None = None
     registers: dict[tuple[str, int], Value] = field(default_factory=dict)
+    begun: dict[tuple[str, int], Value | None] = field(default_factory=dict)
     stack: dict[str, str] = field(default_factory=dict)
     entry: list[Any] = field(default_factory=list)
     globals: list[str] = field(default_factory=list)

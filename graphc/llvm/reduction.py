@@ -35,7 +35,9 @@ def update(function: Function, stmt: Update) -> None:
     if stmt.how == "=":
         value = formulas.emit(function.b, stmt.expr, values, dtype)
         if stmt.target.buffer.space == "register":
-            function.registers[register(function, stmt.target)] = function.b.splat(value, count)
+            key = register(function, stmt.target)
+            function.registers[key] = function.b.splat(value, count)
+            function.begun[key] = function.lanes.mask if function.lanes is not None else None
         else:
             store(function, stmt.target, value, stmt.guards, past=stmt.past)
         return
@@ -47,6 +49,9 @@ def update(function: Function, stmt: Update) -> None:
         raise CompileError(f"{function.kernel.name}: lanes may collide in {stmt.target}")
     if in_register:
         old = held(function, stmt.target)
+        begun = function.begun.get(register(function, stmt.target)) if moves else None
+        if mask == begun and not stmt.guards:
+            mask = None  # the lanes that are off were never on
     else:
         old = load(function, stmt.target, stmt.guards)
     if (

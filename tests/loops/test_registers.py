@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import graphc
 from graphc import ops
+from graphc.llvm.engine import Target
 from graphc.loops.ir import For, Let, Stmt
 from graphc.loops.strip import at_a_time, written_out
 from graphc.ops import scalar
@@ -36,6 +38,39 @@ def test_no_vector_is_spilled() -> None:
     assembly = convolution("avx2").as_text("asm").splitlines()
     assert any("vfmadd231ps" in line for line in assembly)
     assert not [line for line in assembly if "mmword ptr [rsp" in line]
+
+
+def test_lanes_that_are_off_cost_no_instruction() -> None:
+    """Ten of sixteen: nobody looks at the others, so that no sum is blended with what it was."""
+    a, b = graphc.input("a", (128, 256)), graphc.input("b", (256, 10))
+    lines = graphc.compile(a @ b, target="avx512").kernels["k00"].as_text("asm").splitlines()
+    products = [line for line in lines if "vfmadd" in line]
+    assert products
+    assert all("zmm" in line and "{k" not in line for line in products)
+    assert not [line for line in lines if re.search(r"vmov[au]p[sd]\s+zmm\d+ \{k", line)]
+
+
+@pytest.mark.parametrize("extent", [2, 3, 10, 13, 23])
+def test_lanes_that_are_off_change_nothing(extent: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Masked vectors, as AVX-512 has them, on any machine: sums across rows, along rows, maxima."""
+    model = Target.model.fget  # type: ignore[attr-defined]
+    masked = property(lambda target: replace(model(target), masked=True))
+    a, b = graphc.input("a", (6, 37)), graphc.input("b", (37, extent))
+    outputs = [a @ b, ops.transpose(b) @ ops.transpose(a), ops.sum(b, 0), ops.max(b, 0)]
+    outputs += [ops.sum(b, 1), ops.min(b, 1), ops.softmax(b, 1), ops.argmax(b, 0)]
+    draw = np.random.default_rng(0)
+    given = {n.op.name: draw.standard_normal(n.shape).astype(np.float32) for n in (a, b)}
+    given["b"][3, 1] = np.inf
+    plain = graphc.compile(outputs)(**given)
+    monkeypatch.setattr(Target, "model", masked)
+    monkeypatch.setenv("GRAPHC_CACHE_DIR", "off")
+    program = graphc.compile(outputs)
+    assert "masked.load" in program.as_text("llvm")
+    for found, other, wanted in zip(
+        program(**given), plain, graphc.evaluate(outputs, given), strict=True
+    ):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(found, other, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("terms", [64, 63, 61, 7, "terms"])
