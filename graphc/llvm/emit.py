@@ -107,8 +107,7 @@ def vector(function: Function, loop: For) -> None:
         if count <= 0:
             return
         if loop.step > count:
-            on = ", ".join(f"i1 {str(i < count).lower()}" for i in range(loop.step))
-            mask = Value(f"<{on}>", "bool", loop.step)
+            mask = first_lanes(function, count, loop.step)
             function.lanes = Lanes(loop.index, Affine((), loop.start), loop.step, mask)
             statements(function, loop.body)
             function.lanes = None
@@ -121,6 +120,28 @@ def vector(function: Function, loop: For) -> None:
         function.lanes = None
         return
     masked(function, loop)
+
+
+def first_lanes(function: Function, count: int, lanes: int) -> Value:
+    """A mask of the first lanes, found on entry.
+
+    It hangs on the top bit of an address, which is 0, so that LLVM does not know it: a choice by a
+    known mask becomes a shuffle, one by another the mask of the instruction before it.
+    """
+    name = f"%first.{count}.{lanes}"
+    if name not in function.stack:
+        function.stack[name] = name
+        wide = f"<{lanes} x i32>"
+        last = ", ".join(f"i32 {lane - count}" for lane in range(lanes))
+        function.once(f"{name}.table = ptrtoint ptr %table to i64")
+        function.once(f"{name}.top = lshr i64 {name}.table, 63")
+        function.once(f"{name}.none = trunc i64 {name}.top to i32")
+        function.once(f"{name}.one = insertelement {wide} poison, i32 {name}.none, i32 0")
+        function.once(
+            f"{name}.all = shufflevector {wide} {name}.one, {wide} poison, {wide} zeroinitializer"
+        )
+        function.once(f"{name} = icmp slt {wide} <{last}>, {name}.all")
+    return Value(name, "bool", lanes)
 
 
 def masked(function: Function, loop: For) -> None:

@@ -50,6 +50,17 @@ def test_lanes_that_are_off_cost_no_instruction() -> None:
     assert not [line for line in lines if re.search(r"vmov[au]p[sd]\s+zmm\d+ \{k", line)]
 
 
+def test_the_rest_of_a_row_is_added_under_the_mask_of_the_instruction() -> None:
+    """28 along the lanes, 16 and 12: where LLVM knows the mask it adds all and chooses after."""
+    left, right = graphc.input("left", (5, 40, 28)), graphc.input("right", (3, 40, 28))
+    program = graphc.compile(ops.einsum("c h w, f h w -> c f", left, right), target="avx512")
+    assert "lanes along summed" in program.as_text("loops")
+    lines = program.kernels["k00"].as_text("asm").splitlines()
+    masked = [line for line in lines if "vfmadd" in line and "{k" in line]
+    assert len(masked) == len([line for line in lines if "vfmadd" in line]) // 2 > 0
+    assert not [line for line in lines if re.search(r"vmov[au]p[sd]\s+zmm\d+ \{k", line)]
+
+
 @pytest.mark.parametrize("extent", [2, 3, 10, 13, 23])
 def test_lanes_that_are_off_change_nothing(extent: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Masked vectors, as AVX-512 has them, on any machine: sums across rows, along rows, maxima."""
