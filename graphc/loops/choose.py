@@ -294,7 +294,10 @@ def useful(nest: Nest, loop: For) -> bool:
 
 @dataclass(frozen=True)
 class Read:
-    """What one load of a nest's inner step costs: how far each index moves it, port cycles."""
+    """What one load of a nest's inner step costs: how far each index moves it, port cycles.
+
+    `step`: how far it moves from lane to lane.
+    """
 
     moves: dict[str, int]
     bytes: int
@@ -302,6 +305,7 @@ class Read:
     guards: int
     wide: bool
     everywhere: bool
+    step: int
 
     def times(self, tiles: Sequence[tuple[str, int]]) -> int:
         """How many different places a tile reads."""
@@ -310,6 +314,21 @@ class Read:
             if self.everywhere or name in self.moves:
                 total *= size
         return total
+
+    def different(self, vectors: int, tiles: Sequence[tuple[str, int]], step: Step) -> float:
+        """The part of a tile's vectors, over the whole sum, that none before them has read.
+
+        What windows read again, x[i + s], is loaded again, but from the nearest cache.
+        """
+        if self.step != 1:
+            return 1.0
+        sides = [(self.moves[name], size) for name, size in tiles if name in self.moves]
+        sides += [(self.moves[name], size) for name, size in step.sums if name in self.moves]
+        found = span = float(vectors * step.lanes)
+        for by, size in sorted(sides):
+            found *= size if by >= span else 1 + by * (size - 1) / span
+            span += by * (size - 1)
+        return found / (vectors * step.lanes * math.prod(size for _, size in sides))
 
     def shared(self, tiles: Sequence[tuple[str, int]]) -> int:
         """How many values stay live, each used again, as a tile of two sides is walked."""
@@ -321,16 +340,21 @@ class Read:
 class Step:
     """One inner step of a nest with lanes along one of its loops: its loads and what it computes.
 
-    `touched`: how far each index moves every access, in bytes.
+    `touched`: how far each index moves every access, in bytes; `sums`: the summed loops' extents.
     """
 
     reads: tuple[Read, ...]
     touched: tuple[dict[str, int], ...]
     updates: int
     lets: int
-    points: int
+    sums: tuple[tuple[str, int], ...]
     lanes: int
     summed: bool
+
+    @property
+    def points(self) -> int:
+        """Steps of the whole sum."""
+        return math.prod(max(1, size) for _, size in self.sums)
 
     def cost(
         self, vectors: int, tiles: tuple[tuple[str, int], ...], counting: float
@@ -352,9 +376,10 @@ class Step:
             row = times * self.lanes * read.bytes
             run = vectors * self.lanes * read.bytes
             touched += times // vectors * max(1, run / CACHE_LINE) if not self.summed else 0
-            if not self.summed and self.points * row > NEAR:
-                away += AWAY * row / CACHE_LINE
-            if not self.summed and self.points * row > PANEL:
+            if self.summed or self.points * row <= NEAR:
+                continue
+            away += AWAY * row / CACHE_LINE
+            if self.points * row * read.different(vectors, tiles, self) > PANEL:
                 runs = 0 if tiles else 1  # each row of a panel that is read once is another run
                 lines += LINE * (max(1, row / CACHE_LINE) + runs)
         computed = self.lets * accumulators * 2
@@ -388,7 +413,8 @@ def step_of(nest: Nest, loop: For, lanes: int, moving: set[str]) -> Step:
             cost = 0.5 if turned else load_cost(access, loop.index, lanes, moving)
             size, guards = SIZE[access.buffer.dtype], len(stmt.guards)
             wide = loop.index in moves
-            reads.append(Read(moves, size, cost, guards, wide, bool(access.lookups)))
+            step = access.offset.coefficient(loop.index)
+            reads.append(Read(moves, size, cost, guards, wide, bool(access.lookups), step))
     touched = [
         {name: abs(by) * SIZE[a.buffer.dtype] for name, by in a.offset.terms}
         for a in accesses(nest.inner)
@@ -398,7 +424,7 @@ def step_of(nest: Nest, loop: For, lanes: int, moving: set[str]) -> Step:
         tuple(touched),
         sum(isinstance(s, Update) for s in nest.inner),
         sum(isinstance(s, Let) for s in nest.inner),
-        math.prod(extent(other) for other in nest.summed),
+        tuple((other.index, extent(other)) for other in nest.summed),
         lanes,
         loop in nest.summed,
     )
