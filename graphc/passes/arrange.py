@@ -60,8 +60,10 @@ def arrange(graph: Graph, machine: Machine) -> Graph:
             blocks |= dict.fromkeys(region.channels, size)
     for region in found:
         nodes = [operand for seed in region.seeds for operand in (seed, *seed.inputs)]
-        if not any(node in blocks for node in nodes):
-            orders |= region.orders(machine)
+        others = [other for other in found if other is not region]
+        if any(node in blocks for node in nodes) or region.stays(others, machine):
+            continue
+        orders |= region.orders(machine)
     if not orders and not blocks:
         return graph
     arranger = Arranger(graph, orders, blocks)
@@ -93,6 +95,17 @@ def channel(node: Node) -> int | None:
             if names & kept == {name} and e in places:
                 return axis
     return None
+
+
+def slides_by_one(node: Node) -> bool:
+    """Whether a step along the last axis of a contraction's result is one along what slides."""
+    op = node.op
+    assert isinstance(op, Formula)
+    last = op.writes[-1]
+    name = last.plain if isinstance(last, Affine) else None
+    ends = [r[-1] for r in op.reads if r and isinstance(r[-1], Affine)]
+    moves = [e.coefficient(name) for e in ends if name and name in e.names]
+    return bool(moves) and all(move == 1 for move in moves)
 
 
 def batch(node: Node) -> bool:
@@ -153,6 +166,18 @@ class Region:
             if order != tuple(range(len(order))):
                 found[node] = order
         return found
+
+    def stays(self, others: Sequence[Region], machine: Machine) -> bool:
+        """Whether it is one contraction, and maps of it, that fills lanes as it is declared.
+
+        Nothing that it reads or makes is arranged, so that all of it would have to be copied.
+        """
+        (seed, *more), maps = self.seeds, all(n.shape == self.seeds[0].shape for n in self.channels)
+        if more or not maps or machine.math == "fast" or any(map(self.meets, others)):
+            return False
+        lanes = machine.lanes(SIZE[seed.dtype])
+        image = use(seed.shape[-1], lanes) if slides_by_one(seed) else 0.0
+        return image >= use(seed.shape[self.channels[seed]], lanes)
 
     def meets(self, other: Region) -> bool:
         """Whether a contraction of one region reads a value of the other."""

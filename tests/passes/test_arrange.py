@@ -21,6 +21,7 @@ def kernel(filters: int, channels: int, size: int, seed: int) -> Node:
 
 
 K1, K2 = kernel(16, 16, 3, 1), kernel(16, 16, 1, 2)
+WIDE = kernel(64, 64, 3, 3)
 
 
 def conv(x: Node, weight: Node = K1) -> Node:
@@ -88,3 +89,27 @@ def test_a_sum_over_channels_that_lie_last_goes_along_them() -> None:
     assert "image[n, h + r, s + w, c], kernel[r, s, c, f]" in text
     loops = program.kernels["k05"].as_text("loops")
     assert "for s4.o in 0..16 by 4" in loops, "some channels at a time"
+
+
+@pytest.mark.parametrize("part", ["forward", "gradient"])
+def test_a_convolution_alone_stays_as_it_is_where_its_width_fills_the_lanes(part: str) -> None:
+    x, weight = graphc.input("x", (4, 64, 16, 16)), graphc.parameter("k", (64, 64, 3, 3))
+    y = ops.relu(ops.conv2d(x, weight, padding=1))
+    outputs = [y] if part == "forward" else graphc.grad(ops.sum(y * y), [x])
+    text = graphc.compile(outputs, target="avx2").as_text("simplified")
+    assert ("arranged(" in text) is (part == "gradient"), "the gradient reads what forward makes"
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        lambda x: ops.conv2d(ops.relu(ops.conv2d(x, WIDE, padding=1)), WIDE, padding=1),
+        lambda x: ops.max_pool2d(ops.conv2d(x, WIDE, padding=1), 2),
+        lambda x: ops.conv2d(x, WIDE, padding=1, stride=2, floor=True),
+        lambda x: ops.conv2d(x[:, :, :, :10], WIDE, padding=1),
+    ],
+    ids=["two", "pooled", "strided", "narrow"],
+)
+def test_others_have_their_channels_last(net: Callable[[Node], Node]) -> None:
+    program = graphc.compile(net(graphc.input("x", (4, 64, 16, 16))), target="avx2")
+    assert "[n, h, w, f] += image*kernel" in program.as_text("simplified")
