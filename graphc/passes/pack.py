@@ -4,7 +4,8 @@ A contraction whose result is contiguous along an index wants its operands conti
 so that neighbouring elements of the result are the lanes of a vector. Where an operand is not, and
 each of its elements is read often, one transposing copy costs less than reading it crosswise. A
 matrix along whose rows a product sums is left as it lies: its loops copy it panel by panel, and
-turn each over on the way (`loops/crosswise.py`).
+turn each over on the way (`loops/crosswise.py`). Filters that are read element by element, the
+terms of a sum in pieces far apart, are gathered: in the copy they lie side by side.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ from graphc.passes import layout
 from graphc.passes.border import residual
 from graphc.passes.copies import copied, permuted
 from graphc.passes.invert import covered
-from graphc.types import Shape, is_float
+from graphc.types import SIZE, Shape, is_float
 
 REUSE = 24
 """How often an element must be read for a copy to pay."""
 SHORTEST = 8
 """The extent below which an index is not worth being the lanes."""
+FAR = 32 << 10
+"""Bytes of an operand from which on pieces of a row are gathered: the nearest cache holds less."""
 LONGEST = 1024
 """Terms of a sum beyond which a panel of many columns is too large for loops to turn over."""
 NOMINAL = 128
@@ -50,11 +53,16 @@ def turned(node: Node, lasting: Container[Node]) -> Node | None:
         return None
     for position, (operand, read) in enumerate(zip(node.inputs, op.reads, strict=True)):
         order = better(op, read, lanes, operand)
+        whole = gathered(op, read, lanes, operand)
         axes = across(op, read, lanes, operand)
-        if order is not None:
+        if whole is not None:
+            op = forwards(op)
+            moved_read: Index = tuple(map(index, whole))
+            copy = laid(op, op.reads[position], operand, whole)
+        elif order is not None:
             if by_panels(op, position, operand) and operand not in lasting:
                 continue
-            moved_read: Index = tuple(map(index, order))
+            moved_read = tuple(map(index, order))
             copy = laid(op, read, operand, order)
         elif axes is not None:
             moved_read = tuple(read[axis] for axis in axes)
@@ -136,6 +144,48 @@ def better(op: Formula, read: Index, lanes: str, operand: Node) -> tuple[str, ..
     if not near or count(op, [n for n in op.kept if n not in names]) < REUSE:
         return None
     return (*(name for name in op.extents if name in names and name != lanes), lanes)
+
+
+def gathered(op: Formula, read: Index, lanes: str, operand: Node) -> tuple[str, ...] | None:
+    """The indices of a read with what is summed last, where its terms lie in pieces far apart.
+
+    [c, w] += a[f, c, r]*b[f, w + r]: what is read for one c, a piece for each f, becomes one row.
+    """
+    places = [e for e in read if isinstance(e, Affine)]
+    if len(places) != len(read) or count_of(operand.shape) * SIZE[operand.dtype] <= FAR:
+        return None
+    if not all(stays(e, n, op.extents) for e, n in zip(places, operand.shape, strict=True)):
+        return None
+    offset = layout.offset(operand.shape, tuple(places))
+    names = sorted(offset.names, key=lambda name: -abs(offset.coefficient(name)))
+    kept = [name for name in names if name in op.kept]
+    if not slides(op) or not kept or lanes in kept or {names[0], names[-1]} & set(kept):
+        return None
+    if count(op, names) > count_of(operand.shape):
+        return None
+    if count(op, [n for n in op.kept if n not in names]) < REUSE:
+        return None
+    return (*kept, *(name for name in op.extents if name in names and name not in kept))
+
+
+def slides(op: Formula) -> bool:
+    """Whether an operand is read in windows: at a kept index and a summed one together."""
+    places = [set(e.names) for r in op.reads for e in r if isinstance(e, Affine)]
+    return any(not names <= {*op.kept} and names & {*op.kept} for names in places)
+
+
+def forwards(op: Formula) -> Formula:
+    """[x] += a[r]*b[x - r + 2]   ->   [x] += a[2 - r]*b[x + r]: what slides is walked forwards.
+
+    Rows that are walked backwards are fetched late.
+    """
+    terms = [term for r in op.reads for e in r if isinstance(e, Affine) for term in e.terms]
+    back = {name: op.extents[name] for name, by in terms if by < 0 and name in op.summed}
+    turn = {n: index(n) * -1 + (size - 1) for n, size in back.items() if isinstance(size, int)}
+    reads = tuple(
+        tuple(e.substitute(turn) if isinstance(e, Affine) else e for e in read) for read in op.reads
+    )
+    return Formula(op.name, op.args, op.expr, reads, op.writes, op.domain, op.how)
 
 
 def across(op: Formula, read: Index, lanes: str, operand: Node) -> tuple[int, ...] | None:

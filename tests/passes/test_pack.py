@@ -1,0 +1,46 @@
+"""Packing: filters whose terms lie in pieces far apart are gathered, and walked forwards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc import ops
+from graphc.graph.node import Node
+
+
+def gradient(filters: int, channels: int) -> tuple[Node, dict[str, Any]]:
+    """The gradient by the image of a convolution that stands alone, and values for it."""
+    x, kernel = graphc.input("x", (2, channels, 8, 8)), (filters, channels, 3, 3)
+    dy, weight = graphc.input("dy", (2, filters, 8, 8)), graphc.input("weight", kernel)
+    (slope,) = graphc.grad(ops.sum(ops.conv2d(x, weight, padding=1) * dy), [x])
+    random = np.random.default_rng(0)
+    given = {"dy": dy.shape, "weight": kernel}
+    return slope, {n: random.standard_normal(s).astype(np.float32) for n, s in given.items()}
+
+
+@pytest.mark.parametrize(("filters", "channels", "gathered"), [(40, 32, True), (24, 16, False)])
+def test_the_filters_of_an_images_gradient_are_gathered_where_they_are_large(
+    filters: int, channels: int, gathered: bool
+) -> None:
+    slope, given = gradient(filters, channels)
+    text = graphc.compile(slope, target="avx2").as_text("simplified")
+    turned = "grad[n, f, r + x0, s + x1], kernel[c, f, r, s]" in text
+    backwards = "grad[n, f, -r + x0 + 2, -s + x1 + 2], kernel[f, c, r, s]" in text
+    assert (turned, backwards) == (gathered, not gathered)
+    (found,), (expected,) = graphc.compile(slope)(**given), graphc.evaluate([slope], given)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_frozen_filters_are_gathered_once() -> None:
+    slope, given = gradient(40, 32)
+    weight = graphc.parameter("weight", value=given["weight"])
+    x, dy = graphc.input("x", (2, 32, 8, 8)), graphc.input("dy", (2, 40, 8, 8))
+    (own,) = graphc.grad(ops.sum(ops.conv2d(x, weight, padding=1) * dy), [x])
+    program = graphc.compile(own, freeze=True, target="avx2")
+    assert "packed(" not in program.as_text("simplified")
+    (found,) = graphc.compile(own, freeze=True)(dy=given["dy"])
+    np.testing.assert_array_equal(found, graphc.compile(slope)(**given)[0])
