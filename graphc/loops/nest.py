@@ -24,6 +24,7 @@ from graphc.loops.ir import (
     walk,
 )
 from graphc.ops.index import Affine, Runtime, index
+from graphc.types import SIZE
 
 NOMINAL = 128
 """What a run-time extent is taken for when schedules are compared."""
@@ -150,6 +151,15 @@ def row_major(kept: tuple[For, ...]) -> Affine:
         place = place + index(loop.index) * factor
         factor *= loop.extent or 1
     return place
+
+
+def footprint(access: Access, extents: dict[str, int]) -> int:
+    """Bytes that an access touches while some indices run."""
+    reach = 1 + sum(abs(c) * (extents[n] - 1) for n, c in access.offset.terms if n in extents)
+    points = 1
+    for name in access.offset.names:
+        points *= extents.get(name, 1)
+    return min(reach, points) * SIZE[access.buffer.dtype]
 
 
 def depending(stmts: Sequence[Stmt], index: str) -> set[str]:

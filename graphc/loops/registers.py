@@ -19,12 +19,14 @@ from dataclasses import replace
 from graphc.loops.choose import Plan
 from graphc.loops.ir import Access, Alloc, Buffer, Check, For, Let, Load, Stmt, Update
 from graphc.loops.lanes import along
-from graphc.loops.nest import Nest, chain, needed
+from graphc.loops.nest import Nest, accesses, chain, extent, footprint, needed
 from graphc.loops.panel import packed, wanted
 from graphc.loops.schedule import Schedule
 from graphc.loops.strip import Range, at_a_time, balanced, moved, split, vectors, written_out
 from graphc.ops.index import Affine, affine, index
 
+AGAIN = 0.75
+"""The part of the second cache that may be filled by what is read again and again."""
 SELDOM = 0.1
 """The part of a nest below which a version of its tile is not."""
 
@@ -70,7 +72,34 @@ def outer_order(
         return pieces  # nothing is read again along a panel
     if any(wanted(schedule, nest, loop, size, load) for loop, _ in panel for load in loads):
         return [*panel, *plain, *rest]
+    inner = passing(nest, plain, [*panel, *rest], schedule.machine.level2)
+    if inner:
+        return [*plain[:-1], *inner, plain[-1], *(p for p in (*panel, *rest) if p not in inner)]
     return [*plain, *panel, *rest]
+
+
+def passing(
+    nest: Nest,
+    plain: list[tuple[For, list[Range]]],
+    tiles: list[tuple[For, list[Range]]],
+    level2: int,
+) -> list[tuple[For, list[Range]]]:
+    """The tiles' loops to go outside the last loop that is not tiled: what they read is too large.
+
+    for h: for f by 6: r += x[c, h + r, w + s]*k[f, c, r, s]
+    -->
+    for f by 6: for h: r += ...
+    All filters are read once, not once for each row; for each tile of them, an image that is near.
+    """
+    if not plain or extent(last := plain[-1][0]) == 1:
+        return []
+    inside = {loop.index: extent(loop) for loop in (last, *(p[0] for p in tiles), *nest.summed)}
+    here = [a for a in accesses(nest.inner) if a.offset.coefficient(last.index)]
+    beside = [a for a in accesses(nest.inner) if not a.offset.coefficient(last.index)]
+    again, near = (sum(footprint(a, inside) for a in found) for found in (beside, here))
+    if not near <= AGAIN * level2 < again:
+        return []
+    return [p for p in tiles if any(a.offset.coefficient(p[0].index) for a in beside)]
 
 
 def nested(

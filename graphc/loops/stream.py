@@ -17,8 +17,9 @@ from graphc.loops.blocked import fit, gatherable, summed, terms
 from graphc.loops.choose import Plan, choose
 from graphc.loops.ir import Access, Alloc, Buffer, Check, For, Let, Load, Stmt, Update
 from graphc.loops.map import mapped
-from graphc.loops.nest import Nest, accesses, extent, needed, row_major
+from graphc.loops.nest import Nest, accesses, extent, footprint, needed, row_major
 from graphc.loops.panel import SCRATCH
+from graphc.loops.registers import AGAIN
 from graphc.loops.schedule import Schedule
 from graphc.loops.strip import Range, moved
 from graphc.ops import scalar
@@ -111,7 +112,8 @@ def steps(nest: Nest, outer: For, plan: Plan, level2: int) -> tuple[int | None, 
     far = near * extent(outer)
     each = max(1, terms(nest) // max(1, extent(outer)))
     leaves, fits = far >= ALL * level2, near <= STEP * level2
-    if len(nest.summed) > 1 and leaves and fits and extent(outer) >= 4:
+    parts = len(nest.summed) > 1 and leaves and fits and extent(outer) >= 4
+    if parts and not one_by_one(nest, plan, level2):
         size = f"{far >> 10} KiB in all, {near >> 10} KiB a step"
         together = max(1, FEW // each) if outer.extent is not None else 1
         return together, f"summed over {outer.index} in parts: {size}"
@@ -124,6 +126,21 @@ def steps(nest: Nest, outer: For, plan: Plan, level2: int) -> tuple[int | None, 
         return None, ""
     part = -(-outer.extent // -(-outer.extent // most))
     return part, f"summed over {outer.index} in parts of {part * each}: {terms(nest)} terms in all"
+
+
+def one_by_one(nest: Nest, plan: Plan, level2: int) -> bool:
+    """Whether each step of the outermost loop is one whole product, whose vectors stay near.
+
+    A convolution goes image by image so: filters pass by element by element, row after row.
+    """
+    loop, vector = nest.kept[0], plan.vector or ""
+    outside = {loop.index, vector, *(name for name, _ in plan.tiles)}
+    wide = [a for a in accesses(nest.inner) if a.offset.coefficient(vector)]
+    moved = [a for a in accesses(nest.inner) if a.offset.coefficient(loop.index)]
+    inside = {f.index: extent(f) for f in (*nest.kept[1:], *nest.summed)}
+    if len(outside) < 3 or vector not in inside or wide != moved:
+        return False
+    return sum(footprint(a, inside) for a in wide) <= AGAIN * level2
 
 
 def tuned(part: int, outer: For) -> int | None:
@@ -158,12 +175,3 @@ def destination(nest: Nest, end: Load) -> Access | None:
     read = {a.buffer.name for a in accesses(nest.inner)}
     moves = all(target.offset.coefficient(f.index) for f in nest.kept if f.extent != 1)
     return target if moves and target.buffer.name not in read else None
-
-
-def footprint(access: Access, extents: dict[str, int]) -> int:
-    """Bytes that an access touches while some indices run."""
-    reach = 1 + sum(abs(c) * (extents[n] - 1) for n, c in access.offset.terms if n in extents)
-    points = 1
-    for name in access.offset.names:
-        points *= extents.get(name, 1)
-    return min(reach, points) * SIZE[access.buffer.dtype]

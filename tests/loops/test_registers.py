@@ -10,6 +10,7 @@ import pytest
 
 import graphc
 from graphc import ops
+from graphc.llvm import engine
 from graphc.llvm.engine import Target
 from graphc.loops.ir import For, Let, Stmt
 from graphc.loops.strip import at_a_time, written_out
@@ -140,3 +141,22 @@ def inner_loops(lines: list[str]) -> list[tuple[int, int]]:
         elif line.strip().startswith("j") and label and line.split()[-1] == label:
             found.append((start, number + 1))
     return found
+
+
+def test_large_filters_are_read_once_for_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows go inside the filters' tiles where no cache holds all filters, and change no bit."""
+    x, weight = graphc.input("x", (3, 64, 16, 16)), graphc.input("weight", (64, 64, 3, 3))
+    y = ops.relu(ops.conv2d(x, weight, padding=1))
+    random = np.random.default_rng(0)
+    given = {n.op.name: random.standard_normal(n.shape).astype(np.float32) for n in (x, weight)}
+    bits, orders = [], []
+    for level2 in (128 << 10, 1 << 20):
+        machine = replace(engine.target("avx2"), level2=level2)
+        monkeypatch.setattr(engine, "target", lambda name=None, machine=machine: machine)
+        program = graphc.compile(y)
+        text = program.kernels["k01"].as_text("loops")
+        assert "summed over" not in text
+        orders.append(re.findall(r"for (i\d)[.o]* in [^:]*: +# (?:serial|parallel)", text)[:3])
+        bits.append(program(**given)[0])
+    assert orders == [["i0", "i1", "i2"], ["i0", "i2", "i1"]]
+    np.testing.assert_array_equal(*bits)
