@@ -5,7 +5,8 @@ A contraction that slides one operand over the other reads the slid one at a sum
 put last, it gives full vectors whatever the width of an image, and the contraction the form of a
 matrix product. What is pointwise on such values, or windows over them, follows, in both directions;
 so a whole region of the graph, from one contraction to the next, is decided at once. Where a value
-leaves its region in another order than its reader wants, it is copied.
+leaves its region in another order than its reader wants, it is copied. A contraction that stands
+alone would only be copied for, and stays as it is where its width fills the lanes.
 
 Few channels leave lanes unused, and an image's width has its lanes begin anywhere in a cache line.
 The other axis that only one operand carries, the slid one, is the batch: where it is long enough,
