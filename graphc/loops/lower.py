@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from graphc.graph.node import Node
+from graphc.loops.border import border
 from graphc.loops.ir import Kernel, Stmt
 from graphc.loops.lowering import Lowering, formula, reduces
 from graphc.loops.member import accumulate, finish, mapped, save, scatter, start
@@ -33,16 +34,19 @@ def lower(group: Group, fused: Fused, name: str, tags: list[Node]) -> Lowered:
     """The group's kernel before any scheduling. Nodes that check an index are added to `tags`."""
     lowering = Lowering(group, fused, tags)
     body = statements(lowering)
-    written = tuple(lowering.home(r).buffer(lowering.buffers).name for r in group.roots)
+    stored = dict.fromkeys(lowering.home(r).buffer(lowering.buffers).name for r in group.roots)
     sites = tuple(dict.fromkeys(n.site for n in group.nodes))
     buffers = tuple(lowering.buffers.values())
     origins = {made: (node,) for made, node in lowering.origins.items()}
-    kernel = Kernel(name, buffers, body, sites, written, group.reasons, origins=origins)
+    kernel = Kernel(name, buffers, body, sites, tuple(stored), group.reasons, origins=origins)
     return Lowered(kernel, tuple(lowering.buffers))
 
 
 def statements(lowering: Lowering) -> tuple[Stmt, ...]:
-    """Open the outer loops, then lower each placed member in turn."""
+    """Fill borders, open the outer loops, then lower each placed member in turn."""
+    for node in lowering.group.nodes:
+        if node in lowering.fused.inlaid.values():
+            lowering.scopes[0].body += border(lowering, node)
     outer = [loop for loops in lowering.loops for loop in loops.items()]
     for letter, _ in outer:
         lowering.open(letter)
@@ -118,6 +122,7 @@ def free(lowering: Lowering, node: Node, batch: list[Node]) -> bool:
 def placed(lowering: Lowering) -> list[Node]:
     """Members with a place of their own: roots, reductions, and costly shared maps."""
     roots = set(lowering.group.roots) | windowed(lowering)
+    roots -= set(lowering.fused.inlaid.values())
     return [n for n in lowering.group.nodes if n in roots or not formula(n).pointwise]
 
 
@@ -154,7 +159,7 @@ def elsewhere(lowering: Lowering, node: Node, batch: set[Node]) -> bool:
     """Whether a member reads, directly or not, a batch's value at another element than its own."""
     op = formula(node)
     for operand, read in zip(node.inputs, op.reads, strict=True):
-        home = lowering.fused.home(operand)
+        home = lowering.fused.viewed(operand)
         here = home is operand and read == op.writes and operand.shape == node.shape
         if home in batch and not here:
             return True
@@ -170,7 +175,7 @@ def reaches(lowering: Lowering, node: Node, targets: set[Node]) -> bool:
     """Whether a member's value inside the group depends on one of the targets."""
     stack, seen = list(node.inputs), set()
     while stack:
-        operand = lowering.fused.home(stack.pop())
+        operand = lowering.fused.viewed(stack.pop())
         if operand in targets:
             return True
         if operand in lowering.members and operand not in seen:

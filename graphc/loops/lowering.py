@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from graphc.errors import CompileError
 from graphc.graph import leaf
 from graphc.graph.node import Node
-from graphc.loops.ir import Buffer, For, Let, Load, Stmt, indices, used
-from graphc.loops.place import Place, Row, bound
+from graphc.loops.ir import Access, Buffer, For, Let, Load, Stmt, indices, used
+from graphc.loops.place import Place, Position, Row, bound
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, index
 from graphc.passes.group import Fused, Group, Key
+from graphc.passes.inlay import axes_of
 from graphc.types import Extent
 
 
@@ -58,7 +59,7 @@ class Lowering:
             isinstance(n.op, Formula) and n.op.switch is not None for n in self.group.nodes
         )
         self.members = set(self.group.nodes)
-        self.stored = {self.fused.home(r): r for r in self.group.roots}
+        self.stored = {self.fused.viewed(r): r for r in self.group.roots}
         self.loops, self.outer = around(self.group)
 
     def fresh(self, letter: str, node: Node | None = None) -> str:
@@ -115,9 +116,23 @@ class Lowering:
         key = home if outside else (self.owner, home)
         return Place(key, home.shape)
 
+    def access(
+        self, node: Node, position: Position, lookups: tuple[tuple[str, int], ...] = ()
+    ) -> Access:
+        """An element of a node in memory: within a bordered copy, if it lies there."""
+        place = self.home(node)
+        if node in self.fused.inlaid:
+            node = self.fused.inlaid[node]
+            position = tuple(e + a.before for e, a in zip(position, axes_of(node), strict=True))
+        return Access(place.buffer(self.buffers), place.offset(node.shape, position), lookups)
+
+    def strides(self, node: Node) -> tuple[int, ...]:
+        """Elements between neighbours along each axis of a node in memory."""
+        return self.home(node).strides(self.fused.inlaid.get(node, node).shape)
+
     def is_stored(self, node: Node) -> bool:
         """Whether a member has been given memory that outlives the kernel."""
-        return self.fused.home(node) in self.stored
+        return self.fused.viewed(node) in self.stored
 
     def tag(self, node: Node) -> int:
         """The number by which the running program names a node whose check failed."""

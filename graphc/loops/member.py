@@ -95,8 +95,7 @@ def save(lowering: Lowering, node: Node, values: dict[str, Affine], name: str) -
     position = tuple(e.substitute(values) for e in op.writes)  # type: ignore[union-attr]  # placed members write no look-ups
     symbol = scalar.argument("value")
     if node in lowering.stored.values():
-        place = lowering.home(node)
-        target = Access(place.buffer(lowering.buffers), place.offset(node.shape, position))
+        target = lowering.access(node, position)
         lowering.origins[target.buffer.name] = node
         guards = tuple(
             Guard(e.substitute(values), bound(size))

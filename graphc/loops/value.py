@@ -6,7 +6,7 @@ from functools import cache
 
 from graphc.graph import leaf
 from graphc.graph.node import Node
-from graphc.loops.ir import Access, Args, Check, Guard, Let, Load
+from graphc.loops.ir import Args, Check, Guard, Let, Load
 from graphc.loops.lowering import Lowering, formula
 from graphc.loops.place import Position, bound
 from graphc.ops import scalar
@@ -45,9 +45,7 @@ def value(
         if node in lowering.local:
             access = lowering.local[node].at(position, lookups)
         else:
-            place = lowering.home(node)
-            offset = place.offset(node.shape, position)
-            access = Access(place.buffer(lowering.buffers), offset, lookups)
+            access = lowering.access(node, position, lookups)
         lowering.place(Load(name, access, guards), name, key if not lookups else None)
         return name
     lowering.scopes[0].memo[key] = name
@@ -142,7 +140,7 @@ def read(
     """The value of one operand at one point, look-ups followed and checked."""
     position: list[Affine] = []
     lookups: list[tuple[str, int]] = []
-    strides = lowering.home(operand).strides(operand.shape)
+    strides = lowering.strides(operand)
     for e, stride, size in zip(at, strides, operand.shape, strict=True):
         if isinstance(e, Affine):
             position.append(e.substitute(values))

@@ -52,7 +52,7 @@ class Stored:
     def __post_init__(self) -> None:
         self.users = self.fused.graph.users()
         self.roots = {self.fused.home(root) for root in self.fused.graph.roots}
-        self.seen = set(self.fused.aliases.values())
+        self.seen = {*self.fused.aliases.values(), *self.fused.inlaid}
         self.reads: dict[Group, set[Node]] = {}
         for group in self.fused.groups:
             self.stored |= set(group.roots)

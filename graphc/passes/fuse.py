@@ -23,6 +23,7 @@ from graphc.passes.blocks import turns
 from graphc.passes.bodies import cut
 from graphc.passes.fit import alike, fits, kind, looked_up, outer, prefix, trimmed
 from graphc.passes.group import Fused, Group
+from graphc.passes.inlay import inlays, with_borders
 from graphc.passes.invert import covered
 from graphc.passes.memory import plan
 from graphc.passes.pack import turns_panels
@@ -99,7 +100,9 @@ class Fuser:
         self.graph = graph
         self.again = again
         self.place = {node: number for number, node in enumerate(graph.nodes)}
-        self.views = aliases(graph)
+        self.aliases = aliases(graph)
+        self.inlaid = inlays(graph, self.aliases)
+        self.views = self.aliases | {copy: value for value, copy in self.inlaid.items()}
         self.users = graph.users()
         self.wanted = set(graph.roots)
         self.drafts: dict[Node, Draft] = {}
@@ -131,7 +134,7 @@ class Fuser:
             inside = self.inside(draft.nodes)
             draft.nodes = following(draft.nodes, inside)
             draft.reasons += [self.again[node] for node in inside]
-        return finish(self.graph, groups, self.drafts, self.views, fuse)
+        return finish(self.graph, groups, self.drafts, self.aliases, self.inlaid, fuse)
 
     def operands(self, node: Node) -> list[Draft]:
         """The groups that a node reads."""
@@ -365,17 +368,20 @@ def only_maps_of_leaves(node: Node) -> bool:
 def separate(graph: Graph) -> Fused:
     """Every node that is no leaf and no view is a kernel of its own."""
     views = aliases(graph)
+    inlaid = inlays(graph, views)
+    kept = {*views, *inlaid.values()}
     drafts: dict[Node, Draft] = {}
     runs: dict[object, Draft] = {}
     for node in graph.nodes:
-        if isinstance(node.op, leaf.Leaf) or node in views:
+        if isinstance(node.op, leaf.Leaf) or node in kept:
             continue
         if isinstance(node.op, Scan) and family(node) in runs:
             runs[family(node)].nodes.append(node)
             drafts[node] = runs[family(node)]
             continue
         drafts[node] = runs[family(node)] = Draft([node], outer(node), kind(node))
-    return finish(graph, list(dict.fromkeys(drafts.values())), drafts, views, separate)
+    groups = list(dict.fromkeys(drafts.values()))
+    return finish(graph, groups, drafts, views, inlaid, separate)
 
 
 def family(node: Node) -> object:
@@ -388,11 +394,12 @@ def finish(
     groups: list[Draft],
     drafts: dict[Node, Draft],
     views: dict[Node, Node],
+    inlaid: dict[Node, Node],
     bodies: Callable[[Graph], Fused],
 ) -> Fused:
     """Decide what each group must store: whatever is read outside of it."""
     fused = Fused(graph, (), views)
-    wanted = {fused.home(root) for root in graph.roots}
+    wanted = {fused.home(root) for root in graph.roots} | set(inlaid)
     for draft in groups:
         for operand in (i for node in draft.nodes for i in node.inputs):
             home = fused.home(operand)
@@ -408,10 +415,9 @@ def finish(
             continue
         roots = tuple(n for n in draft.nodes if n in wanted)
         direct = not isinstance(first, Formula) or covered(first, draft.nodes[0])
-        result.append(
-            Group(tuple(draft.nodes), roots, draft.outer, tuple(draft.reasons), None, direct)
-        )
-    return Fused(graph, tuple(result), views)
+        group = Group(tuple(draft.nodes), roots, draft.outer, tuple(draft.reasons), None, direct)
+        result.append(with_borders(group, inlaid))
+    return Fused(graph, tuple(result), views, inlaid=inlaid)
 
 
 def common(node: Node, own: str, draft: Draft) -> Shape | None:

@@ -68,15 +68,24 @@ class Body:
 
 @dataclass(frozen=True)
 class Fused:
-    """A graph cut into groups. `aliases` maps a node to the node whose memory it re-reads."""
+    """A graph cut into groups. `aliases` maps a node to the node whose memory it re-reads.
+
+    `inlaid`: to the bordered copy of it that it lies within (see `passes/inlay.py`).
+    """
 
     graph: Graph
     groups: tuple[Group, ...]
     aliases: dict[Node, Node] = field(default_factory=dict)
     reasons: dict[Node, str] = field(default_factory=dict)
+    inlaid: dict[Node, Node] = field(default_factory=dict)
 
     def home(self, node: Node) -> Node:
         """The node whose buffer holds this node's value."""
+        node = self.viewed(node)
+        return self.inlaid.get(node, node)
+
+    def viewed(self, node: Node) -> Node:
+        """The node whose value this one is, element by element, on other axes."""
         while node in self.aliases:
             node = self.aliases[node]
         return node

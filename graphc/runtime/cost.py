@@ -111,7 +111,8 @@ def traffic(group: Group, stages: Stages, extents: Mapping[str, int]) -> int:
         min(layout.elements(node.type, extents), wanted) * SIZE[node.dtype]
         for node, wanted in asked.items()
     )
-    written = sum(layout.elements(root.type, extents) * SIZE[root.dtype] for root in group.roots)
+    stored = dict.fromkeys(map(fused.home, group.roots))
+    written = sum(layout.elements(root.type, extents) * SIZE[root.dtype] for root in stored)
     return read + written
 
 

@@ -92,7 +92,7 @@ class Explanation:
         if node not in set(self.stages.graph.nodes):
             return "\n".join([*lines, *self.rewritten(node)])
         home = self.stages.fused.home(node)
-        if home is not node:
+        if node in self.stages.fused.aliases:
             why = self.stages.fused.reasons.get(node, "")
             lines.append(f"costs no kernel: it re-reads {self.names[home]}{why and f' ({why})'}")
         lines += [self.place(home)]

@@ -87,7 +87,7 @@ def test_a_sum_over_channels_that_lie_last_goes_along_them() -> None:
     program = graphc.compile(conv(ops.relu(conv(x))), target="avx2")
     text = program.as_text("simplified")
     assert "image[n, h + r, s + w, c], kernel[r, s, c, f]" in text
-    loops = program.kernels["k05"].as_text("loops")
+    loops = program.kernels["k04"].as_text("loops")
     assert "for s4.o in 0..16 by 4" in loops, "some channels at a time"
 
 
