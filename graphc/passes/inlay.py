@@ -41,9 +41,28 @@ def inlays(graph: Graph, views: Mapping[Node, Node]) -> dict[Node, Node]:
         (value,) = copy.inputs
         if kind(value) == "alone" or value in fixed or value in found or value in found.values():
             continue
-        if copy not in found and all(isinstance(user.op, Formula) for user in users[value]):
+        if copy not in found and not any(walked(value, copy, user) for user in users[value]):
             found[value] = copy
     return found
+
+
+def walked(value: Node, copy: Node, user: Node) -> bool:
+    """Whether a node must not find gaps between a value's rows.
+
+    A contraction that sums from row to row, as a gradient by a filter does, is slower for them than
+    a copy takes; what is no formula takes memory as it lies.
+    """
+    if not isinstance(user.op, Formula):
+        return True
+    if kind(user) != "product":
+        return False
+    gaps = [axis.before + axis.after > 0 for axis in axes_of(copy)]
+    return any(
+        gap and isinstance(e, Affine) and set(e.names) <= set(user.op.summed)
+        for operand, read in zip(user.inputs, user.op.reads, strict=True)
+        if operand is value
+        for gap, e in zip(gaps, read, strict=True)
+    )
 
 
 def with_borders(group: Group, inlaid: Mapping[Node, Node]) -> Group:

@@ -95,6 +95,8 @@ class Explanation:
         if node in self.stages.fused.aliases:
             why = self.stages.fused.reasons.get(node, "")
             lines.append(f"costs no kernel: it re-reads {self.names[home]}{why and f' ({why})'}")
+        if node in self.stages.fused.inlaid:
+            lines.append(f"lies within {self.names[home]}, a copy of it with a border")
         lines += [self.place(home)]
         views = self.maker.get(home, [])
         return "\n".join([*lines, *(f"\n{self.kernel(view)}" for view in views)])
