@@ -44,7 +44,7 @@ def runs(lowering: Lowering, place: Access, axes: Sequence[Axis]) -> tuple[Stmt,
     shape = tuple(axis.before + int(axis.inside) + axis.after for axis in axes)
     strides = layout.strides(shape)
     before, after = ends(axes, strides)
-    result = zeros(lowering, place, before)
+    result = cleared(lowering, place, before)
     for depth, stride in enumerate(strides):
         head, tail = ends(axes[depth + 1 :], strides[depth + 1 :])
         rows: list[tuple[str, Extent]] = []
@@ -53,10 +53,10 @@ def runs(lowering: Lowering, place: Access, axes: Sequence[Axis]) -> tuple[Stmt,
             rows.append((lowering.fresh("k"), axis.inside))
             start = start + (index(rows[-1][0]) + axis.before) * step
         rows[-1] = (rows[-1][0], int(axes[depth].inside) - 1)
-        between = zeros(lowering, replace(place, offset=start), tail + head)
+        between = cleared(lowering, replace(place, offset=start), tail + head)
         result = (*result, *loops(rows, between))
     end = place.offset + strides[0] * shape[0] - after
-    return (*result, *zeros(lowering, replace(place, offset=end), after))
+    return (*result, *cleared(lowering, replace(place, offset=end), after))
 
 
 def ends(axes: Sequence[Axis], strides: Sequence[int]) -> tuple[int, int]:
@@ -67,7 +67,7 @@ def ends(axes: Sequence[Axis], strides: Sequence[int]) -> tuple[int, int]:
     return sum(before for before, _ in sizes), sum(after for _, after in sizes)
 
 
-def zeros(lowering: Lowering, place: Access, count: int) -> tuple[Stmt, ...]:
+def cleared(lowering: Lowering, place: Access, count: int) -> tuple[Stmt, ...]:
     """So many zeros from a place on."""
     letter = lowering.fresh("k")
     target = replace(place, offset=place.offset + index(letter))
