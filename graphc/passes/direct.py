@@ -20,6 +20,7 @@ from graphc.ops.index import Affine, Index, Lookup, index
 from graphc.passes.fit import kind
 from graphc.passes.invert import covered
 from graphc.passes.views import is_alias
+from graphc.types import TensorType
 
 
 def direct(graph: Graph, machine: Machine) -> Graph:
@@ -49,13 +50,16 @@ class Direct:
         self.done[node] = found
 
     def moved(self, copy: Node, node: Node) -> Node | None:
-        """A node made where a copy of it is: a product, or a map of nothing but one."""
+        """A node made where a copy of it is: a product, or a map of nothing but one.
+
+        A map that knows at which position it is, as a mask does, stays where it is.
+        """
         made, op = self.done[node], self.done[node].op
         if node not in self.alone or not isinstance(op, Formula) or not op.plain:
             return None
         if kind(made) == "product":
             return written(copy, made)
-        if kind(made) != "map" or len(node.inputs) != 1 or op.reads != (op.writes,):
+        if kind(made) != "map" or len(node.inputs) != 1 or op.reads != (op.writes,) or op.used:
             return None
         operand = self.moved(copy, node.inputs[0])
         return None if operand is None else mapped(made, operand, copy)
@@ -86,7 +90,7 @@ def written(copy: Node, product: Node) -> Node:
     writes: Index = tuple(e.substitute(values) for e in op.writes)  # type: ignore[union-attr,arg-type]  # affine
     moved = Formula(own.name, own.args, own.expr, own.reads, writes, own.domain, own.how)
     with made_for(product.site):
-        return moved.canonical()(product.inputs, copy.type)
+        return moved.canonical()(product.inputs, TensorType(product.dtype, copy.shape))
 
 
 def mapped(node: Node, operand: Node, copy: Node) -> Node:
@@ -98,5 +102,5 @@ def mapped(node: Node, operand: Node, copy: Node) -> Node:
     domain = tuple(zip(names, copy.shape, strict=True))
     with made_for(node.site):
         return Formula(op.name, op.args, op.expr, (place,), place, domain, op.how)(
-            (operand,), copy.type
+            (operand,), TensorType(node.dtype, copy.shape)
         )

@@ -50,6 +50,18 @@ def test_a_map_between_them_follows() -> None:
     assert left([ops.transpose(ops.tanh(X @ W))]) == ["matmul", "tanh"]
 
 
+def test_a_conversion_between_them_is_of_the_product() -> None:
+    assert left([ops.transpose(ops.cast(X @ W, "int32"))]) == ["matmul", "cast"]
+
+
+def test_a_comparison_between_them_is_of_the_product() -> None:
+    assert left([ops.transpose(X @ W > 0)]) == ["matmul", "greater"]
+
+
+def test_a_map_that_knows_its_position_stays() -> None:
+    assert left([ops.transpose(ops.tril(X @ W))]) == ["matmul", "tril", "transpose"]
+
+
 @pytest.mark.parametrize("also", [lambda y: y, ops.tanh])
 def test_another_reader_needs_it_as_it_was(also: object) -> None:
     y = X @ W
