@@ -238,22 +238,21 @@ def dying(
         if slots[number].last != step or operand.type != node.type:
             continue
         readers = [n for n in group.nodes if operand in map(fused.home, n.inputs)]
-        if all(pointwise(n) and reads_here(n, operand) for n in readers):
+        if all(pointwise(n) and reads_here(n, operand, fused) for n in readers):
             return operand
     return None
 
 
-def reads_here(node: Node, operand: Node) -> bool:
+def reads_here(node: Node, operand: Node, fused: Fused) -> bool:
     """Whether a map reads an operand only at the element it writes, and not through a view."""
     op = node.op
-    if not isinstance(op, Formula) or operand not in node.inputs:
-        return False
     return (
-        all(
-            other is not operand or read == op.writes
+        isinstance(op, Formula)
+        and operand.type.shape == node.shape
+        and all(
+            (other is operand and read == op.writes) or fused.home(other) is not operand
             for other, read in zip(node.inputs, op.reads, strict=True)
         )
-        and operand.type.shape == node.shape
     )
 
 
@@ -362,7 +361,7 @@ def aligned(group: Group, variable: Node, home: Node, fused: Fused) -> bool:
     if not flat(group):
         return False
     readers = [n for n in group.nodes if variable in map(fused.home, n.inputs)]
-    return all(pointwise(n) and reads_here(n, variable) for n in readers)
+    return all(pointwise(n) and reads_here(n, variable, fused) for n in readers)
 
 
 def flat(group: Group) -> bool:

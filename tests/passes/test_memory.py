@@ -6,10 +6,11 @@ import itertools
 import random
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
 import graphc
-from graphc import compiler, nn, optim
+from graphc import compiler, nn, ops, optim
 from graphc.llvm import engine
 from graphc.passes import layout, memory, sequence
 from graphc.passes.group import Group
@@ -181,3 +182,22 @@ def test_memory_states_its_sums() -> None:
 def test_an_inference_keeps_nothing() -> None:
     found = graphc.compile(graphc.ops.tanh(graphc.input("x", (8, 8)))).memory()
     assert (found.kept, found.least, found.arena, found.excess) == (0, 0, 0, 0.0)
+
+
+def test_a_value_read_through_a_view_is_not_overwritten() -> None:
+    """A reader of the old value at the element it makes, and at another through a reshape."""
+    x = graphc.input("x", (6, 8))
+    y = ops.tanh(x @ graphc.constant(np.eye(8, dtype=np.float32)))
+    turned = ops.transpose(ops.reshape(y, (8, 6)))
+    made = (y + turned) @ graphc.constant(np.eye(8, dtype=np.float32))
+    given = np.linspace(-1, 1, 48, dtype=np.float32).reshape(6, 8)
+    wanted = np.tanh(given) + np.tanh(given).reshape(8, 6).T
+    np.testing.assert_allclose(graphc.compile(made)(given)[0], wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_a_variable_read_through_a_view_is_not_updated_in_place() -> None:
+    old = np.arange(48, dtype=np.float32).reshape(6, 8)
+    v = graphc.parameter("v", value=old)
+    turned = ops.transpose(ops.reshape(v, (8, 6)))
+    graphc.compile([], updates={v: v - turned})()
+    np.testing.assert_array_equal(v.op.cell.value, old - old.reshape(8, 6).T)
