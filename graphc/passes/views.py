@@ -13,13 +13,21 @@ from graphc.passes.invert import covered
 
 
 def aliases(graph: Graph) -> dict[Node, Node]:
-    """Nodes that lie in their operand's memory, element by element at the same offset."""
+    """Nodes that lie in their operand's memory, element by element at the same offset.
+
+    A root is none whose memory would hold more than itself: what keeps it takes all of a buffer.
+    """
     roots = set(graph.roots)
-    return {
-        node: node.inputs[0]
-        for node in graph.nodes
-        if is_alias(node) or (node not in roots and is_front(node))
-    }
+    found: dict[Node, Node] = {}
+    for node in graph.nodes:
+        if not is_alias(node) and not is_front(node):
+            continue
+        home = node.inputs[0]
+        while home in found:
+            home = found[home]
+        if node not in roots or layout.size(home.shape) == layout.size(node.shape):
+            found[node] = node.inputs[0]
+    return found
 
 
 def is_alias(node: Node) -> bool:

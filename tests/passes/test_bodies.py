@@ -87,6 +87,17 @@ def test_a_front_that_is_a_result_is_a_copy() -> None:
     np.testing.assert_allclose(sums[1:], given[:3].cumsum(0), rtol=1e-5, atol=1e-6)
 
 
+def test_a_result_that_rereads_a_front_is_of_its_own_size() -> None:
+    x = graphc.input("x", (6, 3))
+    front = x[:4]
+    sums = ops.scan(lambda c, v: (c + v, c), ops.zeros(3), front)[1]
+    program = graphc.compile([ops.reshape(front, (3, 4)), sums])
+    given = RANDOM.standard_normal((6, 3)).astype(np.float32)
+    found, _ = program(given)
+    np.testing.assert_array_equal(found, given[:4].reshape(3, 4))
+    assert not np.shares_memory(found, given)
+
+
 def test_a_front_of_what_is_updated_is_of_the_old_value() -> None:
     """A scan over part of a variable which the same call overwrites."""
     v = graphc.parameter("v", value=np.arange(12, dtype=np.float32).reshape(6, 2))
