@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graphc.graph.node import Node
 from graphc.loops.ir import Access, Buffer
@@ -13,28 +13,31 @@ from graphc.types import Extent, Shape
 
 Position = tuple[Affine, ...]
 """An index expression for each axis of a value."""
+BEGIN = Affine()
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a value lies: a buffer, by what it holds, as a tensor of `shape`.
+    """Where a value lies: a buffer, by what it holds, from an element on, as a tensor of `shape`.
 
-    `leads` are positions on its first axes that are given: the value is what remains.
+    `apart` are the elements between neighbours on a run-time axis of part of a buffer.
     """
 
     key: Key
     shape: Shape
-    leads: tuple[Affine, ...] = ()
+    start: Affine = BEGIN
+    apart: int | None = None
 
-    def at(self, position: Affine, shape: Shape) -> Place:
-        """One step of a value whose first axis is stepped through; a step has this shape."""
-        first = self.shape[len(self.leads)]
-        prefix = (*self.shape[: len(self.leads)], first)
-        return Place(self.key, (*prefix, *shape), (*self.leads, position))
+    def at(self, position: Affine) -> Place:
+        """One step of a value whose first axis is stepped through."""
+        first, *rest = self.strides(self.shape)
+        named = [s for s, e in zip(rest, self.shape[1:], strict=True) if isinstance(e, str)]
+        apart = named[0] if named else None
+        return Place(self.key, self.shape[1:], self.start + position * first, apart)
 
     def seen(self, shape: Shape) -> Place:
-        """The same memory seen with another shape."""
-        return Place(self.key, (*self.shape[: len(self.leads)], *shape), self.leads)
+        """The same memory, or the first of it, seen with another shape."""
+        return replace(self, shape=shape)
 
     def buffer(self, buffers: dict[Key, Buffer]) -> Buffer:
         """The kernel's argument, one for each place."""
@@ -46,18 +49,12 @@ class Place:
 
     def strides(self, shape: Shape) -> tuple[int, ...]:
         """Elements between neighbours of a value of a shape: a run-time axis as in the buffer."""
-        whole = layout.strides(self.shape)
-        named = [s for s, e in zip(whole, self.shape, strict=True) if isinstance(e, str)]
-        own = layout.strides(shape)
-        return tuple(
-            named[0] if isinstance(e, str) and named else s for s, e in zip(own, shape, strict=True)
-        )
+        own = zip(layout.strides(shape), shape, strict=True)
+        return tuple(s if self.apart is None or isinstance(e, int) else self.apart for s, e in own)
 
     def offset(self, shape: Shape, position: tuple[Affine, ...]) -> Affine:
         """The element offset of an index tuple of a value of this shape."""
-        total = Affine()
-        for lead, stride in zip(self.leads, layout.strides(self.shape), strict=False):
-            total = total + lead * stride
+        total = self.start
         for stride, e in zip(self.strides(shape), position, strict=True):
             total = total + e * stride
         return total

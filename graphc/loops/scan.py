@@ -88,7 +88,7 @@ class Writer:
             operand = first.inputs[number]
             whole = self.locate(operand).seen(operand.shape)
             sliced = number < sequences
-            places[placeholder] = whole.at(self.position, placeholder.shape) if sliced else whole
+            places[placeholder] = whole.at(self.position) if sliced else whole
         self.later: list[tuple[Node, Place]] = []
         for j, value in enumerate(scan.body.outputs):
             if j not in self.results:
@@ -107,7 +107,7 @@ class Writer:
     def result(self, j: int, at: Affine) -> Place:
         """Where a stacked result lies at one position."""
         node = self.results[j]
-        return self.locate(node).seen(node.shape).at(at, node.shape[1:])
+        return self.locate(node).seen(node.shape).at(at)
 
     def carry(self, j: int, at: Affine) -> Place:
         """Where a carry lies: in its stack at a position, or in its one place."""

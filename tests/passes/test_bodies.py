@@ -98,6 +98,23 @@ def test_a_result_that_rereads_a_front_is_of_its_own_size() -> None:
     assert not np.shares_memory(found, given)
 
 
+def test_a_front_of_a_step_s_part_lies_where_the_step_s_does() -> None:
+    """The states of a scan in a scan: a step of the outer has one more than the inner's has."""
+
+    def inner(c: Node, v: Node) -> tuple[Node, Node]:
+        h = ops.tanh(c * 0.5 + v)
+        return h, h
+
+    def outer(c: Node, v: Node) -> tuple[Node, Node]:
+        last, states = ops.scan(inner, c, ops.stack([v, v * 2, c], 0))
+        return last, states[:2]
+
+    last, states = ops.scan(outer, ops.zeros(WIDTH), X)
+    slope = graphc.grad(ops.sum(last) + ops.sum(ops.square(states)), [X])
+    (wanted,) = graphc.evaluate(slope, GIVEN)
+    np.testing.assert_allclose(graphc.compile(slope)(GIVEN["x"])[0], wanted, rtol=1e-4, atol=1e-6)
+
+
 def test_a_front_of_what_is_updated_is_of_the_old_value() -> None:
     """A scan over part of a variable which the same call overwrites."""
     v = graphc.parameter("v", value=np.arange(12, dtype=np.float32).reshape(6, 2))
