@@ -216,7 +216,10 @@ class Scan:
 
     def stacked(self, value: Node, operands: tuple[Node, ...]) -> Node:
         """The stack (length, ...) of what a step gives out or carries on."""
-        output = self.body.outputs.index(value)
+        return self.steps_of(self.body.outputs.index(value), operands)
+
+    def steps_of(self, output: int, operands: tuple[Node, ...]) -> Node:
+        """Result `output` at every step: (length, ...), for a carry the value that a step makes."""
         result = self.result(output, operands)
         if output >= len(self.carries):
             return result

@@ -82,7 +82,7 @@ def stacked(nodes: Collection[Node], node: Node) -> Node | None:
     value = scan.body.outputs[scan.output]
     for output in range(len(scan.carries)):
         if scan.body.outputs[output] is value and scan.result(output, node.inputs) in nodes:
-            return scan.stacked(value, node.inputs)
+            return scan.steps_of(output, node.inputs)
     return None
 
 

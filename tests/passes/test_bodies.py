@@ -115,6 +115,20 @@ def test_a_front_of_a_step_s_part_lies_where_the_step_s_does() -> None:
     np.testing.assert_allclose(graphc.compile(slope)(GIVEN["x"])[0], wanted, rtol=1e-4, atol=1e-6)
 
 
+def test_of_two_carries_alike_the_one_whose_stack_is_read_is_taken() -> None:
+    def step(c: tuple[Node, Node], x: Node) -> tuple[tuple[Node, Node], Node]:
+        h = c[0] * 0.5 + ops.square(c[1]) * 0.1 + x
+        return (h, h), h
+
+    _, hs = ops.scan(step, (ops.zeros(WIDTH), ops.ones(WIDTH)), X)
+    outputs = [hs, *graphc.grad(ops.sum(ops.square(hs)), [X])]
+    program = graphc.compile(outputs)
+    scans = [n.op for n in program.stages.fused.graph.nodes if isinstance(n.op, Scan)]
+    assert 0 not in {s.output for s in scans if not s.reverse}
+    for found, wanted in zip(program(GIVEN["x"]), graphc.evaluate(outputs, GIVEN), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
+
+
 def test_a_front_of_what_is_updated_is_of_the_old_value() -> None:
     """A scan over part of a variable which the same call overwrites."""
     v = graphc.parameter("v", value=np.arange(12, dtype=np.float32).reshape(6, 2))
