@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from graphc.loops.ir import Alloc, Check, For, Kernel, Stmt, walk
+from graphc.loops.ir import Alloc, Check, For, Kernel, Load, Stmt, walk
 from graphc.loops.nest import accesses, forms, written
 from graphc.machine import Machine
 
@@ -33,7 +33,8 @@ def hoisted(stmts: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
 def lifted(loop: For) -> list[Stmt]:
     """The buffers of a loop that hold the same at every step, filled before it; then the loop."""
     before: list[Stmt] = []
-    for alloc in [s for s in loop.body if isinstance(s, Alloc)]:
+    copies = [s for s in loop.body if isinstance(s, Alloc) and s.buffer.space != "register"]
+    for alloc in copies:
         fills = [s for s in loop.body if alloc.buffer.name in written([s])]
         others = tuple(s for s in loop.body if s is not alloc and s not in fills)
         if fills and all(steady(fill, alloc, loop, others) for fill in fills):
@@ -48,7 +49,14 @@ def steady(fill: Stmt, alloc: Alloc, loop: For, others: Sequence[Stmt]) -> bool:
         return False
     if any(isinstance(s, Check) for s in walk((fill,))):
         return False
-    if any(a.buffer.name in written(others) for a in accesses([fill])):
+    if any(a.buffer.name in written(others) for a in accesses([fill])) or held(fill):
         return False
     offsets = [a.offset for a in accesses([fill])]
     return not any(form.coefficient(loop.index) for form in (*offsets, *forms([fill])))
+
+
+def held(fill: Stmt) -> bool:
+    """Whether a statement reads registers that are opened outside of it."""
+    opened = {s.buffer.name for s in walk((fill,)) if isinstance(s, Alloc)}
+    read = (s.access.buffer for s in walk((fill,)) if isinstance(s, Load))
+    return any(b.space == "register" and b.name not in opened for b in read)

@@ -95,3 +95,15 @@ def test_panels_of_a_run_are_copied_before_it(monkeypatch: pytest.MonkeyPatch) -
     plain, _ = recurrent()
     for a, b in zip(found, plain(**given), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("width", [9, 11, 13])
+def test_what_is_made_of_sums_in_registers_is_no_copy(width: int) -> None:
+    """A recurrence of a width that tiles of two sizes make up: its sums are put by, then used."""
+    x, w = graphc.input("x", (5, width)), graphc.input("w", (width, width))
+    states = ops.scan(lambda c, v: (ops.tanh(w @ c + v),) * 2, ops.ones(width), x)[1]
+    random = np.random.default_rng(0)
+    given = {"x": random.standard_normal((5, width)), "w": random.standard_normal((width, width))}
+    given = {name: value.astype(np.float32) for name, value in given.items()}
+    (wanted,) = graphc.evaluate([states], given)
+    np.testing.assert_allclose(graphc.compile(states)(**given)[0], wanted, rtol=1e-4, atol=1e-5)
