@@ -312,7 +312,9 @@ def order(
     for variable, value in graph.updates:
         home = fused.home(value)
         writer = maker.get(home)
-        if writer is None or home in outputs or homes.count(home) > 1 or variable in outputs:
+        if writer is None or home in outputs or homes.count(home) > 1:
+            continue
+        if variable in outputs or variable in homes:  # its old value is asked for at the end
             continue
         if layout.strides(variable.shape) != layout.strides(home.shape):
             continue

@@ -201,3 +201,38 @@ def test_a_variable_read_through_a_view_is_not_updated_in_place() -> None:
     turned = ops.transpose(ops.reshape(v, (8, 6)))
     graphc.compile([], updates={v: v - turned})()
     np.testing.assert_array_equal(v.op.cell.value, old - old.reshape(8, 6).T)
+
+
+def shift() -> tuple[graphc.Node, graphc.Node, dict[graphc.Node, graphc.Node]]:
+    """A variable, one that takes its old value on, and their updates."""
+    new = graphc.parameter("new", value=np.ones(4, np.float32))
+    old = graphc.parameter("old", value=np.zeros((2, 2), np.float32))
+    return new, old, {new: new * 2, old: ops.reshape(new, (2, 2))}
+
+
+def test_a_variable_whose_old_value_another_takes_on_is_updated_last() -> None:
+    new, old, updates = shift()
+    program = graphc.compile([], updates=updates)
+    for power in (1, 2, 4):
+        program()
+        np.testing.assert_array_equal(new.op.cell.value, [2 * power] * 4)
+        np.testing.assert_array_equal(old.op.cell.value, [[power] * 2] * 2)
+
+
+def test_so_is_a_carry() -> None:
+    """A scan in a scan could write its last state over the outer's, which is passed on."""
+    x = graphc.input("x", (3, 4))
+
+    def inner(c: graphc.Node, v: graphc.Node) -> tuple[graphc.Node, None]:
+        return c * 0.5 + v, None
+
+    def step(
+        c: tuple[graphc.Node, graphc.Node], v: graphc.Node
+    ) -> tuple[tuple[graphc.Node, graphc.Node], None]:
+        last, _ = ops.scan(inner, c[0] + v, ops.stack([v, v * 2], 0))
+        return (last, c[0]), None
+
+    (_, before), _ = ops.scan(step, (ops.zeros(4), ops.ones(4)), x)
+    given = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
+    (wanted,) = graphc.evaluate([before], {"x": given})
+    np.testing.assert_allclose(graphc.compile([before])(given)[0], wanted, rtol=1e-5, atol=1e-6)
