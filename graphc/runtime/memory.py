@@ -147,6 +147,8 @@ def alive(slot: Slot, stages: Stages) -> str:
     kernels = stages.lowered
     if slot.first < 0:
         return "always"
+    if slot.first >= len(kernels):
+        return "at the end"
     first = kernels[slot.first].name
     if slot.last >= len(kernels):
         return f"{first} to the end"

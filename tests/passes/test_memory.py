@@ -217,6 +217,7 @@ def test_a_variable_whose_old_value_another_takes_on_is_updated_last() -> None:
         program()
         np.testing.assert_array_equal(new.op.cell.value, [2 * power] * 4)
         np.testing.assert_array_equal(old.op.cell.value, [[power] * 2] * 2)
+    assert "at the end" in program.as_text("memory")
 
 
 def test_so_is_a_carry() -> None:
