@@ -228,7 +228,7 @@ def dying(
     fused: Fused,
 ) -> Node | None:
     """An operand whose memory a root may take over: it dies here, read only where rewritten."""
-    if not pointwise(node) or not flat(group):
+    if not pointwise(node) or not flat(group, fused):
         return None
     taken = {place[root] for root in group.roots if root in place}
     for operand in operands(group, fused):
@@ -360,18 +360,27 @@ def reaches(needs: Mapping[Group, list[Group]], starts: Sequence[Group], goal: G
 
 def aligned(group: Group, variable: Node, home: Node, fused: Fused) -> bool:
     """Whether a kernel reads an old value only at the very element it then overwrites."""
-    if not flat(group):
+    if not flat(group, fused):
         return False
     readers = [n for n in group.nodes if variable in map(fused.home, n.inputs)]
     return all(pointwise(n) and reads_here(n, variable, fused) for n in readers)
 
 
-def flat(group: Group) -> bool:
+def flat(group: Group, fused: Fused) -> bool:
     """Whether all is computed in one loop body, which loads every operand before it stores.
 
-    Members with axes of their own would come after the store, and read again.
+    Members with axes of their own would come after the store, and read again; one that is read
+    elsewhere than where it is used would load what another point may have stored.
     """
-    return all(n.shape == group.outer for n in group.nodes) and all(map(pointwise, group.nodes[1:]))
+    if any(n.shape != group.outer for n in group.nodes) or not all(map(pointwise, group.nodes[1:])):
+        return False
+    members = set(group.nodes)
+    return all(
+        reads_here(n, home, fused)
+        for n in group.nodes
+        for home in map(fused.home, n.inputs)
+        if home in members
+    )
 
 
 def pointwise(node: Node) -> bool:

@@ -237,3 +237,10 @@ def test_so_is_a_carry() -> None:
     given = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
     (wanted,) = graphc.evaluate([before], {"x": given})
     np.testing.assert_allclose(graphc.compile([before])(given)[0], wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_a_variable_that_is_turned_round_is_not_updated_in_place() -> None:
+    old = np.arange(12, dtype=np.float32).reshape(3, 4)
+    v = graphc.parameter("v", value=old)
+    graphc.compile([], updates={v: ops.flip(v * 2 + 1, 0)})()
+    np.testing.assert_array_equal(v.op.cell.value, (old * 2 + 1)[::-1])
