@@ -10,7 +10,9 @@ from graphc.passes.group import Group
 
 Needs = Mapping[Group, Sequence[Group]]
 TRIES = 4
-"""How many orders are compared with the plain one."""
+"""How many orders are compared with the plain one, and how often the best is relieved;"""
+LARGEST = 6
+"""of so many values that lie idle beside a kernel each time."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,10 @@ class Traffic:
 
 
 def sequence(needs: Needs, traffic: Traffic) -> list[Group]:
-    """Depth first, or `eager` where its greatest live set is smaller, or that with less room."""
+    """Depth first, or `eager` where its greatest live set is smaller, or that with less room.
+
+    Then what lies idle at the greatest live set is read before, where that makes it smaller.
+    """
     best = plain = depth_first(needs)
     most = peak(plain, traffic)
     room: int | None = None
@@ -38,13 +43,48 @@ def sequence(needs: Needs, traffic: Traffic) -> list[Group]:
         if taken < most:
             best, most = order, taken
         room = most - 1
+    for _ in range(TRIES):
+        better = relieved(best, needs, traffic, most)
+        if better is None:
+            break
+        best, most = better, peak(better, traffic)
     return best
 
 
-def depth_first(needs: Needs) -> list[Group]:
-    """Depth first in the given order: what is needed comes first, and just before its use."""
+def relieved(
+    order: Sequence[Group], needs: Needs, traffic: Traffic, most: int
+) -> list[Group] | None:
+    """The order with all readers of a value before the kernel at which most is alive.
+
+    The value is none of that kernel's own. None where no such order has a smaller peak.
+    """
+    step = fullest(order, traffic)[1]
+    group, before, after = order[step], order[:step], order[step:]
+    readers: dict[Node, list[Group]] = {}
+    for later in after:
+        for node in traffic.reads[later]:
+            readers.setdefault(node, []).append(later)
+    made = {node for earlier in before for node in traffic.makes[earlier]}
+    idle = [node for node in readers if node in made and node not in traffic.reads[group]]
+    done = set(before)
+    for node in sorted(idle, key=lambda n: -traffic.bytes[n])[:LARGEST]:
+        moved = [g for g in depth_first(needs, readers[node]) if g not in done]
+        if group in moved:
+            continue
+        late = set(moved)
+        new = [*before, *moved, *(g for g in after if g not in late)]
+        if peak(new, traffic) < most:
+            return new
+    return None
+
+
+def depth_first(needs: Needs, roots: Iterable[Group] | None = None) -> list[Group]:
+    """Depth first in the given order: what is needed comes first, and just before its use.
+
+    All groups, or those that some roots need.
+    """
     done: dict[Group, None] = {}
-    for root in needs:
+    for root in needs if roots is None else roots:
         stack = [(root, False)]
         while stack:
             group, expanded = stack.pop()
@@ -161,15 +201,21 @@ class Order:
 
 def peak(order: Sequence[Group], traffic: Traffic) -> int:
     """The greatest live set of an order, in bytes."""
+    return fullest(order, traffic)[0]
+
+
+def fullest(order: Sequence[Group], traffic: Traffic) -> tuple[int, int]:
+    """The greatest live set of an order, in bytes, and the step at which it is alive."""
     last = {node: step for step, group in enumerate(order) for node in traffic.reads[group]}
     ending: dict[int, int] = {}
     for node, step in last.items():
         ending[step] = ending.get(step, 0) + traffic.bytes[node]
-    live = most = 0
+    live, most, where = 0, 0, 0
     for step, group in enumerate(order):
         made = sum(traffic.bytes[node] for node in traffic.makes[group])
         live += made
-        most = max(most, live)
+        if live > most:
+            most, where = live, step
         unread = [node for node in traffic.makes[group] if node not in last]
         live -= ending.get(step, 0) + sum(traffic.bytes[node] for node in unread)
-    return most
+    return most, where
