@@ -14,6 +14,7 @@ that is combined at the end.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from graphc.loops.choose import Plan
@@ -242,16 +243,18 @@ def shared_loads(
 ) -> int:
     """Values of a tile that several steps of an inner loop read, so that unrolled they stay live.
 
-    x[i + s]: what one step reads at i + 1, the next one reads at i.
+    x[k, i + s]: what one step reads at i + 1, the next one reads at i, for each k of the tile.
     """
     found = 0
     for stmt in nest.inner:
-        step = abs(stmt.access.offset.coefficient(loop.index)) if isinstance(stmt, Load) else 0
-        if not isinstance(stmt, Load) or not step:
+        if not isinstance(stmt, Load):
             continue
+        offset = stmt.access.offset
+        step = abs(offset.coefficient(loop.index))
         for name, size in sizes.items():
-            by = abs(stmt.access.offset.coefficient(name))
+            by = abs(offset.coefficient(name))
             meet = {by * i for i in range(1, size)} & {step * s for s in range(1, steps)}
-            if name != vector and by and meet:
-                found = max(found, size)
+            if name != vector and step and by and meet:
+                moving = [n for n in sizes if n not in (name, vector) and offset.coefficient(n)]
+                found = max(found, size * math.prod(sizes[n] for n in moving))
     return found

@@ -41,6 +41,17 @@ def test_no_vector_is_spilled() -> None:
     assert not [line for line in assembly if "mmword ptr [rsp" in line]
 
 
+def test_what_steps_share_fits_beside_the_sums() -> None:
+    """Three rows of four, and channels last: three steps written out would hold six of each row."""
+    image = graphc.input("image", (64, 128, 8, 8))
+    filters = graphc.parameter("filters", (128, 128, 3, 3))
+    program = graphc.compile(ops.conv2d(image, filters, padding=1), target="avx512")
+    names = [name for name in program.kernels if "tile 3x4 of 2" in program.explain(name)]
+    (name,) = names
+    lines = program.kernels[name].as_text("asm").splitlines()
+    assert not [line for line in lines if "mmword ptr [rsp" in line]
+
+
 def test_lanes_that_are_off_cost_no_instruction() -> None:
     """Ten of sixteen: nobody looks at the others, so that no sum is blended with what it was."""
     a, b = graphc.input("a", (128, 256)), graphc.input("b", (256, 10))
