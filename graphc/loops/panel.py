@@ -20,7 +20,9 @@ PANEL_REUSE = 24
 FULL = 0.75
 """The part of its sets that a panel may fill."""
 SCRATCH = 1 << 18
-"""Bytes that a kernel may keep on its stack: a packed panel, or partial sums."""
+"""Bytes that a kernel may keep on its stack: what is copied ahead, or partial sums;"""
+LONGEST = 1 << 20
+"""and a packed panel, without which each row of a long sum would be another line far away."""
 
 
 def packed(
@@ -89,7 +91,7 @@ def scattered(
     again = math.prod(extent(other) for other in nest.kept if other is not loop)
     moves = access.offset.coefficient(loop.index) == 1 and not access.lookups and not load.guards
     alone = not any(f is not loop and access.offset.coefficient(f.index) for f in nest.kept)
-    if not (moves and alone and points) or points * width > SCRATCH:
+    if not (moves and alone and points) or points * width > LONGEST:
         return False
     if schedule.choice.pack is not None:
         return schedule.choice.pack
