@@ -43,7 +43,7 @@ def sequence(needs: Needs, traffic: Traffic) -> list[Group]:
         if taken < most:
             best, most = order, taken
         room = most - 1
-    for _ in range(TRIES):
+    for _ in range(TRIES if most else 0):
         better = relieved(best, needs, traffic, most)
         if better is None:
             break
