@@ -37,7 +37,8 @@ how much it exceeds what the backward pass must keep or any order of the kernels
 
 AVX2 = """\
 The machine has AVX2 and no AVX-512: limiting the instruction set to AVX2 changes nothing here, and
-this page is the record for both. Code for AVX-512 is generated and read in the tests, not run."""
+this page is the record for both. [benchmarks_avx512.md](benchmarks_avx512.md) is of a machine with
+AVX-512."""
 
 
 @dataclass(frozen=True)
