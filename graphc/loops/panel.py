@@ -22,7 +22,9 @@ FULL = 0.75
 SCRATCH = 1 << 18
 """Bytes that a kernel may keep on its stack: what is copied ahead, or partial sums;"""
 LONGEST = 1 << 20
-"""and a packed panel, without which each row of a long sum would be another line far away."""
+"""and a packed panel, without which each row of a long sum would be another line far away;"""
+MOST = 1 << 22
+"""and all such panels of a kernel, which has some for every residue of a stride."""
 
 
 def packed(
@@ -41,9 +43,12 @@ def packed(
         if not isinstance(stmt, Load) or not wanted(schedule, nest, loop, size, stmt):
             inner.append(stmt)
             continue
-        access, points = stmt.access, terms(nest)
+        access, count = stmt.access, terms(nest) * size
+        if not turned and not fits(schedule, count * SIZE[access.buffer.dtype]):
+            inner.append(stmt)
+            continue
         schedule.serial += 1
-        panel = Buffer(f"p{schedule.serial}", access.buffer.dtype, points * size, "stack")
+        panel = Buffer(f"p{schedule.serial}", access.buffer.dtype, count, "stack")
         place, factor = index(f"{loop.index}.t"), size
         for other in reversed(nest.summed):
             place = place + index(other.index) * factor
@@ -58,6 +63,14 @@ def packed(
         copies += [Alloc(panel), *filled(schedule, nest, f"{loop.index}.t", size, lanes, body)]
         inner.append(Load(stmt.name, target))
     return tuple(copies), replace(nest, inner=tuple(inner))
+
+
+def fits(schedule: Schedule, size: int) -> bool:
+    """Take room on the stack for one more panel of so many bytes, if there is enough."""
+    if schedule.panels + size > MOST:
+        return False
+    schedule.panels += size
+    return True
 
 
 def filled(

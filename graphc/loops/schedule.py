@@ -14,7 +14,7 @@ class Schedule:
 
     `choices` are decided before, one for each nest that sums; `choice` is that of the nest at hand.
     `steps`: how often the loops in order around what is being scheduled run it; `changing`: the
-    buffers that these steps write.
+    buffers that these steps write. `panels`: bytes on the stack that packed panels take.
     """
 
     machine: Machine
@@ -24,6 +24,7 @@ class Schedule:
     nests: int = 0
     choice: Choice = MODEL
     steps: int = 1
+    panels: int = 0
     changing: frozenset[str] = frozenset()
 
     def begin(self) -> Choice:
