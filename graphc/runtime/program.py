@@ -27,6 +27,7 @@ from graphc.llvm.module import CALL_NAME, ENTRY_NAME, MAKING_NAME
 from graphc.ops import reference
 from graphc.passes.memory import arena
 from graphc.runtime import arrays as arrays_
+from graphc.runtime import room
 from graphc.runtime import threads as threads_
 from graphc.runtime.binding import bind
 from graphc.runtime.buffers import logical, named, physical
@@ -162,7 +163,7 @@ class Program:
         self.forget()
         if loaded is None:
             return
-        self.entry = ENTRY(loaded.addresses[ENTRY_NAME])
+        self.entry = room.within(ENTRY(loaded.addresses[ENTRY_NAME]))
         if supported() and all(n in self.place for n in self.inputs):
             address = loaded.addresses[CALL_NAME]
             if address not in self.fasts:
@@ -395,9 +396,10 @@ class Program:
         if self.fast is not None and bound:
             long = self.image.work(extents) >= QUICK
             self.fast.let(long)
-            self.quick = self.fast.call
+            deep = self.image.work(extents) >= room.DEEP
+            self.quick = room.within(self.fast.call) if deep else self.fast.call
             if not long and not self.untold and all(map(arrays_.plain, self.blank)):
-                self.direct = self.fast.make
+                self.direct = room.within(self.fast.make) if deep else self.fast.make
 
     def share(self, extents: dict[str, int]) -> None:
         """Ask a team to share the calls, where they are long enough to gain by it."""
