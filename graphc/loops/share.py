@@ -17,13 +17,14 @@ from graphc.loops.nest import written
 from graphc.machine import Machine
 from graphc.ops import scalar
 from graphc.ops.index import Affine, Runtime, index
-from graphc.ops.scalar import Expr
+from graphc.ops.instead import instead
+from graphc.ops.scalar import Expr, Symbol
 from graphc.types import is_float
 
 SHORTEST, LONGEST = 8, 1 << 14
 """Elements of a row that is kept."""
-KEPT = scalar.argument("kept#")
-"""In a formula: what was kept. No operand's name has such a sign."""
+SIGNS = "kept", "~kept"
+"""How what was kept is called in a formula, with a number and a sign that no operand's name has."""
 
 
 def share(kernel: Kernel, machine: Machine) -> Kernel:
@@ -83,17 +84,22 @@ class Sharing:
             if not again or call.reads & changed:
                 continue
             number = len(self.rows)
+            if any(held(c.stmt.expr, exprs(calls, c.stmt), number) is None for c in calls):
+                continue
+            if any(held(c.stmt.expr, exprs(again, c.stmt), number) is None for c in again):
+                continue
             row = Buffer(f"kept{number}", call.dtype, size, "stack")
             made, back = f"made{number}", f"back{number}"
             self.kinds |= {made: call.dtype, back: call.dtype}
             self.rows.append(row)
             self.notes.append(str(call.expr))
             args = tuple(pair for pair in call.stmt.args if pair[0] in call.expr.free_symbols)
-            keep = Update(Access(row, index(first.index)), KEPT, ((KEPT, made),))
+            kept = scalar.argument(f"{SIGNS[0]}{number}#")
+            keep = Update(Access(row, index(first.index)), kept, ((kept, made),))
             load = Load(back, Access(row, index(last.index)))
             return (
-                taken(first, calls, made, (Let(made, call.expr, args, call.dtype), keep)),
-                taken(last, again, back, (load,)),
+                taken(first, calls, made, number, (Let(made, call.expr, args, call.dtype), keep)),
+                taken(last, again, back, number, (load,)),
             )
         return None
 
@@ -149,23 +155,42 @@ class Sharing:
         return expr.xreplace(spelled), reads
 
 
-def taken(loop: For, calls: Sequence[Call], name: str, before: tuple[Stmt, ...]) -> For:
+def exprs(calls: Sequence[Call], stmt: Stmt) -> list[Expr]:
+    """The expressions of some calls that stand in a statement."""
+    return [call.expr for call in calls if call.stmt is stmt]
+
+
+def taken(
+    loop: For, calls: Sequence[Call], name: str, number: int, before: tuple[Stmt, ...]
+) -> For:
     """The loop with a value in the place of some calls, and what no statement reads left out."""
     body: list[Stmt] = []
     for stmt in loop.body:
-        alike = [call.expr for call in calls if call.stmt is stmt]
+        alike = exprs(calls, stmt)
         if alike and stmt is calls[0].stmt:
             body += before
-        body.append(without(stmt, alike, name) if alike else stmt)
+        body.append(without(stmt, alike, name, number) if alike else stmt)
     return replace(loop, body=tuple(read(body)))
 
 
-def without(stmt: Stmt, alike: Sequence[Expr], name: str) -> Stmt:
+def without(stmt: Stmt, alike: Sequence[Expr], name: str, number: int) -> Stmt:
     """A statement with a value in the place of some expressions."""
     assert isinstance(stmt, Let | Update)
-    expr = stmt.expr.xreplace(dict.fromkeys(alike, KEPT))
+    found = held(stmt.expr, alike, number)
+    assert found is not None
+    expr, symbol = found
     args = tuple(pair for pair in stmt.args if pair[0] in expr.free_symbols)
-    return replace(stmt, expr=expr, args=(*args, (KEPT, name)))
+    return replace(stmt, expr=expr, args=(*args, (symbol, name)))
+
+
+def held(expr: Expr, alike: Sequence[Expr], number: int) -> tuple[Expr, Symbol] | None:
+    """A formula with a symbol in the place of some expressions, and that symbol, if any will do."""
+    for sign in SIGNS:
+        symbol = scalar.argument(f"{sign}{number}#")
+        found = instead(expr, alike, symbol)
+        if found is not None:
+            return found, symbol
+    return None
 
 
 def read(stmts: Sequence[Stmt]) -> Iterator[Stmt]:
