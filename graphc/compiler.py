@@ -57,7 +57,7 @@ from graphc.passes.border import border
 from graphc.passes.direct import direct
 from graphc.passes.fold import fold
 from graphc.passes.freeze import lasting, settled, steady
-from graphc.passes.fuse import fuse, separate
+from graphc.passes.fuse import fuse
 from graphc.passes.group import Fused
 from graphc.passes.invert import invert
 from graphc.passes.keep import keep
@@ -65,6 +65,7 @@ from graphc.passes.memory import Plan
 from graphc.passes.memory import plan as plan_memory
 from graphc.passes.narrow import narrow
 from graphc.passes.pack import pack, pack_ahead
+from graphc.passes.separate import separate
 from graphc.passes.simplify import simplify
 from graphc.passes.verify import verify as verify_groups
 from graphc.passes.winograd import winograd

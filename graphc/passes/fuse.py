@@ -10,73 +10,25 @@ read (passes/again.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from graphc.graph import leaf
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
-from graphc.ops.formula import Formula
 from graphc.ops.recurrence import Scan
 from graphc.passes.again import large, repeated
 from graphc.passes.blocks import turns
-from graphc.passes.bodies import cut
+from graphc.passes.draft import Draft, common, depends, family, reason, rows
+from graphc.passes.epilogue import Epilogues
 from graphc.passes.fit import alike, fits, kind, looked_up, outer, prefix, trimmed
-from graphc.passes.group import Fused, Group
-from graphc.passes.inlay import inlays, with_borders
-from graphc.passes.invert import covered
-from graphc.passes.memory import plan
+from graphc.passes.group import Fused
+from graphc.passes.inlay import inlays
 from graphc.passes.pack import turns_panels
+from graphc.passes.separate import finish, following
 from graphc.passes.views import aliases
 from graphc.types import Shape
 
-STREAMS = 2
-"""Full-size operands that may be read beside a contraction's result before fusing costs more."""
 MEMBERS = 48
-
-
-@dataclass(eq=False)
-class Draft:
-    """A group being formed.
-
-    It `needs` the groups that it reads, and `serves` those that read it. `last` is the place of the
-    last node in it, or in what it needs, directly or not.
-    """
-
-    nodes: list[Node]
-    outer: Shape
-    kind: str
-    needs: set[Draft] = field(default_factory=set)
-    serves: set[Draft] = field(default_factory=set)
-    last: int = -1
-    reasons: list[str] = field(default_factory=list)
-
-    def read(self, others: Iterable[Draft]) -> None:
-        """It needs some more groups."""
-        for other in others:
-            self.needs.add(other)
-            other.serves.add(self)
-            self.reach(other.last)
-
-    def reach(self, place: int) -> None:
-        """What it is made of goes as far as a place; then so does what all that it serves are."""
-        stack = [self]
-        while stack:
-            current = stack.pop()
-            if current.last < place:
-                current.last = place
-                stack.extend(current.serves)
-
-    def take(self, other: Draft) -> None:
-        """The other group is a part of this one from now on."""
-        for need in other.needs:
-            need.serves.discard(other)
-        for user in other.serves:
-            user.needs.discard(other)
-        self.read(other.needs - {self})
-        for user in other.serves - {self}:
-            user.read([self])
-        self.reach(other.last)
 
 
 def fuse(graph: Graph) -> Fused:
@@ -105,6 +57,7 @@ class Fuser:
         self.views = self.aliases | {copy: value for value, copy in self.inlaid.items()}
         self.users = graph.users()
         self.wanted = set(graph.roots)
+        self.epilogues = Epilogues(self.users, self.wanted, self.home, MEMBERS)
         self.drafts: dict[Node, Draft] = {}
         self.runs: dict[object, Draft] = {}
 
@@ -201,9 +154,9 @@ class Fuser:
                 continue
             if not self.fits([*draft.nodes, node], shared):
                 continue
-            if self.depends([d for d in candidates if d is not draft], {draft}):
+            if depends([d for d in candidates if d is not draft], {draft}):
                 continue
-            if draft.kind == "product" and not self.follows(node, draft):
+            if draft.kind == "product" and not self.epilogues.follows(node, draft.nodes):
                 continue
             draft.reasons.append(reason(node, own, draft))
             draft.outer = shared
@@ -226,7 +179,7 @@ class Fuser:
                 continue
             if prefix(node.shape, draft.outer) != draft.outer or len(draft.nodes) >= MEMBERS:
                 continue
-            if self.depends(operands, {draft}):
+            if depends(operands, {draft}):
                 continue
             if self.fits([*draft.nodes, node], draft.outer):
                 draft.reasons.append(f"{node.op.name} goes over the same elements as {rows(draft)}")
@@ -245,10 +198,10 @@ class Fuser:
         first = draft.nodes[0]
         if draft.kind == "product" and any(self.home(i) in other.nodes for i in first.inputs):
             return
-        if draft.kind == "product" and self.streams([*other.nodes, *draft.nodes]) > STREAMS:
+        if draft.kind == "product" and not self.epilogues.few([*other.nodes, *draft.nodes]):
             return
         between = [d for d in (*draft.needs, *other.needs) if d not in (draft, other)]
-        if self.depends(between, {draft, other}):
+        if depends(between, {draft, other}):
             return
         nodes = sorted({*draft.nodes, *other.nodes}, key=self.place.__getitem__)
         if draft.kind == "product":
@@ -284,178 +237,3 @@ class Fuser:
         within = {*draft.nodes, node}
         inside = all(self.passing(member, within) for member in draft.nodes)
         return trimmed(outer(node)) if inside else common(node, own, draft)
-
-    def depends(self, starts: list[Draft], goals: set[Draft]) -> bool:
-        """Whether one of some groups needs a goal to be finished first."""
-        stack, seen = list(starts), set()
-        first = min(goal.last for goal in goals)
-        while stack:
-            current = stack.pop()
-            if current in goals:
-                return True
-            if current not in seen and current.last >= first:  # else it needs none of them
-                seen.add(current)
-                stack.extend(current.needs)
-        return False
-
-    def follows(self, node: Node, draft: Draft) -> bool:
-        """Whether a pointwise node may follow a contraction in its registers.
-
-        Either all that follows reads few full-size operands; or this node is all that reads the
-        member before it, so that nothing more has to be stored.
-        """
-        chain = [n for n in self.chain(draft.nodes[0]) if n not in draft.nodes]
-        if self.streams([*draft.nodes, *chain]) <= STREAMS:
-            return True
-        if self.streams([*draft.nodes, node]) > STREAMS:
-            return False
-        members = set(draft.nodes)
-        read = [i for i in node.inputs if i in members]
-        return all(self.users[i] == [node] and i not in self.wanted for i in read)
-
-    def chain(self, first: Node) -> list[Node]:
-        """The maps of the same shape that follow a node, one after the other."""
-        found: dict[Node, None] = {}
-        stack = [first]
-        while stack and len(found) < MEMBERS:
-            for user in self.users[stack.pop()]:
-                if user not in found and user.shape == first.shape and kind(user) == "map":
-                    found[user] = None
-                    stack.append(user)
-        return list(found)
-
-    def streams(self, nodes: list[Node]) -> int:
-        """Full-size operands that a contraction and what follows it would read from memory."""
-        members, shape = set(nodes), nodes[0].shape
-        found = {
-            self.home(i)
-            for n in nodes
-            if kind(n) == "map"
-            for i in n.inputs
-            if i not in members and i.shape == shape
-        }
-        own = {self.home(i) for n in nodes if kind(n) == "product" for i in n.inputs}
-        spread = {i for i in found if not only_maps_of_leaves(i)} | {
-            leaf_
-            for i in found
-            if only_maps_of_leaves(i)
-            for leaf_ in i.inputs
-            if leaf_.shape == shape
-        }
-        return len(spread - own)
-
-
-def following(nodes: Sequence[Node], others: Container[Node]) -> list[Node]:
-    """Nodes in their order, and each of some others before the first that reads it."""
-    found: dict[Node, None] = {}
-
-    def visit(node: Node) -> None:
-        for operand in node.inputs:
-            if operand in others and operand not in found:
-                visit(operand)
-        found[node] = None
-
-    for node in nodes:
-        visit(node)
-    return list(found)
-
-
-def only_maps_of_leaves(node: Node) -> bool:
-    """Whether a node is a map that reads leaves only: computed where it is read."""
-    return kind(node) == "map" and all(isinstance(i.op, leaf.Leaf) for i in node.inputs)
-
-
-def separate(graph: Graph) -> Fused:
-    """Every node that is no leaf and no view is a kernel of its own."""
-    views = aliases(graph)
-    inlaid = inlays(graph, views)
-    kept = {*views, *inlaid.values()}
-    drafts: dict[Node, Draft] = {}
-    runs: dict[object, Draft] = {}
-    for node in graph.nodes:
-        if isinstance(node.op, leaf.Leaf) or node in kept:
-            continue
-        if isinstance(node.op, Scan) and family(node) in runs:
-            runs[family(node)].nodes.append(node)
-            drafts[node] = runs[family(node)]
-            continue
-        drafts[node] = runs[family(node)] = Draft([node], outer(node), kind(node))
-    groups = list(dict.fromkeys(drafts.values()))
-    return finish(graph, groups, drafts, views, inlaid, separate)
-
-
-def family(node: Node) -> object:
-    """The run that a result of a scan belongs to; any other node is its own."""
-    return (replace(node.op, output=0), node.inputs) if isinstance(node.op, Scan) else node
-
-
-def finish(
-    graph: Graph,
-    groups: list[Draft],
-    drafts: dict[Node, Draft],
-    views: dict[Node, Node],
-    inlaid: dict[Node, Node],
-    bodies: Callable[[Graph], Fused],
-) -> Fused:
-    """Decide what each group must store: whatever is read outside of it."""
-    fused = Fused(graph, (), views)
-    wanted = {fused.home(root) for root in graph.roots} | set(inlaid)
-    for draft in groups:
-        for operand in (i for node in draft.nodes for i in node.inputs):
-            home = fused.home(operand)
-            if home in drafts and (drafts[home] is not draft or home is not operand):
-                wanted.add(home)
-    result = []
-    for draft in groups:
-        first = draft.nodes[0].op
-        if isinstance(first, Scan):
-            nodes = tuple(draft.nodes)
-            body = cut(first, nodes, bodies, plan)
-            result.append(Group(nodes, nodes, (), ("a scan runs its body in order",), body))
-            continue
-        roots = tuple(n for n in draft.nodes if n in wanted)
-        direct = not isinstance(first, Formula) or covered(first, draft.nodes[0])
-        group = Group(tuple(draft.nodes), roots, draft.outer, tuple(draft.reasons), None, direct)
-        result.append(with_borders(group, inlaid))
-    return Fused(graph, tuple(result), views, inlaid=inlaid)
-
-
-def common(node: Node, own: str, draft: Draft) -> Shape | None:
-    """The outer axes of a group once the node has joined, or None where it cannot."""
-    if draft.kind == "alone":
-        return None
-    if draft.kind == "block":
-        shared = draft.outer
-        return shared if node.shape[: len(shared)] == shared and own != "rows" else None
-    if draft.kind == "product" or own == "map":
-        shared = draft.outer
-        if own != "map" or node.shape[: len(shared)] != shared:
-            return None
-        if draft.kind == "product" and node.shape != shared:
-            return None
-        if not shared and node.shape:
-            return None
-        return shared
-    shared = prefix(node.shape, draft.outer)
-    if not shared and not (draft.kind == "map" and len(draft.nodes) <= 4):
-        return None
-    return shared
-
-
-def rows(draft: Draft) -> str:
-    """The first reduction of a group."""
-    return next(node.op.name for node in draft.nodes if kind(node) == "rows")
-
-
-def reason(node: Node, own: str, draft: Draft) -> str:
-    """Why a node joins a group."""
-    first = draft.nodes[0].op.name
-    if own == "rows":
-        return f"{node.op.name} reduces rows while they are at hand"
-    if draft.kind == "product":
-        return f"{node.op.name} follows {first} element by element, in its registers"
-    if draft.kind == "block":
-        return f"{node.op.name} is computed block by block with what it reads"
-    if draft.kind == "rows":
-        return f"{node.op.name} shares the rows of {first}"
-    return f"{node.op.name} is pointwise on what {first} makes"
