@@ -109,7 +109,9 @@ def subject(
     made = invented.inputs(program.stages, known)
     missing = tuple(name for name in made if name not in arrays)
     given_by_name = {name: arrays.get(name, made[name]) for name in made}
-    return Subject(program, given_by_name | {n: known[n] for n in program.untold}, missing)
+    return Subject(
+        program, given_by_name | {n: known[n] for n in program.signature.untold}, missing
+    )
 
 
 def limit(threads: int | None) -> None:

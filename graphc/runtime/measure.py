@@ -37,15 +37,17 @@ def profile(
     """The time that each kernel takes inside the step: what `Program.profile` gives."""
     code = program.timed
     by_name = dict(inputs) if isinstance(inputs, Mapping) else {}
-    extents = program.named_extents(by_name)
-    given = program.collect(() if isinstance(inputs, Mapping) else tuple(inputs), by_name)
-    arrays = program.arrays(given, extents)
+    extents = program.signature.extents(by_name)
+    given = program.signature.collect(() if isinstance(inputs, Mapping) else tuple(inputs), by_name)
+    arrays = program.signature.arrays(given, extents)
     with program.turn() as free:
-        made = free.point(arrays, extents)
-        call = (free.table, free.sizes, free.context)
-        threads = int(free.context[2]) or 1
+        free.fit(extents)
+        frame = free.frame
+        made = frame.point(arrays, extents)
+        call = (frame.table, frame.sizes, frame.context)
+        threads = int(frame.context[2]) or 1
         found = profile_of(program.stages, code, call, extents, threads, repeats)
-        outcome = free.context[0]
+        outcome = frame.context[0]
         del made
     if found is None:
         program.refuse(outcome, arrays, extents)
@@ -71,7 +73,7 @@ def watch(program: Program) -> Watch:
             program.records = Records(code.parts, program.threads)
         program.watches += 1
         if program.watches == 1:
-            program.context[timed.TIMES] = program.records.address
+            program.frame.context[timed.TIMES] = program.records.address
             program.connect(code.loaded)
         records = program.records
     return Watch(stages, code, records, lambda: program.known or {}, lambda: unwatch(program))

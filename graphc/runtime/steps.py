@@ -64,7 +64,7 @@ def can_run(program: Program) -> bool:
     if program.nans is not None:
         return False
     loaded = program.loaded is not None and epoch.EPOCH_NAME in program.loaded.addresses
-    return loaded and all(r.number in program.scalars for r in program.image.results)
+    return loaded and all(r.number in program.frame.scalars for r in program.image.results)
 
 
 def run(
@@ -98,10 +98,10 @@ def run(
     feeds: list[int] = []
     for node in program.inputs:
         array = data[node.op.name]
-        if node not in program.place:
+        if node not in program.frame.place:
             continue
         row_bytes = array.nbytes // max(len(array), 1)  # not its stride: that of one row may be any
-        slot = program.place[node]
+        slot = program.frame.place[node]
         if rows.order is None:
             source = array.ctypes.data + rows.start * row_bytes
             feeds += [epoch.POINT, slot, source, row_bytes, rows.batch, 0, 0]
@@ -120,22 +120,20 @@ def run(
         records = [
             word
             for r, kept in zip(program.image.results, results, strict=True)
-            for word in (free.scalars[r.number].ctypes.data, kept.itemsize, kept.ctypes.data)
+            for word in (free.frame.scalars[r.number].ctypes.data, kept.itemsize, kept.ctypes.data)
         ]
         words = (np.array(feeds, np.int64), np.array(records, np.int64))
         free.fit(extents)
         assert free.running is not None
         STEPS(free.running.addresses[epoch.EPOCH_NAME])(
-            ctypes.addressof(free.table),
-            ctypes.addressof(free.sizes),
-            ctypes.addressof(free.context),
+            *free.frame.addresses,
             steps,
             words[0].ctypes.data,
             len(feeds) // epoch.FEED,
             words[1].ctypes.data,
             len(records) // epoch.RECORD,
         )
-        done = int(free.context[epoch.DONE])
+        done = int(free.frame.context[epoch.DONE])
     return {name: kept[:done] for name, kept in zip(program.names, results, strict=True)}, done
 
 

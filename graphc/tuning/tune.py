@@ -15,8 +15,9 @@ from graphc.loops.alternatives import nests
 from graphc.loops.choice import described, written
 from graphc.loops.nest import NOMINAL
 from graphc.loops.show import exact
+from graphc.runtime.caller import SHARED
 from graphc.runtime.cost import cost, shortened
-from graphc.runtime.program import SHARED, Program
+from graphc.runtime.program import Program
 from graphc.tuning.search import Finding, search
 from graphc.tuning.trial import Trial
 

@@ -94,14 +94,14 @@ def test_the_bits_stay_and_nothing_beyond_is_written(name: str, small: None) -> 
     given = arguments(far)
     assert (SAID in loops(far)) == (name in PAST)
     made: list[Array] = []
-    far.maker = lambda shape, dtype: lambda: made.append(edge(shape, dtype)) or made[-1]  # type: ignore[func-returns-value]
+    far.frame.maker = lambda shape, dtype: lambda: made.append(edge(shape, dtype)) or made[-1]  # type: ignore[func-returns-value]
     found = far(*given)
     for array in made:
         owner = array.base
         while isinstance(owner.base, np.ndarray):
             owner = owner.base
         assert (np.frombuffer(owner, np.uint8)[array.nbytes :] == 77).all()
-    wanted = graphc.evaluate(GRAPHS[name](), dict(zip(far.given, given, strict=True)))
+    wanted = graphc.evaluate(GRAPHS[name](), far.signature.by_name(given))
     for one, other in zip(found, wanted, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
     shared = graphc.compile(GRAPHS[name](), threads=2)

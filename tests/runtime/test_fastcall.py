@@ -101,7 +101,7 @@ def test_memory_that_there_is_not_is_an_error() -> None:
     one = np.ones((1, 1), np.float32)
     program(one)
     for extent, error in ((1 << 62, ValueError), (1 << 55, MemoryError)):
-        program.sizes[0] = extent
+        program.frame.sizes[0] = extent
         with pytest.raises(error):
             program.fast.make(one)
 
@@ -128,4 +128,4 @@ def test_threads_with_batches_of_their_own_get_their_own_results() -> None:
     finally:
         sys.setswitchinterval(before)
     assert not wrong
-    assert not program.context[BUSY]
+    assert not program.frame.context[BUSY]

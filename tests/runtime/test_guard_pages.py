@@ -177,7 +177,9 @@ def check(kind: str, target: str) -> None:
     program = graphc.compile(outputs, target=target)
     wanted = evaluate(outputs, values)
     for at_end in (True, False):
-        program.maker = lambda shape, dtype, at_end=at_end: lambda: guarded(shape, dtype, at_end)
+        program.frame.maker = lambda shape, dtype, at_end=at_end: (
+            lambda: guarded(shape, dtype, at_end)
+        )
         program.forget()
         given = {}
         for node in program.inputs:
@@ -199,7 +201,7 @@ def refused(target: str) -> None:
             g = graphc.input("g", (n, 3))
             rows = ops.gather(x, i)
             program = graphc.compile([rows, *vjp([rows], [x], [g])], target=target)
-            program.maker = lambda shape, dtype: lambda: guarded(shape, dtype, True)
+            program.frame.maker = lambda *type: lambda: guarded(*type, True)
             index = guarded((n,), np.int64, True)
             index[...] = 0
             index[n - 1] = wrong

@@ -97,7 +97,7 @@ def test_a_call_within_a_call_leaves_the_outer_ones_results_alone(
     np.testing.assert_array_equal(values, one + one)
     np.testing.assert_array_equal(inner[0][0], other + other)
     assert (total, inner[0][1]) == (3, 35)
-    assert program(other)[1] == 35 and not program.calling
+    assert program(other)[1] == 35 and not program.frame.busy
 
 
 def test_a_call_within_many_steps_moves_the_same_state(monkeypatch: pytest.MonkeyPatch) -> None:

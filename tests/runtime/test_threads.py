@@ -95,7 +95,7 @@ def test_no_bit_depends_on_the_number_of_threads(name: str) -> None:
     losses, state, _ = trained(name, 1)
     for count in (2, 3):
         others, values, program = trained(name, count)
-        assert program.context[2] == count, "the step is long enough to be shared"
+        assert program.frame.context[2] == count, "the step is long enough to be shared"
         assert any(kernel.parallel for kernel in program.stages.kernels)
         assert others == losses
         for one, other in zip(state, values, strict=True):
@@ -132,7 +132,7 @@ def test_sums_that_go_on_in_parts_are_the_same_on_threads_of_any_speed() -> None
 def test_short_calls_stay_on_one_thread() -> None:
     program = graphc.compile(ops.tanh(graphc.input("x", (8, 8))), threads=2)
     program(np.zeros((8, 8), np.float32))
-    assert program.context[2] == 1
+    assert program.frame.context[2] == 1
 
 
 def test_parts_of_a_kernel_wait_for_each_other() -> None:
@@ -205,7 +205,7 @@ w = graphc.constant(np.ones((256, 192), np.float32))
 program = graphc.compile(graphc.tanh(a @ w), threads=2)
 x = np.full((128, 256), 1e-3, np.float32)
 (expected,) = program(x)
-assert program.context[2] == 2
+assert program.frame.context[2] == 2
 child = os.fork()
 (result,) = program(x)
 assert np.array_equal(result, expected)
@@ -228,7 +228,7 @@ x = graphc.input("x", (256, 256))
 step = graphc.compile(graphc.sum(x @ w), updates={w: w + x}, threads=2)
 one = np.ones((256, 256), np.float32)
 step(one)
-assert step.context[2] == 2
+assert step.frame.context[2] == 2
 threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 try:
     while True:
