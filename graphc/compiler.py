@@ -18,8 +18,7 @@ from graphc.graph.node import Node
 from graphc.graph.show import show
 from graphc.graph.site import here
 from graphc.graph.verify import verify
-from graphc.llvm import engine, tuned
-from graphc.llvm.engine import Target
+from graphc.llvm import engine, targets, tuned
 from graphc.llvm.epoch import EPOCH_NAME
 from graphc.llvm.lines import marked
 from graphc.llvm.module import (
@@ -27,13 +26,13 @@ from graphc.llvm.module import (
     ENTRY_NAME,
     KERNELS_NAME,
     MAKING_NAME,
-    Call,
     Done,
-    Ending,
     Module,
     Writer,
     common,
 )
+from graphc.llvm.steps import Call, Ending
+from graphc.llvm.targets import Target
 from graphc.loops import show as loops
 from graphc.loops.hoist import hoist
 from graphc.loops.ir import Kernel
@@ -156,7 +155,7 @@ def compile(
         outputs = outputs.trace(inputs)
     graph = make_graph(outputs, updates)
     if freeze:
-        graph = frozen(graph, engine.target(target), math)
+        graph = frozen(graph, targets.target(target), math)
     made = built(graph, target, math, freeze, threads, named=isinstance(outputs, Mapping))
     if wanted:
         made.nans = runtime.nans.Nans(
@@ -175,7 +174,7 @@ def built(
     named: bool = False,
 ) -> Program:
     """The program of a graph, which may have been through the graph passes."""
-    image, loaded, stages = build(graph, engine.target(target), math, passed=passed)
+    image, loaded, stages = build(graph, targets.target(target), math, passed=passed)
     return Program(graph, image, loaded, stages, named=named, threads=threads)
 
 
@@ -184,7 +183,7 @@ def frozen(source: Graph, target: Target, math: str) -> Graph:
     verify(source)
     graph = run_passes(source, Log(), replace(target.model, math=math))[-1].graph
     graph = graph if "pack" in skipped() else pack_ahead(graph, steady(graph))
-    once, host = lasting(graph), None if target.native else engine.host_level()
+    once, host = lasting(graph), None if target.native else targets.host_level()
     values = compile(once, target=host, threads=1, debug_nans=False)() if once else ()
     return settled(graph, dict(zip(once, values, strict=True)))
 

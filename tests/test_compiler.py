@@ -11,7 +11,7 @@ import pytest
 
 import graphc
 from graphc import compiler, nn, optim
-from graphc.llvm import engine
+from graphc.llvm import targets
 
 Built = tuple[list[nn.Module], tuple[int, ...]]
 
@@ -57,7 +57,7 @@ def test_what_blocks_have_in_common_is_scheduled_and_written_once(
     net: Callable[[int], Built], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A training step of more blocks has more kernels, and not one more that is distinct."""
-    foreign = next(name for name in engine.WIDTHS if not engine.target(name).native)
+    foreign = next(name for name in targets.WIDTHS if not targets.target(name).native)
     monkeypatch.setenv("GRAPHC_TARGET", foreign)  # no code is made: only texts are looked at
     schedule = compiler.schedule
     scheduled: list[Any] = []

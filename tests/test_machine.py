@@ -13,7 +13,7 @@ import pytest
 import graphc
 from graphc import machine, ops
 from graphc.graph.node import Node
-from graphc.llvm import engine
+from graphc.llvm import engine, targets
 
 KIB = 1 << 10
 CONSTANTS = machine.LEVEL1, machine.LEVEL2, machine.LAST
@@ -60,16 +60,16 @@ def test_without_files_the_constants_stand(tmp_path: Path) -> None:
 
 
 def test_a_target_that_is_not_this_machine_has_the_constants() -> None:
-    foreign = [t for name in engine.WIDTHS if not (t := engine.target(name)).native]
+    foreign = [t for name in targets.WIDTHS if not (t := targets.target(name)).native]
     assert foreign
     assert {(t.level1, t.level2, t.last) for t in foreign} == {CONSTANTS}
-    native = engine.target()
+    native = targets.target()
     model = native.model
     assert (model.level1, model.level2, model.last) == machine.levels()
 
 
 def test_the_caches_are_part_of_the_key_of_code() -> None:
-    target = engine.target()
+    target = targets.target()
     keys = {
         engine.digest("text", replace(target, level1=one << 10, level2=two << 10, last=three << 10))
         for one in (32, 48)
@@ -97,7 +97,7 @@ def products() -> list[tuple[Sequence[Node], list[tuple[Any, ...]]]]:
 
 
 def test_no_bit_depends_on_the_caches(monkeypatch: pytest.MonkeyPatch) -> None:
-    target = engine.target()
+    target = targets.target()
     random = np.random.default_rng(0)
     texts: set[tuple[str, ...]] = set()
     for nodes, shapes in products():
@@ -106,7 +106,7 @@ def test_no_bit_depends_on_the_caches(monkeypatch: pytest.MonkeyPatch) -> None:
         for sizes in ((8, 128), (32, 512), (64, 8192)):
             level1, level2 = (size * KIB for size in sizes)
             here = replace(target, level1=level1, level2=level2)
-            monkeypatch.setattr(engine, "target", lambda name, here=here: here)
+            monkeypatch.setattr(targets, "target", lambda name, here=here: here)
             program = graphc.compile(nodes)
             texts.add(tuple(kernel.as_text("loops") for kernel in program.kernels.values()))
             results.append(program(*given))

@@ -19,7 +19,7 @@ from graphc.errors import InputError, near
 from graphc.inspect.colour import write
 from graphc.inspect.compare import Difference, compared, table
 from graphc.inspect.subject import program_of
-from graphc.llvm.engine import WIDTHS
+from graphc.llvm.targets import WIDTHS
 from graphc.machine import MATH
 from graphc.runtime.program import Program
 from graphc.runtime.text import STAGES

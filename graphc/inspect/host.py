@@ -9,7 +9,7 @@ from importlib import metadata
 from typing import Any
 
 from graphc import __version__, cache, machine
-from graphc.llvm import engine, tuned
+from graphc.llvm import engine, targets, tuned
 from graphc.runtime import threads
 
 LIBRARIES = ("numpy", "sympy", "networkx", "llvmlite", "click", "rich", "safetensors")
@@ -29,7 +29,7 @@ USED = ("sse2", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx51
 
 def examine() -> dict[str, Any]:
     """Facts about versions, processor, targets, object cache and settings, ready for JSON."""
-    chosen = engine.target()
+    chosen = targets.target()
     return {
         "versions": versions(),
         "processor": processor(),
@@ -45,7 +45,7 @@ def examine() -> dict[str, Any]:
             "level2_bytes": chosen.level2,
         },
         "threads": threads.resolve(None) if threads.supported() else 1,
-        "targets": {name: engine.target(name).native for name in engine.WIDTHS},
+        "targets": {name: targets.target(name).native for name in targets.WIDTHS},
         "object_cache": object_cache(),
         "extras": extras(),
         "tools": tools(),
@@ -70,7 +70,7 @@ def version(package: str) -> str:
 
 def processor() -> dict[str, Any]:
     """The processor: model, cores that this process may use, features, caches where readable."""
-    features = engine.host_features()
+    features = targets.host_features()
     return {
         "model": machine.processor(),
         "architecture": platform.machine(),

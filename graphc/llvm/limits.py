@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from graphc.llvm.builder import LLVM_TYPES
-from graphc.llvm.engine import Target, module_text
+from graphc.llvm.engine import module_text
+from graphc.llvm.targets import Target
 from graphc.types import SIZE
 
 CHAINS = 12

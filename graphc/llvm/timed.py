@@ -12,8 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphc.llvm.engine import Target, module_text
-from graphc.llvm.module import ENTRY_NAME, TOGETHER, Call, Ending, Steps, around, shares
+from graphc.llvm.engine import module_text
+from graphc.llvm.module import ENTRY_NAME, TOGETHER, around, shares
+from graphc.llvm.steps import Call, Ending, Steps
+from graphc.llvm.targets import Target
 
 TIMES = 4
 """The word of the context that holds the block's address."""

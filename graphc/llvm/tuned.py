@@ -8,7 +8,7 @@ from typing import Any
 
 from graphc import cache
 from graphc.llvm import engine
-from graphc.llvm.engine import Target
+from graphc.llvm.targets import Target
 from graphc.loops.choice import Choices, read, written
 
 ROOM = "tuned"

@@ -15,7 +15,7 @@ import numpy as np
 
 from graphc import cache, machine
 from graphc.graph.leaf import reserved
-from graphc.llvm import engine
+from graphc.llvm import engine, targets
 from graphc.llvm.limits import CHAINS, MULTIPLY_ADD, PAST, TRIAD, UNROLLED, emit
 from graphc.types import SIZE
 
@@ -69,7 +69,7 @@ class Limits:
 
 def limits(threads: int = 1, *, measure: bool = False) -> Limits:
     """What so many threads can do at most: as measured within the last day, else measured now."""
-    target = engine.target(engine.host_level())
+    target = targets.target(targets.host_level())
     key = engine.digest(f"{machine.processor()} {threads}", target)
     kept = None if measure else read(cache.read(key, ROOM))
     if kept is not None and 0 <= time.time() - kept.when < VALID:
@@ -119,7 +119,7 @@ def places(threads: int) -> list[tuple[str, int, int]]:
 @cache_forever
 def loops(dtype: str, hint: str) -> tuple[Any, Any, engine.Loaded]:
     """The two loops as functions, and what keeps their code."""
-    target = engine.target(engine.host_level())
+    target = targets.target(targets.host_level())
     text = emit(dtype, target, hint)
     loaded = engine.load(
         engine.digest(text, target), engine.whole(text), (MULTIPLY_ADD, TRIAD), target
@@ -134,7 +134,7 @@ class Gauge:
 
     def __init__(self, dtype: str, now: Now = time.perf_counter) -> None:
         self.dtype, self.now = dtype, now
-        self.lanes = engine.target(engine.host_level()).vector_bytes // SIZE[dtype]
+        self.lanes = targets.target(targets.host_level()).vector_bytes // SIZE[dtype]
         self.spin = loops(dtype, "")[0]
 
     def gflops(self, threads: int) -> float:

@@ -9,8 +9,9 @@ from functools import cached_property
 from graphc.debug import Log
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
-from graphc.llvm.engine import Target
-from graphc.llvm.module import Call, Done, Ending, Module, ignored, numbered
+from graphc.llvm.module import Done, Module, ignored, numbered
+from graphc.llvm.steps import Call, Ending
+from graphc.llvm.targets import Target
 from graphc.loops.ir import Kernel
 from graphc.passes.group import Fused
 from graphc.passes.memory import Plan

@@ -13,7 +13,7 @@ from graphc.graph.leaf import Leaf
 from graphc.graph.node import Node
 from graphc.graph.show import aligned, call, name_nodes, show
 from graphc.llvm import engine
-from graphc.llvm.engine import Target
+from graphc.llvm.targets import Target
 from graphc.loops import show as loops
 from graphc.loops.ir import Kernel
 from graphc.passes.group import Group

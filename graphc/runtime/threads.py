@@ -14,7 +14,7 @@ import time
 import numpy as np
 
 from graphc.errors import InputError
-from graphc.llvm import engine, team
+from graphc.llvm import engine, targets, team
 from graphc.runtime import quota
 
 VARIABLE = "GRAPHC_THREADS"
@@ -46,7 +46,7 @@ def resolve(threads: int | None) -> int:
 
 def supported() -> bool:
     """Whether threads can wait for each other here: on Linux."""
-    return team.architecture(engine.target(engine.host_level()).triple) is not None
+    return team.architecture(targets.target(targets.host_level()).triple) is not None
 
 
 class Team:
@@ -84,7 +84,7 @@ _loaded: list[engine.Loaded] = []
 def load_worker() -> engine.Loaded:
     """The native code of waiting threads, one for the process."""
     if not _loaded:
-        target = engine.target(engine.host_level())
+        target = targets.target(targets.host_level())
         text = engine.module_text(
             target, [*team.declarations(target.triple), team.worker(target.triple)]
         )

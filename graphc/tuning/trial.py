@@ -13,8 +13,10 @@ import numpy as np
 from graphc.compiler import schedule
 from graphc.graph.leaf import aligned
 from graphc.llvm import engine
-from graphc.llvm.engine import ENTRY, Target
-from graphc.llvm.module import ENTRY_NAME, Call, emit
+from graphc.llvm.engine import ENTRY
+from graphc.llvm.module import ENTRY_NAME, emit
+from graphc.llvm.steps import Call
+from graphc.llvm.targets import Target
 from graphc.loops.alternatives import STACK, stack
 from graphc.loops.choice import Choices
 from graphc.loops.ir import Kernel, Transpose, Update, walk

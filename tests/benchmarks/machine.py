@@ -8,14 +8,14 @@ from pathlib import Path
 
 import psutil
 
-from graphc.llvm import engine
+from graphc.llvm import targets
 
 
 def describe() -> dict[str, object]:
     """Processor, instruction set, cores, memory, system and load, for the head of the report."""
     return {
         "processor": _processor(),
-        "instructions": engine.host_level(),
+        "instructions": targets.host_level(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
         "system": platform.platform(),

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from graphc.llvm.engine import WIDTHS, target
+from graphc.llvm.targets import WIDTHS, target
 from tests.exhaustive import record, report
 from tests.exhaustive.subjects import NAMED, Subject
 from tests.exhaustive.sweep import Outcome, sweep

@@ -14,14 +14,14 @@ import pytest
 import graphc
 from graphc import cache
 from graphc.errors import CompileError
-from graphc.llvm import engine
+from graphc.llvm import engine, targets
 from graphc.llvm.epoch import EPOCH_NAME
 from graphc.llvm.module import common
 
 
 def foreign() -> str:
     """A target that is not the host's."""
-    return next(name for name in engine.WIDTHS if not engine.target(name).native)
+    return next(name for name in targets.WIDTHS if not targets.target(name).native)
 
 
 def test_code_for_another_machine_is_looked_at_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,7 +38,7 @@ def test_code_for_another_machine_is_looked_at_not_called(monkeypatch: pytest.Mo
 def test_the_variable_is_read_at_each_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("sse2", "avx2"):
         monkeypatch.setenv("GRAPHC_TARGET", name)
-        assert engine.target().name == name
+        assert targets.target().name == name
     monkeypatch.setenv("GRAPHC_TARGET", foreign())
     with pytest.raises(CompileError, match="cannot run code"):
         graphc.compile(graphc.input("x", (3,)) * 2)(np.zeros(3))
@@ -69,7 +69,7 @@ def test_what_every_program_has_is_compiled_once(monkeypatch: pytest.MonkeyPatch
     texts: list[str] = []
     compiled = engine.compiled
 
-    def seen(text: str, target: engine.Target) -> bytes:
+    def seen(text: str, target: targets.Target) -> bytes:
         texts.append(text)
         return compiled(text, target)
 
@@ -113,7 +113,7 @@ def test_a_child_of_fork_compiles_after_its_parents_compilation_failed() -> None
 
 def test_what_could_not_be_made_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "_common", {})
-    target = engine.target(engine.host_level())
+    target = targets.target(targets.host_level())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "compiled", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):

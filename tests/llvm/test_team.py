@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from graphc.llvm import engine, team
+from graphc.llvm import engine, targets, team
 from graphc.runtime import threads
 
 pytestmark = pytest.mark.skipif(not threads.supported(), reason="no team of threads here")
@@ -28,7 +28,7 @@ MORE = ctypes.CFUNCTYPE(Pair, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, c
 
 @pytest.fixture(scope="module")
 def functions() -> engine.Loaded:
-    target = engine.target(engine.host_level())
+    target = targets.target(targets.host_level())
     text = team.functions(target.triple).replace("define hidden", "define")
     whole = engine.module_text(target, [*team.declarations(target.triple), text])
     return engine.load(

@@ -7,7 +7,7 @@ import pytest
 
 import graphc
 from graphc import ops
-from graphc.llvm import engine, limits, timed
+from graphc.llvm import engine, limits, targets, timed
 from graphc.runtime.program import Program
 
 
@@ -41,7 +41,7 @@ def test_the_record_is_as_long_as_its_words() -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_loops_that_measure_limits_keep_their_work(target: str, dtype: str) -> None:
     """Nothing is optimised away: the multiply-adds stand in the assembly."""
-    level = engine.target(target)
+    level = targets.target(target)
     text = engine.assembly(limits.emit(dtype, level, limits.PAST), level)
     loop = text[text.index("multiply_add") : text.index("triad")]
     assert loop.count("vfmadd" if target != "neon" else "fmla") >= limits.CHAINS

@@ -9,7 +9,7 @@ import pytest
 
 import graphc
 from graphc import ops
-from graphc.llvm import engine
+from graphc.llvm import targets
 from graphc.runtime.program import Program
 from tests.support import random
 
@@ -19,8 +19,8 @@ SAID = "at a time: lines follow each other"
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with a second cache of 32 KiB."""
-    here = replace(engine.target(), level1=16 << 10, level2=32 << 10)
-    monkeypatch.setattr(engine, "target", lambda name=None: here)
+    here = replace(targets.target(), level1=16 << 10, level2=32 << 10)
+    monkeypatch.setattr(targets, "target", lambda name=None: here)
 
 
 def loops(program: Program) -> str:
@@ -51,8 +51,8 @@ def test_products_keep_the_bits_of_one_pass(monkeypatch: pytest.MonkeyPatch) -> 
     given = [random(200, 300, seed=seed) for seed in (0, 1)]
     found = []
     for level2 in (32 << 10, 1 << 30):
-        here = replace(engine.target(), level2=level2)
-        monkeypatch.setattr(engine, "target", lambda name=None, here=here: here)
+        here = replace(targets.target(), level2=level2)
+        monkeypatch.setattr(targets, "target", lambda name=None, here=here: here)
         for threads in (1, 2):
             program = graphc.compile(results, threads=threads)
             assert (SAID in loops(program)) == (level2 < 1 << 30)

@@ -8,7 +8,7 @@ import pytest
 import graphc
 from graphc import ops
 from graphc.graph.node import Node
-from graphc.llvm.engine import WIDTHS, target
+from graphc.llvm.targets import WIDTHS, target
 
 TARGETS = [name for name in WIDTHS if target(name).native]
 EXTENTS = (8, 10, 16, 20, 31, 32, 33, 63, 100, 256)

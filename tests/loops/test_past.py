@@ -13,7 +13,7 @@ import pytest
 import graphc
 from graphc import ops
 from graphc.graph.node import Node
-from graphc.llvm import engine
+from graphc.llvm import targets
 from graphc.loops.ir import Update, walk
 from graphc.runtime.program import Program
 from tests.support import random
@@ -26,8 +26,8 @@ SAID = "is stored past the caches"
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine whose last cache holds 64 thousand numbers."""
-    here = replace(engine.target(), level1=16 * KIB, level2=64 * KIB, last=256 * KIB)
-    monkeypatch.setattr(engine, "target", lambda name=None: here)
+    here = replace(targets.target(), level1=16 * KIB, level2=64 * KIB, last=256 * KIB)
+    monkeypatch.setattr(targets, "target", lambda name=None: here)
 
 
 def chain(*shape: Any) -> list[Node]:
@@ -114,9 +114,9 @@ def test_the_bits_stay_and_nothing_beyond_is_written(name: str, small: None) -> 
 def test_no_bit_depends_on_the_last_cache(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     results = []
     for last in (64 * KIB, 1 << 30):
-        here = replace(engine.target(), level2=64 * KIB, last=last)
+        here = replace(targets.target(), level2=64 * KIB, last=last)
         with monkeypatch.context() as patched:
-            patched.setattr(engine, "target", lambda name=None, here=here: here)
+            patched.setattr(targets, "target", lambda name=None, here=here: here)
             program = graphc.compile(GRAPHS[name](), threads=1)
         assert last < 1 << 30 or SAID not in loops(program)
         results.append(program(*arguments(program)))
@@ -147,8 +147,8 @@ def test_what_was_just_read_or_is_read_soon_is_stored_as_ever(
     y = ops.exp(x)
     program = graphc.compile(ops.matmul(y, ops.transpose(y)))
     assert SAID in program.explain("k00")
-    here = replace(engine.target(), last=512 * KIB)
-    monkeypatch.setattr(engine, "target", lambda name=None: here)
+    here = replace(targets.target(), last=512 * KIB)
+    monkeypatch.setattr(targets, "target", lambda name=None: here)
     assert SAID not in loops(graphc.compile(ops.matmul(y, ops.transpose(y))))
     assert SAID not in loops(graphc.compile(chain("batch", 1024)))  # who knows how many
 

@@ -10,8 +10,8 @@ import pytest
 
 import graphc
 from graphc import ops
-from graphc.llvm import engine
-from graphc.llvm.engine import Target
+from graphc.llvm import targets
+from graphc.llvm.targets import Target
 from graphc.loops.ir import For, Let, Stmt
 from graphc.loops.strip import at_a_time, written_out
 from graphc.ops import scalar
@@ -162,8 +162,8 @@ def test_large_filters_are_read_once_for_an_image(monkeypatch: pytest.MonkeyPatc
     given = {n.op.name: random.standard_normal(n.shape).astype(np.float32) for n in (x, weight)}
     bits, orders = [], []
     for level2 in (128 << 10, 1 << 20):
-        machine = replace(engine.target("avx2"), level2=level2)
-        monkeypatch.setattr(engine, "target", lambda name=None, machine=machine: machine)
+        machine = replace(targets.target("avx2"), level2=level2)
+        monkeypatch.setattr(targets, "target", lambda name=None, machine=machine: machine)
         program = graphc.compile(y)
         text = program.kernels["k01"].as_text("loops")
         assert "summed over" not in text

@@ -12,7 +12,7 @@ import pytest
 import graphc
 from graphc import ops
 from graphc.graph.node import Node
-from graphc.llvm import engine
+from graphc.llvm import targets
 from graphc.runtime.program import Program
 
 Array = np.ndarray[Any, Any]
@@ -26,8 +26,8 @@ def random(shape: tuple[int, ...], seed: int) -> Array:
 @pytest.fixture(autouse=True)
 def small_caches(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sums below leave caches of this size, whatever those of the machine are."""
-    here = replace(engine.target(), level1=32 << 10, level2=512 << 10)
-    monkeypatch.setattr(engine, "target", lambda name=None: here)
+    here = replace(targets.target(), level1=32 << 10, level2=512 << 10)
+    monkeypatch.setattr(targets, "target", lambda name=None: here)
 
 
 @pytest.fixture

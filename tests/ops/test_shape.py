@@ -14,7 +14,7 @@ from graphc.autodiff import grad
 from graphc.errors import DTypeError, IndexError, ShapeError
 from graphc.graph.leaf import input
 from graphc.graph.node import Node
-from graphc.llvm import engine
+from graphc.llvm import targets
 from graphc.ops import create, join, reduce, shape, slicing
 from graphc.ops.reference import evaluate
 from tests.support import random, run, same
@@ -275,7 +275,7 @@ def test_numpys_numbers_are_sizes_and_axes() -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64", "uint8"])
 def test_blocks_are_turned_over_in_registers(dtype: str, target: str | None) -> None:
     """Blocks of every element's size, several of them, and what remains beside them."""
-    if not engine.target(target).native:
+    if not targets.target(target).native:
         pytest.skip(f"this machine does not run {target}")
     given = np.arange(70 * 100).astype(dtype).reshape(70, 100)
     program = graphc.compile(ops.transpose(input("x", (70, 100), dtype), (1, 0)), target=target)

@@ -11,7 +11,7 @@ import pytest
 import graphc
 from graphc import ops
 from graphc.graph.node import Node
-from graphc.llvm import engine
+from graphc.llvm import targets
 from graphc.machine import Machine
 from graphc.ops import scalar
 from graphc.ops.cost import instructions
@@ -250,7 +250,7 @@ def test_the_common_part_is_computed_once() -> None:
 
 
 def test_instructions_are_counted_from_the_code() -> None:
-    model = engine.target("avx2").model
+    model = targets.target("avx2").model
     net = Net(ops.gelu)
     x = scalar.argument("x")
     gelu = ops.gelu(net.x).op

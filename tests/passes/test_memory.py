@@ -11,7 +11,7 @@ import pytest
 
 import graphc
 from graphc import compiler, nn, ops, optim
-from graphc.llvm import engine
+from graphc.llvm import targets
 from graphc.passes import layout, memory, sequence
 from graphc.passes.group import Group
 from graphc.passes.liveness import kept, least
@@ -133,12 +133,12 @@ def test_the_arena_is_within_a_tenth_of_what_must_be_kept(
     Beside the tenth stands what aligns the values that lie there together: at most 63 bytes each,
     which only nets of a few hundred bytes feel (xor's arena is 448 bytes where 384 must be kept).
     """
-    foreign = next(n for n in engine.WIDTHS if not engine.target(n).native)
+    foreign = next(n for n in targets.WIDTHS if not targets.target(n).native)
     monkeypatch.setenv("GRAPHC_TARGET", foreign)  # no code is made: only plans are looked at
     program = peer.compiled(named(f"train-{name}"), 1).program
     for stages in (
         program.stages,
-        compiler.make(program.source, engine.target(engine.host_level())),
+        compiler.make(program.source, targets.target(targets.host_level())),
     ):
         plan, fused = stages.plan, stages.fused
         size, bound = plan.arena({})[1], least(plan, fused, {})

@@ -13,7 +13,7 @@ import pytest
 
 import graphc
 from graphc import cache, compiler, ops
-from graphc.llvm import engine, tuned
+from graphc.llvm import targets, tuned
 from graphc.loops.choice import Choice, Choices
 from graphc.loops.show import exact
 from graphc.runtime.program import Program
@@ -111,7 +111,7 @@ def test_entries_are_owner_only_and_checked(folder: Path) -> None:
     found = tuned.find(text, target, tuned.entries())
     assert found == tuned.Entry(choices, 2.0, 1.0)
     assert tuned.find(text + " ", target, tuned.entries()) is None
-    assert tuned.find(text, engine.target("sse2"), tuned.entries()) is None
+    assert tuned.find(text, targets.target("sse2"), tuned.entries()) is None
     file.write_bytes(file.read_bytes()[:-3])
     assert tuned.find(text, target, tuned.entries()) is None
     assert not file.exists()
@@ -245,7 +245,7 @@ def test_what_cannot_be_tuned_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("GRAPHC_CACHE_DIR", "off")
     with pytest.raises(graphc.InputError, match="no cache"):
         graphc.tune(program)
-    foreign = next(n for n in engine.WIDTHS if not engine.target(n).native)
+    foreign = next(n for n in targets.WIDTHS if not targets.target(n).native)
     monkeypatch.setenv("GRAPHC_TARGET", foreign)
     with pytest.raises(graphc.CompileError, match="no native code"):
         graphc.tune(made("batch"), dry_run=True)
