@@ -10,7 +10,7 @@ from graphc.llvm.builder import Value
 from graphc.llvm.function import Function, Lanes, Loop
 from graphc.llvm.index import argument, bound
 from graphc.llvm.memory import alloc, load, turned_block
-from graphc.llvm.reduction import update
+from graphc.llvm.reduction import factors, update
 from graphc.loops.ir import (
     Alloc,
     Barrier,
@@ -75,7 +75,8 @@ def statements(function: Function, stmts: tuple[Stmt, ...]) -> None:
             case Barrier():
                 function.b.emit("call void @team.barrier(ptr %team, i64 %threads)")
             case Load():
-                function.values[stmt.name] = load(function, stmt.access, stmt.guards)
+                zero = function.lanes is not None and stmt.name in function.lanes.factors
+                function.values[stmt.name] = load(function, stmt.access, stmt.guards, zero=zero)
             case Let():
                 function.values[stmt.name] = formula(function, stmt)
             case Update():
@@ -108,7 +109,8 @@ def vector(function: Function, loop: For) -> None:
             return
         if loop.step > count:
             mask = first_lanes(function, count, loop.step)
-            function.lanes = Lanes(loop.index, Affine((), loop.start), loop.step, mask)
+            start = Affine((), loop.start)
+            function.lanes = Lanes(loop.index, start, loop.step, mask, factors(loop.body))
             statements(function, loop.body)
             function.lanes = None
             return
@@ -162,7 +164,7 @@ def masked(function: Function, loop: For) -> None:
     b.lines.append(prelude)
     base = f"{loop.index}.base"
     function.loops.append(Loop(base, start, prelude))
-    function.lanes = Lanes(loop.index, affine([(base, 1)]), count, mask)
+    function.lanes = Lanes(loop.index, affine([(base, 1)]), count, mask, factors(loop.body))
     statements(function, loop.body)
     function.lanes = None
     function.loops.pop()

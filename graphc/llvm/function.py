@@ -24,12 +24,16 @@ class Loop:
 
 @dataclass
 class Lanes:
-    """The vector loop around the statement being emitted."""
+    """The vector loop around the statement being emitted.
+
+    `factors`: what is loaded in it for nothing but sums of products, and is 0 where `mask` is off.
+    """
 
     index: str
     start: Affine
     count: int
     mask: Value | None = None
+    factors: frozenset[str] = frozenset()
 
 
 @dataclass

@@ -117,8 +117,13 @@ def pointer(function: Function, access: Access) -> tuple[str, int, list[tuple[Va
     return name, step, vectors
 
 
-def load(function: Function, access: Access, guards: tuple[Guard, ...]) -> Value:
-    """Read an element, or one a lane; nothing is read where a guard fails or a lane is off."""
+def load(
+    function: Function, access: Access, guards: tuple[Guard, ...], *, zero: bool = False
+) -> Value:
+    """Read an element, or one a lane; nothing is read where a guard fails or a lane is off.
+
+    What is there then is 0 where a guard fails, and in any lane if that is to be `zero`.
+    """
     if access.buffer.space == "register":
         return held(function, access)
     name, step, vectors = pointer(function, access)
@@ -130,7 +135,9 @@ def load(function: Function, access: Access, guards: tuple[Guard, ...]) -> Value
     if step == 1 and not vectors and mask is not None and mask.lanes == 1:
         value = read_one(function, name, kind, mask, count)  # all lanes or none
     elif several:
-        value = read_lanes(function, name, kind, step, vectors, mask, count, 0 if guards else 1)
+        value = read_lanes(
+            function, name, kind, step, vectors, mask, count, 0 if guards or zero else 1
+        )
     else:
         value = read_one(function, name, kind, mask)
     return formulas.convert(function.b, value, "bool") if dtype == "bool" else value

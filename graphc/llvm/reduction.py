@@ -11,7 +11,7 @@ from graphc.llvm.function import Function
 from graphc.llvm.functions import FUNCTIONS
 from graphc.llvm.index import argument, condition
 from graphc.llvm.memory import held, hold, load, register, store
-from graphc.loops.ir import Update
+from graphc.loops.ir import For, Load, Stmt, Update, used, walk
 from graphc.ops.scalar import Symbol, identity
 from graphc.types import is_float
 
@@ -43,6 +43,8 @@ def update(function: Function, stmt: Update) -> None:
         return
     mask = condition(function, stmt.guards)
     factors = fused(stmt, values, dtype)
+    if factors is not None and adds_nothing(function, stmt, factors):
+        mask = None
     in_register = stmt.target.buffer.space == "register"
     scatter = any(function.values[n].lanes > 1 for n, _ in stmt.target.lookups)
     if scatter:
@@ -169,6 +171,29 @@ def fused(stmt: Update, values: dict[Symbol, Value], dtype: str) -> tuple[Value,
         return None
     first, second = (values[f] for f in stmt.expr.args)
     return (first, second) if first.dtype == second.dtype == dtype else None
+
+
+def factors(stmts: tuple[Stmt, ...]) -> frozenset[str]:
+    """What some statements load for nothing but sums of products of two values."""
+    every = [stmt for stmt in walk(stmts) if not isinstance(stmt, For)]
+    loads = [stmt for stmt in every if isinstance(stmt, Load)]
+    loaded = {stmt.name for stmt in loads if stmt.access.buffer.space != "register"}
+    return frozenset(loaded.difference(*(used(stmt) for stmt in every if not is_product(stmt))))
+
+
+def is_product(stmt: Stmt) -> bool:
+    """Whether it adds a product of two values."""
+    if not isinstance(stmt, Update) or stmt.how != "sum" or not isinstance(stmt.expr, sympy.Mul):
+        return False
+    given = {symbol for symbol, arg in stmt.args if isinstance(arg, str)}
+    return len(stmt.expr.args) == 2 and given.issuperset(stmt.expr.args)
+
+
+def adds_nothing(function: Function, stmt: Update, factors: tuple[Value, Value]) -> bool:
+    """Whether both factors are 0 in the lanes that are off, as they were loaded so."""
+    lanes = function.lanes
+    loaded = lanes is not None and used(stmt) <= lanes.factors
+    return loaded and not stmt.guards and all(value.lanes > 1 for value in factors)
 
 
 def empty_of(how: str, dtype: str) -> float | int:
