@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from dataclasses import replace
 
 from graphc.loops.crosswise import crosswise
@@ -28,19 +29,27 @@ MOST = 1 << 22
 
 
 def packed(
-    schedule: Schedule, nest: Nest, loop: For, size: int, lanes: int, at: Affine
+    schedule: Schedule,
+    nest: Nest,
+    loop: For,
+    size: int,
+    lanes: int,
+    at: Affine,
+    around: Container[str] = (),
 ) -> tuple[tuple[Stmt, ...], Nest]:
     """Copy what a panel of vectors reads into contiguous memory, where it would not stay near.
 
     for j by 64: for i: for k: c[i, j] += a[i, k]*b[N*k + j]
     -->
     for j by 64: p[64*k + j'] = b[N*k + j + j']; for i: for k: c += a[i, k]*p[64*k + j']
+
+    `around`: the kept loops that stand around that of the panels.
     """
     copies: list[Stmt] = []
     inner: list[Stmt] = []
     for stmt in nest.inner:
         turned = crosswise(nest, loop, stmt)
-        if not isinstance(stmt, Load) or not wanted(schedule, nest, loop, size, stmt):
+        if not isinstance(stmt, Load) or not wanted(schedule, nest, loop, size, stmt, around):
             inner.append(stmt)
             continue
         access, count = stmt.access, terms(nest) * size
@@ -86,24 +95,41 @@ def filled(
     return done
 
 
-def wanted(schedule: Schedule, nest: Nest, loop: For, size: int, load: Load) -> bool:
+def wanted(
+    schedule: Schedule, nest: Nest, loop: For, size: int, load: Load, around: Container[str] = ()
+) -> bool:
     """Whether a panel is copied: it must be turned over, or would not stay near."""
-    return crosswise(nest, loop, load) or scattered(schedule, nest, loop, size, load)
+    far = scattered(schedule, nest, loop, size, load, around=around)
+    return far or crosswise(nest, loop, load)
+
+
+def moving(nest: Nest, loop: For, load: Load) -> frozenset[str]:
+    """The other kept loops that move what a load reads."""
+    others = [other.index for other in nest.kept if other is not loop]
+    return frozenset(name for name in others if load.access.offset.coefficient(name))
 
 
 def scattered(
-    schedule: Schedule, nest: Nest, loop: For, size: int, load: Load, steps: int = 1
+    schedule: Schedule,
+    nest: Nest,
+    loop: For,
+    size: int,
+    load: Load,
+    steps: int = 1,
+    around: Container[str] = (),
 ) -> bool:
     """Whether the rows of a panel that is read again and again crowd each other out of the cache.
 
     Rows a power of two apart share few of its sets: of `step` bytes, only every so many begins one.
-    `steps`: how often the whole nest is run on the same panel.
+    `steps`: how often the whole nest is run on the same panel. `around`: kept loops around those of
+    the panels, each step of which has panels of its own.
     """
     access, points = load.access, terms(nest)
     width = size * SIZE[access.buffer.dtype]
-    again = math.prod(extent(other) for other in nest.kept if other is not loop)
+    others = [other for other in nest.kept if other is not loop and other.index not in around]
+    again = math.prod(map(extent, others))
     moves = access.offset.coefficient(loop.index) == 1 and not access.lookups and not load.guards
-    alone = not any(f is not loop and access.offset.coefficient(f.index) for f in nest.kept)
+    alone = not any(access.offset.coefficient(other.index) for other in others)
     if not (moves and alone and points) or points * width > LONGEST:
         return False
     if schedule.choice.pack is not None:

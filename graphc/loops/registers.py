@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import product
 
 from graphc.loops.choose import Plan
 from graphc.loops.ir import Access, Alloc, Buffer, Check, For, Let, Load, Stmt, Update
 from graphc.loops.lanes import along
 from graphc.loops.nest import Nest, accesses, chain, extent, footprint, needed
-from graphc.loops.panel import packed, wanted
+from graphc.loops.panel import moving, packed, wanted
 from graphc.loops.schedule import Schedule
 from graphc.loops.strip import Range, at_a_time, balanced, moved, split, vectors, written_out
 from graphc.ops.index import Affine, affine, index
@@ -60,8 +61,9 @@ def outer_order(
 ) -> list[tuple[For, list[Range]]]:
     """Loops that are not tiled outermost, then the vector index, then the other tiles.
 
-    The vector index is outermost where its panels are packed: once for all that reads them. The
-    loops keep their order where no tile reads again what another one has read.
+    The vector index is outermost where its panels are packed, but for loops each step of which has
+    others: once for all that reads them. The loops keep their order where no tile reads again what
+    another one has read.
     """
     plain = [p for p in pieces if not p[1]]
     panel = [p for p in pieces if p[1] and p[0].index == plan.vector]
@@ -71,8 +73,16 @@ def outer_order(
     tiles = [loop.index for loop, _ in rest]
     if all(any(load.access.offset.coefficient(n) for n in tiles) for load in loads) and rest:
         return pieces  # nothing is read again along a panel
-    if any(wanted(schedule, nest, loop, size, load) for loop, _ in panel for load in loads):
-        return [*panel, *plain, *rest]
+    untiled = {loop.index for loop, _ in plain}
+    around: set[str] = set()
+    copied = False
+    for loop, load in product((loop for loop, _ in panel), loads):
+        own = moving(nest, loop, load) & untiled
+        if wanted(schedule, nest, loop, size, load, own):
+            copied, around = True, around | own
+    if copied:
+        outside = [p for p in plain if p[0].index in around]
+        return [*outside, *panel, *(p for p in plain if p not in outside), *rest]
     inner = passing(nest, plain, [*panel, *rest], schedule.machine.level2)
     if inner:
         return [*plain[:-1], *inner, plain[-1], *(p for p in (*panel, *rest) if p not in inner)]
@@ -132,7 +142,8 @@ def nested(
         copies: tuple[Stmt, ...] = ()
         here = nest
         if loop.index == vector:
-            copies, here = packed(schedule, nest, loop, piece.size, plan.lanes, at)
+            around = {f.index for f in nest.kept} - {p[0].index for p in pieces}
+            copies, here = packed(schedule, nest, loop, piece.size, plan.lanes, at, around)
         sizes = {**sizes, loop.index: piece.size}
         first = index(outside) if single is None else affine([], single)
         places = {loop.index: at, f"{loop.index}.block": first, f"{loop.index}.lane": index(inner)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import graphc
@@ -24,3 +25,21 @@ def test_a_long_sum_packs_its_panel(target: str) -> None:
     program = graphc.compile(rows @ columns, target=target)
     assert "packed: its rows lie 256 bytes apart" in program.as_text("loops")
     assert stack(program.stages.kernels[0]) == {"avx2": 1 << 19, "avx512": 1 << 20}[target]
+
+
+@pytest.mark.parametrize("batch", [1, 3, "batch"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_each_step_of_a_batch_packs_its_panels(batch: int | str, threads: int) -> None:
+    """Rows of 1024 bytes share four of the cache's 64 sets, and each matrix has its own."""
+    a, b = graphc.input("a", (batch, 40, 128)), graphc.input("b", (batch, 128, 256))
+    program = graphc.compile([a @ b], target="avx2", threads=threads)
+    assert "b1 packed: its rows lie 1024 bytes apart" in program.as_text("loops")
+    if not program.loaded:
+        pytest.skip("this machine does not run AVX2")
+    draw = np.random.default_rng(0)
+    count = batch if isinstance(batch, int) else 4
+    x, y = (draw.standard_normal((count, *n.shape[1:])).astype(np.float32) for n in (a, b))
+    (found,) = program(x, y)
+    np.testing.assert_allclose(found, x @ y, rtol=1e-4, atol=1e-4)
+    singly = graphc.compile([graphc.input("a", (40, 128)) @ graphc.input("b", (128, 256))])
+    np.testing.assert_array_equal(found[-1], singly(x[-1], y[-1])[0])
