@@ -4,7 +4,8 @@ for n: for v in 0..2: for k in 0..2: r += x[2*k + v - 1]  if 0 <= 2*k + v - 1 < 
 -->
 for n: { for k in 1..2: r += x[2*k - 1] };  { for k in 0..2: r += x[2*k] }
 
-So each residue of a stride has the taps that there are, and no condition in its loops.
+So each residue of a stride has the taps that there are, and no condition in its loops. One that has
+none, as where windows lie apart, has no sum: what follows it goes on from 0.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import itertools
 import math
 from dataclasses import replace
 
-from graphc.loops.ir import For, Guard, Kernel, Load, Stmt, Update
+from graphc.loops.ir import Alloc, For, Guard, Kernel, Let, Load, Stmt, Update, rename
 from graphc.loops.nest import Nest, chain, parse
 from graphc.loops.peel import holds, settled
 from graphc.loops.strip import moved
 from graphc.machine import Machine
+from graphc.ops import scalar
 from graphc.ops.index import Affine, index
 from graphc.passes.border import RESIDUES
 
@@ -52,6 +54,7 @@ def written_out(nest: Nest) -> tuple[Stmt, ...] | None:
         if name not in sums
     }
     few = [loop for loop in nest.kept if loop.index in bounding]
+    few = few if bounding else [loop for loop in nest.kept if loop.index in emptying(nest)]
     steps = [range(loop.extent or 0) for loop in few]
     if not few or not 1 <= math.prod(map(len, steps)) <= RESIDUES:
         return None
@@ -61,6 +64,8 @@ def written_out(nest: Nest) -> tuple[Stmt, ...] | None:
         at = {loop.index: Affine((), step) for loop, step in zip(few, point, strict=True)}
         parts = (nest.before, nest.inner, nest.after)
         before, inner, after = (moved(stmts, at) for stmts in parts)
+        if plain(nest):
+            inner = tuple(known for stmt in inner if (known := decided(stmt)) is not None)
         kept = around[:1]
         for loop in around[1:]:
             loop, at = cut(loop, stored(after))
@@ -74,8 +79,62 @@ def written_out(nest: Nest) -> tuple[Stmt, ...] | None:
                 inner = moved(inner, {loop.index: Affine()})
             else:
                 summed.append(loop)
-        body += chain(kept[1:], (*before, *chain(summed, inner), *after))
+        if any(isinstance(stmt, Update) for stmt in inner):
+            body += chain(kept[1:], (*before, *chain(summed, inner), *after))
+        else:
+            body += chain(kept[1:], unsummed(before, after))
     return chain(around[:1], tuple(body))
+
+
+def emptying(nest: Nest) -> set[str]:
+    """The kept indices of few values at some of which nothing is added, whatever the others are."""
+    found: set[str] = set()
+    kept = {loop.index: loop for loop in nest.kept}
+    for stmt in nest.inner if plain(nest) else ():
+        if not isinstance(stmt, Update):
+            continue
+        places = {symbol: arg.plain for symbol, arg in stmt.args if isinstance(arg, Affine)}
+        for symbols in scalar.conditions(stmt.expr):
+            names = {places.get(symbol) for symbol in symbols}
+            loop = kept.get(names.pop() or "") if len(names) == 1 else None
+            steps = range(loop.extent or 0) if loop is not None else ()
+            if loop is None or len(steps) > RESIDUES:
+                continue
+            if any(decided(rename(stmt, {loop.index: Affine((), n)})) is None for n in steps):
+                found.add(loop.index)
+    return found
+
+
+def plain(nest: Nest) -> bool:
+    """Whether what follows a sum only reads what it began from, a number, where it has no terms."""
+    registers = {s.buffer.name for s in nest.before if isinstance(s, Alloc)}
+    starts = [s for s in nest.before if isinstance(s, Update)]
+    changed = {s.target.buffer.name for s in nest.after if isinstance(s, Update)}
+    return not changed & registers and all(s.how == "=" and not s.args for s in starts)
+
+
+def decided(stmt: Stmt) -> Stmt | None:
+    """A statement where some of its indices are numbers; None where it then adds nothing."""
+    if not isinstance(stmt, Update) or stmt.how != "sum":
+        return stmt
+    expr, choosing = stmt.expr, set().union(*scalar.conditions(stmt.expr))
+    for symbol, arg in stmt.args:
+        if isinstance(arg, Affine) and not arg.terms and symbol in choosing:
+            expr = scalar.with_value(expr, symbol, arg.constant)
+    args = tuple((symbol, arg) for symbol, arg in stmt.args if symbol in expr.free_symbols)
+    return None if expr == scalar.ZERO else replace(stmt, expr=expr, args=args)
+
+
+def unsummed(before: tuple[Stmt, ...], after: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
+    """What follows a sum that has no terms: registers hold what they began from."""
+    starts = {s.target.buffer.name: s.expr for s in before if isinstance(s, Update)}
+    result: list[Stmt] = [s for s in before if not isinstance(s, Alloc | Update)]
+    for stmt in after:
+        if isinstance(stmt, Load) and stmt.access.buffer.name in starts:
+            buffer = stmt.access.buffer
+            stmt = Let(stmt.name, starts[buffer.name], (), buffer.dtype)
+        result.append(stmt)
+    return tuple(result)
 
 
 def guards(stmts: tuple[Stmt, ...]) -> list[Guard]:

@@ -371,6 +371,12 @@ def within(value: Expr, bound: Expr | int) -> Expr:
     return sympy.And(value >= 0, value < bound)
 
 
+def conditions(expr: Expr) -> list[set[Symbol]]:
+    """The symbols of each condition that chooses between cases of a formula."""
+    chosen = [condition for part in expr.atoms(sympy.Piecewise) for _, condition in part.args]
+    return [condition.free_symbols for condition in chosen if condition.free_symbols]
+
+
 def only_where(value: Expr, conditions: Sequence[Expr]) -> Expr:
     """The value where all conditions hold, 0 elsewhere."""
     return sympy.Piecewise((value, sympy.And(*conditions)), (0, True))

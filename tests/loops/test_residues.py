@@ -73,6 +73,21 @@ def test_as_many_products_as_there_are() -> None:
     assert products(kernel.body) == 2 * 32 * 16 * (8 * 1 + 7 * 2) ** 2
 
 
+def test_no_products_where_windows_lie_apart() -> None:
+    """Of 1x1 filters with a stride of 2, a quarter of an image has a tap; the rest is 0."""
+    nodes, given = gradient(16, 32, 8, 1, 2, 0)
+    follows = ops.relu(nodes[0] + 1) * 2
+    program = graphc.compile(follows, threads=1, target="avx2")
+    (kernel,) = [k for k in program.stages.kernels if products(k.body)]
+    assert products(kernel.body) == 2 * 32 * 16 * 8 * 8
+    used = {name: given[name] for name in ("k", "dy")}
+    (wanted,) = evaluate([follows], used)
+    for count in (1, 2):
+        (found,) = graphc.compile(follows, threads=count)(**used)
+        np.testing.assert_allclose(found, wanted, atol=2e-5 * np.abs(wanted).max())
+        assert (found == 2).sum() == 2 * 16 * (15 * 15 - 8 * 8)
+
+
 def test_infinite_taps_reach_what_they_are_taps_of() -> None:
     nodes, given = gradient(4, 8, 8, 3, 2, 1)
     used = {"k": given["k"], "dy": given["dy"]}
