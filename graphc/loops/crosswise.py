@@ -4,7 +4,8 @@
     -->
     for j by J: p[J*s + j'] = b[S*(j + j') + s]; for i: for j', s: c += a[S*i + s]*p[J*s + j']
 
-The graph pass that turns operands over leaves these, and no others, as they lie.
+The graph pass that turns operands over leaves these, and no others, as they lie. What a loop in
+order reads again in each of its steps is turned over once, though a step has few rows.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from graphc.loops.ir import For, Load, Stmt
 from graphc.loops.nest import Nest, extent
 from graphc.passes.pack import REUSE, SHORTEST, rows
 from graphc.types import is_float
+
+FEWEST = 8
+"""Rows of a result below which no panel is turned over, however often: they do without lanes."""
 
 
 def crosswise(nest: Nest, loop: For, stmt: Stmt) -> bool:
@@ -32,7 +36,9 @@ def crosswise(nest: Nest, loop: For, stmt: Stmt) -> bool:
     if not all(offset.coefficient(f.index) for f in nest.summed):
         return False
     terms = [(f.index, extent(f)) for f in nest.summed]
-    return rows(offset, loop.index, terms) and math.prod(map(extent, others)) >= REUSE
+    count = math.prod(map(extent, others))
+    times = nest.times if stmt.access.buffer.name not in nest.changing else 1
+    return rows(offset, loop.index, terms) and count >= FEWEST and count * times >= REUSE
 
 
 def crossed(nest: Nest, loop: For, stmts: Sequence[Stmt]) -> bool:

@@ -67,6 +67,25 @@ def test_no_bit_depends_on_how_the_matrix_lies(m: int, k: int, n: int) -> None:
     np.testing.assert_allclose(expected, np.maximum(a @ b.T, 0), rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.parametrize("batch, wanted", [(7, False), (8, True), (16, True)])
+def test_weights_of_a_scan_are_turned_over_once(batch: int, wanted: bool) -> None:
+    """Sixteen rows a step are few; with those of all steps they are many."""
+    net = nn.RNN(24, 40)
+    program = graphc.compile(net, inputs={"x": (12, batch, 24)}, target="avx2")
+    texts = [program.kernels[name].as_text("loops") for name in program.kernels]
+    (scan,) = [text for text in texts if "ordered" in text]
+    assert ("copied in panels" in scan) == wanted
+    draw = np.random.default_rng(0)
+    x = draw.standard_normal((12, batch, 24)).astype(np.float32)
+    found, shared = (
+        graphc.compile(net, inputs={"x": (12, batch, 24)}, threads=n)(x) for n in (1, 2)
+    )
+    expected = graphc.evaluate(program.source.outputs, {"x": x})
+    for one, other, right in zip(found, shared, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+        np.testing.assert_allclose(one, right, rtol=1e-4, atol=1e-5)
+
+
 def test_sums_over_several_indices_go_along_rows_too() -> None:
     a, b = graphc.input("a", (48, 3, 40)), graphc.input("b", (16, 3, 40))
     y = ops.einsum("mij,nij->mn", a, b)
