@@ -90,11 +90,11 @@ def channel(node: Node) -> int | None:
         name = e.plain if isinstance(e, Affine) else None
         if name is None or not isinstance(op.extents[name], int):
             continue
-        for read in op.reads:
-            places = [e for e in read if isinstance(e, Affine)]
-            names = {n for e in places for n in e.names}
-            if names & kept == {name} and e in places:
-                return axis
+        carried = [{n for e in read if isinstance(e, Affine) for n in e.names} for read in op.reads]
+        carriers = [read for read, names in zip(op.reads, carried, strict=True) if name in names]
+        alone = any(names & kept == {name} for names in carried)
+        if alone and len(carriers) == 1 and e in carriers[0]:
+            return axis
     return None
 
 

@@ -113,3 +113,19 @@ def test_a_convolution_alone_stays_as_it_is_where_its_width_fills_the_lanes(part
 def test_others_have_their_channels_last(net: Callable[[Node], Node]) -> None:
     program = graphc.compile(net(graphc.input("x", (4, 64, 16, 16))), target="avx2")
     assert "[n, h, w, f] += image*kernel" in program.as_text("simplified")
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_what_both_operands_carry_is_no_channel(stride: int) -> None:
+    """A filter for each channel: an image has its rows side by side, before and after."""
+    x, k = graphc.input("x", (8, 24, 16, 16)), graphc.input("k", (24, 1, 3, 3))
+    y = ops.conv2d(x, k, stride=stride, groups=24, floor=True)
+    outputs = [ops.relu(y), *graphc.vjp(y, [x, k], graphc.input("dy", y.shape))]
+    program = graphc.compile(outputs, target="avx2")
+    (made,) = [n for n in program.stages.graph.nodes if n.op.name == "conv2d"]
+    assert made.shape[-2:] == y.shape[-2:]
+    given = {n.op.name: np.random.default_rng(0).standard_normal(n.shape) for n in program.inputs}
+    given = {name: value.astype(np.float32) for name, value in given.items()}
+    found, wanted = graphc.compile(outputs)(**given), graphc.evaluate(outputs, given)
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-3)
