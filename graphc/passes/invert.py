@@ -133,8 +133,10 @@ def solve(
     ones = [n for n, c in e.terms if abs(c) == 1]
     rest = [n for n, c in e.terms if abs(c) != 1]
     strided = len(e.terms) == 2 and len(ones) == 1 and e.coefficient(rest[0]) > 1
-    if strided and e.coefficient(ones[0]) == 1 and _length(op, rest[0]) > 1:
-        return residues(op, shapes, axis, e, size, rest[0], ones[0], taken)
+    if strided and e.coefficient(ones[0]) == 1:
+        parts = (_length(op, ones[0]) - 1) // e.coefficient(rest[0]) + 1
+        if 1 < _length(op, rest[0]) >= parts:  # else taps lie apart, not the places they slide to
+            return residues(op, shapes, axis, e, size, rest[0], ones[0], taken)
     if ones:
         longest = max(ones, key=lambda n: _length(op, n))
         sign = e.coefficient(longest)

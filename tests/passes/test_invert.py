@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+import pytest
 
 import graphc
 from graphc import ops
 from graphc.graph.graph import make_graph
 from graphc.graph.node import Node
 from graphc.machine import Machine
+from graphc.ops.formula import Formula
 from graphc.ops.reference import evaluate
 from graphc.passes.invert import invert
 
@@ -40,3 +44,22 @@ def test_a_part_of_a_scatter_is_a_scatter() -> None:
 def test_not_where_all_of_it_is_read_too() -> None:
     whole = ops.conv_transpose2d(X, ops.transpose(K, (1, 0, 2, 3)), stride=2)
     assert "slice" in inverted([whole, whole[:, :, 1:-1, 2:] + 1])
+
+
+@pytest.mark.parametrize("dilation", [2, 4])
+def test_taps_that_lie_apart_are_summed_over_as_they_are(dilation: int) -> None:
+    """Three taps along an axis, 2 or 4 apart: the gradient by the image has three terms as well."""
+    image, taps = graphc.input("image", (2, 3, 16, 16)), graphc.input("taps", (4, 3, 3, 3))
+    moved = ops.conv2d(image, taps, padding=dilation, dilation=dilation)
+    (by_image,) = graphc.vjp(moved, [image], graphc.input("dy", moved.shape))
+    graph = invert(make_graph([by_image]), MACHINE)
+    (sums,) = [n for n in graph.nodes if n.op.name == "conv2d.dimage"]
+    assert isinstance(sums.op, Formula)
+    assert math.prod(sums.op.extents[name] for name in sums.op.summed) == 4 * 3 * 3
+    draw = np.random.default_rng(0)
+    given = {
+        name: draw.standard_normal(s) for name, s in (("taps", taps.shape), ("dy", moved.shape))
+    }
+    given = {name: array.astype(np.float32) for name, array in given.items()}
+    (found,), (wanted,) = graphc.compile(by_image)(**given), evaluate([by_image], given)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
