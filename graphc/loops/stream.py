@@ -26,7 +26,7 @@ from graphc.ops import scalar
 from graphc.ops.index import Affine, index
 from graphc.types import SIZE
 
-STEP, ALL = 0.625, 2.25
+STEP, ALL = 0.75, 2.25
 """The parts of the second cache level: what one step may fill, and what all must exceed."""
 LEVEL2 = 512 << 10
 """Its bytes where the order of a sum depends on it."""
