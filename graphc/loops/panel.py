@@ -66,7 +66,9 @@ def packed(
         target = Access(panel, place)
         copy = Load(stmt.name, access), Update(target, symbol, ((symbol, stmt.name),))
         body = moved(copy, {loop.index: at})
+        apart = access.offset.coefficient(loop.index)
         why = f"its rows lie {stride(nest, access)} bytes apart"
+        why = f"its elements lie {apart} apart" if apart > 1 else why
         why = "turned over, as sums go along its rows" if turned else why
         schedule.notes.append(f"{access.buffer.name} packed: {why}")
         copies += [Alloc(panel), *filled(schedule, nest, f"{loop.index}.t", size, lanes, body)]
@@ -121,6 +123,7 @@ def scattered(
     """Whether the rows of a panel that is read again and again crowd each other out of the cache.
 
     Rows a power of two apart share few of its sets: of `step` bytes, only every so many begins one.
+    Elements that lie apart are gathered in any case: else they are for each vector.
     `steps`: how often the whole nest is run on the same panel. `around`: kept loops around those of
     the panels, each step of which has panels of its own.
     """
@@ -128,7 +131,8 @@ def scattered(
     width = size * SIZE[access.buffer.dtype]
     others = [other for other in nest.kept if other is not loop and other.index not in around]
     again = math.prod(map(extent, others))
-    moves = access.offset.coefficient(loop.index) == 1 and not access.lookups and not load.guards
+    apart = access.offset.coefficient(loop.index)
+    moves = apart >= 1 and not access.lookups and not load.guards
     alone = not any(access.offset.coefficient(other.index) for other in others)
     if not (moves and alone and points) or points * width > LONGEST:
         return False
@@ -137,8 +141,10 @@ def scattered(
     if again * steps < PANEL_REUSE:
         return False
     step = stride(nest, access)
-    if step <= width:
+    if step <= width * apart:
         return False
+    if apart > 1:
+        return True
     sets = min(PERIOD // LINE, PERIOD // math.gcd(step, PERIOD) * -(-width // LINE))
     ways = schedule.machine.level1 / PERIOD
     return points * -(-width // LINE) > FULL * ways * sets

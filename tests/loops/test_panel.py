@@ -43,3 +43,16 @@ def test_each_step_of_a_batch_packs_its_panels(batch: int | str, threads: int) -
     np.testing.assert_allclose(found, x @ y, rtol=1e-4, atol=1e-4)
     singly = graphc.compile([graphc.input("a", (40, 128)) @ graphc.input("b", (128, 256))])
     np.testing.assert_array_equal(found[-1], singly(x[-1], y[-1])[0])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_elements_that_lie_apart_are_gathered_once_for_all_filters(threads: int) -> None:
+    image, taps = graphc.input("image", (3, 16, 32, 32)), graphc.input("taps", (40, 16, 1, 1))
+    moved = ops.conv2d(image, taps, stride=2, floor=True)
+    program = graphc.compile(moved, target="avx2", threads=threads)
+    assert "packed: its elements lie 2 apart" in program.as_text("loops")
+    draw = np.random.default_rng(0)
+    given = [draw.standard_normal(n.shape).astype(np.float32) for n in (image, taps)]
+    (found,) = graphc.compile(moved, threads=threads)(*given)
+    wanted = np.einsum("nchw,fc->nfhw", given[0][:, :, ::2, ::2], given[1][:, :, 0, 0])
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
