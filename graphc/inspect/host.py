@@ -18,11 +18,18 @@ EXTRAS = {
     "draw": ("drawings of graphs", "pygraphviz"),
     "plot": ("plots of histories and rooflines", "matplotlib"),
     "profiling": ("kernels and lines in perf", "pyelftools"),
+    "serve": ("a training in the browser while it runs", "waitress"),
     "browser": ("tests of the explorer page in a browser", "playwright"),
-    "examples": ("the digits and other data of the examples", "scikit-learn"),
-    "bench": ("other libraries to compare with", "torch", "jax", "onnx", "onnxruntime"),
+    "examples": (
+        "the data and pictures of the examples",
+        *("matplotlib", "scikit-learn", "scipy"),
+    ),
+    "bench": (
+        "other libraries to compare with",
+        *("torch", "jax", "onnx", "onnxruntime", "openvino", "psutil"),
+    ),
 }
-"""What each extra is for, and the libraries that it brings."""
+"""What each extra for use is for, and the libraries that it brings."""
 USED = ("sse2", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl", "neon")
 """The features that decide what code is generated."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 
 from graphc.cli import main
 from graphc.cli.group import VERBS
+from graphc.inspect import host
 from tests.cli.processes import COLOUR, ROOT, on_terminal, piped
 
 FILE = '''
@@ -220,6 +222,17 @@ def test_doctor_knows_the_extras(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setattr("graphc.cli.doctor.training", lambda: "failed: no reason")
     result = CliRunner().invoke(main, ["doctor"])
     assert result.exit_code == 1 and "failed: no reason" in result.stdout
+
+
+def test_doctor_lists_every_extra_for_use() -> None:
+    """As pyproject.toml has them, but for those that work on graphc itself needs."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    libraries = {
+        name: {re.split("[=<>]", line)[0] for line in lines}
+        for name, lines in declared["optional-dependencies"].items()
+        if name not in ("test", "oracle", "dev")
+    }
+    assert {name: set(found) for name, (_, *found) in host.EXTRAS.items()} == libraries
 
 
 def test_the_root_is_where_examples_are() -> None:
