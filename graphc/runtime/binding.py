@@ -22,7 +22,7 @@ def bind(node: Node, value: Any, extents: dict[str, int]) -> Array:
     Fills `extents`. Raises an InputError naming the input otherwise, which is a ShapeError or a
     DTypeError too.
     """
-    array = value if type(value) is np.ndarray else np.asarray(value)
+    array = value if type(value) is np.ndarray else gathered(node, value)
     if array.dtype != node.dtype:
         array = converted(node, array)
     flags = array.flags
@@ -40,6 +40,14 @@ def bind(node: Node, value: Any, extents: dict[str, int]) -> Array:
             problem = f"{node.type}; {other} (shape {array.shape})"
             raise refused(InputShapeError, node, problem)
     return array
+
+
+def gathered(node: Node, value: Any) -> Array:
+    """What is no array yet as one. Raises InputShapeError for rows of several lengths."""
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise refused(InputShapeError, node, f"{node.type}; this is no array: {error}") from None
 
 
 def refused(kind: type[InputError], node: Node, problem: str) -> InputError:

@@ -52,6 +52,11 @@ def test_arrays_are_converted_where_nothing_is_lost(value: Any) -> None:
     np.testing.assert_array_equal(found, 2 * np.asarray(value, np.float32))
 
 
+def test_rows_of_several_lengths_are_refused_by_name() -> None:
+    with pytest.raises(InputShapeError, match=r"input 'x' is f32\[2,2\]; this is no array"):
+        doubled((2, 2))([[1, 2], [3]])
+
+
 def test_read_only_and_misaligned_arrays_are_read_as_they_are() -> None:
     value = numbers(3, 5)
     value.setflags(write=False)
