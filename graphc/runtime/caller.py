@@ -121,9 +121,9 @@ class Caller:
         """Lay the arena out for new run-time extents, and see which ways there are."""
         self.frame.lay(extents)
         self.forget()
-        self.known = dict(extents)
         self.share(extents)
         self.blank = self.frame.makers(extents)
+        self.known = dict(extents)  # last, as Ctrl-C may come while a team is made
         if self.fast is None or not self.bound or self.nans is not None:
             return
         work = self.image.work(extents)

@@ -135,6 +135,25 @@ def test_short_calls_stay_on_one_thread() -> None:
     assert program.frame.context[2] == 1
 
 
+def test_ctrl_c_while_a_team_is_made_leaves_it_to_the_next_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A call that got no team must not stay on one thread ever after."""
+    x = graphc.input("x", (256, 256))
+    program = graphc.compile(x @ x, threads=2)
+    ones = np.ones((256, 256), np.float32)
+
+    def interrupted(size: int) -> threads.Team:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threads, "team_of", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            program(ones)
+    np.testing.assert_array_equal(program(ones)[0], 256 * ones)
+    assert program.frame.context[2] == 2
+
+
 def test_parts_of_a_kernel_wait_for_each_other() -> None:
     program = trained("recurrent", 2)[2]
     scans = [k for k in program.stages.kernels if "ordered" in {f.kind for f in loops(k)}]
