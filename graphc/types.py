@@ -39,7 +39,9 @@ class TensorType:
             raise DTypeError(f"unknown dtype {self.dtype!r}; graphc has {', '.join(DTYPES)}")
         for extent in self.shape:
             if isinstance(extent, bool) or not isinstance(extent, int | str):
-                raise ShapeError(f"extent {extent!r} in shape {self.shape} is no number or name")
+                raise ShapeError(
+                    f"extent {extent!r} in shape {self.shape} is no whole number, and no name"
+                )
             if isinstance(extent, int) and extent < 0:
                 raise ShapeError(f"negative extent {extent} in shape {self.shape}")
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from graphc.errors import InputError
+from graphc.errors import InputError, ShapeError
 from graphc.graph.leaf import Cell, aligned, filled, variable
 from graphc.graph.node import Node
-from graphc.types import dtype_name
+from graphc.graph.site import here
+from graphc.types import TensorType, dtype_name, numbers
 
 Array = NDArray[Any]
 
@@ -36,9 +37,17 @@ class Parameter:
 
     @classmethod
     def zeros(cls, shape: tuple[int, ...], dtype: object) -> Parameter:
-        """A parameter that starts at 0, in memory of its own at once."""
+        """A parameter that starts at 0, in memory of its own at once.
+
+        Raises ShapeError where an extent is no whole number of at least 0.
+        """
+        kind, extents = dtype_name(dtype), numbers(shape)
+        try:
+            TensorType(kind, extents)
+        except ShapeError as error:
+            raise ShapeError(f"parameter: {error}{here()}") from None
         parameter = cls(None)
-        parameter.place(filled(shape, dtype_name(dtype)))
+        parameter.place(filled(extents, kind))
         return parameter
 
     def materialize(self, value: Array, name: str = "parameter") -> None:

@@ -346,6 +346,20 @@ def test_refused_layers_say_where(work: Any, problem: str) -> None:
     assert "test_module.py:" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "make", [nn.Linear, lambda size, out: nn.Conv2d(size, out, 3), nn.Embedding]
+)
+def test_sizes_that_are_no_whole_numbers_are_refused(make: Any) -> None:
+    """The quotient of two numbers is a float in Python, and a size below zero is no size."""
+    with pytest.raises(
+        ShapeError, match=r"extent 392\.0 in shape .* no whole number(.|\n)*test_mod"
+    ):
+        make(784 / 2, 10)
+    with pytest.raises(ShapeError, match="negative extent -1"):
+        make(-1, 10)
+    assert 6 in make(np.int64(6), 10).weight.value.shape
+
+
 def test_the_summary_of_an_embedding_says_how_to_declare_its_input() -> None:
     with pytest.raises(DTypeError, match=r"'x' declared as \(\('batch',\), 'int64'\)"):
         nn.Embedding(3, 4).summary(("batch",))
