@@ -131,6 +131,8 @@ LOSSES: dict[str, type[Loss]] = {
 
 def loss_of(loss: str | LossFunction) -> LossFunction:
     """The loss of a name, or the function as it is. Raises InputError with the names there are."""
+    if isinstance(loss, type):
+        raise InputError(f"loss={loss.__name__} is a class; give a loss, {loss.__name__}()")
     if callable(loss):
         return loss
     if loss not in LOSSES:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -95,9 +95,20 @@ def watching(callback: Callback) -> Iterator[None]:
         _watching.reset(token)
 
 
-def watchers() -> tuple[Callback, ...]:
-    """The callbacks that every call of fit has here."""
-    return _watching.get()
+def callbacks_of(given: Sequence[Callback]) -> tuple[Callback, ...]:
+    """The callbacks given to fit, then those that every call of it has here.
+
+    Raises InputError for what is none.
+    """
+    if isinstance(given, Callback):
+        raise InputError(f"callbacks takes several: [{type(given).__name__}(...)]")
+    for callback in given:
+        if not isinstance(callback, Callback):
+            raise InputError(
+                f"{callback!r} is no callback: give an instance of a class derived from "
+                "graphc.train.Callback"
+            )
+    return (*given, *_watching.get())
 
 
 class EarlyStopping(Callback):

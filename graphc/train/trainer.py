@@ -26,7 +26,7 @@ from graphc.ops import random
 from graphc.optim.optimizer import Optimizer
 from graphc.optim.schedules import ReduceLROnPlateau, plateau_of
 from graphc.train.arrays import Data, Examples, check_numbers, examples
-from graphc.train.callbacks import Callback, Steps, watchers
+from graphc.train.callbacks import Callback, Steps, callbacks_of
 from graphc.train.epoch import Epoch
 from graphc.train.files import load_arrays, save_arrays
 from graphc.train.history import History
@@ -65,6 +65,8 @@ class Trainer:
         terminate_on_nan: bool = False,
         debug_nans: bool | str | None = None,
     ) -> None:
+        if not isinstance(model, Module):
+            raise InputError(f"model={model!r} is no nn.Module, such as nn.Linear(4, 2)")
         if not isinstance(optimizer, Optimizer):
             raise InputError(f"optimizer={optimizer!r} is no optimizer, such as optim.Adam(1e-3)")
         metrics_of(metrics)
@@ -116,7 +118,7 @@ class Trainer:
 
         Raises ShapeError, DTypeError or InputError where the data does not fit the model.
         """
-        callbacks = (*callbacks, *watchers())
+        callbacks = callbacks_of(callbacks)
         data = self._examples(x, y)
         data, held_out = self._held_out(data, validation_data, validation_split)
         check_numbers(batch_size=(batch_size, 1), epochs=(epochs, 0), steps=(steps or 0, 0))
@@ -391,6 +393,8 @@ class Trainer:
         if given is not None and split:
             raise InputError("give validation_data or validation_split, not both")
         if given is not None:
+            if not isinstance(given, tuple | list) or len(given) != 2:
+                raise InputError("validation_data takes a pair: the inputs and the targets, (x, y)")
             return data, self._examples(*given)
         if not split:
             return data, None

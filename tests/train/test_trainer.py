@@ -340,6 +340,13 @@ def test_refusals(tmp_path: Path) -> None:
         one.fit(X, Y, validation_data=(X, Y), validation_split=0.5)
     with pytest.raises(InputError, match="leaves 50 to train on and 0 to validate on"):
         one.fit(X, Y, validation_split=0.001)
+    for pair in (X, X[:2], (X, Y, Y)):
+        with pytest.raises(InputError, match="a pair: the inputs and the targets"):
+            one.fit(X, Y, validation_data=pair)
+    with pytest.raises(InputError, match=r"several: \[EarlyStopping\(...\)\]"):
+        one.fit(X, Y, callbacks=EarlyStopping("loss"))  # type: ignore[arg-type]  # what is tested
+    with pytest.raises(InputError, match=r"<class '.*EarlyStopping'> is no callback: .* instance"):
+        one.fit(X, Y, callbacks=[EarlyStopping])  # type: ignore[list-item]  # what is tested
     for size in (0, 8.0, "many"):
         with pytest.raises(InputError, match=f"batch_size={size!r} must be a whole number"):
             one.fit(X, Y, batch_size=size)
@@ -376,8 +383,12 @@ def test_lazy_models_load_before_the_first_trace(tmp_path: Path) -> None:
     same(one, two)
 
 
-def test_optimizer_and_metrics_are_checked_at_once() -> None:
+def test_what_trains_is_checked_at_once() -> None:
     model, adam = nn.Linear(3, 2), optim.Adam()
+    with pytest.raises(InputError, match=r"model=<function.* is no nn\.Module, such as"):
+        graphc.Trainer(lambda x: x, "mse", adam)  # type: ignore[arg-type]  # what is tested
+    with pytest.raises(InputError, match=r"MSELoss is a class; give a loss, MSELoss\(\)"):
+        graphc.Trainer(model, nn.MSELoss, adam)  # type: ignore[arg-type]  # what is tested
     with pytest.raises(InputError, match=r"optimizer='adam' is no optimizer, such as optim\.Adam"):
         graphc.Trainer(model, "mse", "adam")  # type: ignore[arg-type]  # what is tested
     with pytest.raises(InputError, match=r"unknown metric 'acc'.*Did you mean 'accuracy'\?"):
