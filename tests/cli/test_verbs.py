@@ -138,11 +138,12 @@ def examples() -> list[str]:
 
 @pytest.mark.parametrize("line", examples())
 def test_examples_in_the_help_run(line: str, tmp_path: Path) -> None:
-    """As they stand there; measuring for a moment only, and showing no browser."""
+    """As they stand there; measuring for a moment only, writing elsewhere, and with no browser."""
     if "--serve" in line:
         pytest.skip("it serves until Ctrl-C: tests/explorer/test_live.py")
     if line.startswith("explore"):
         line = f"{line.replace('--open', '')} --html {tmp_path / 'page.html'}"
+    line = line.replace("--trace ", f"--trace {tmp_path}/")
     if line.startswith("bench"):
         line += " --seconds 0.02"
     if line.startswith("tune"):
