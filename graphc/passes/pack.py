@@ -17,12 +17,13 @@ from graphc.graph.graph import Graph
 from graphc.graph.node import Node
 from graphc.graph.rewrite import rewrite
 from graphc.machine import Machine
+from graphc.ops import scalar
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, Index, index, stays
 from graphc.passes import layout
 from graphc.passes.border import residual
 from graphc.passes.copies import copied, permuted
-from graphc.passes.invert import covered
+from graphc.passes.invert import covered, expression
 from graphc.types import SIZE, Shape, is_float
 
 REUSE = 24
@@ -177,7 +178,8 @@ def slides(op: Formula) -> bool:
 def forwards(op: Formula) -> Formula:
     """[x] += a[r]*b[x - r + 2]   ->   [x] += a[2 - r]*b[x + r]: what slides is walked forwards.
 
-    Rows that are walked backwards are fetched late.
+    Rows that are walked backwards are fetched late. The formula may ask where it is, as that of a
+    gradient does which is read through a reshape.
     """
     terms = [term for r in op.reads for e in r if isinstance(e, Affine) for term in e.terms]
     back = {name: op.extents[name] for name, by in terms if by < 0 and name in op.summed}
@@ -185,7 +187,8 @@ def forwards(op: Formula) -> Formula:
     reads = tuple(
         tuple(e.substitute(turn) if isinstance(e, Affine) else e for e in read) for read in op.reads
     )
-    return Formula(op.name, op.args, op.expr, reads, op.writes, op.domain, op.how)
+    expr = op.expr.subs({scalar.position(name): expression(form) for name, form in turn.items()})
+    return Formula(op.name, op.args, expr, reads, op.writes, op.domain, op.how)
 
 
 def across(op: Formula, read: Index, lanes: str, operand: Node) -> tuple[int, ...] | None:

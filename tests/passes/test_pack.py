@@ -44,3 +44,21 @@ def test_frozen_filters_are_gathered_once() -> None:
     assert "packed(" not in program.as_text("simplified")
     (found,) = graphc.compile(own, freeze=True)(dy=given["dy"])
     np.testing.assert_array_equal(found, graphc.compile(slope)(**given)[0])
+
+
+@pytest.mark.parametrize("padding", [0, 1, (2, 0)])
+def test_what_asks_where_it_is_is_walked_forwards_too(padding: Any) -> None:
+    """A gradient read through a reshape has its border in the formula: before a dense layer."""
+    x, weight = graphc.input("x", (2, 32, 8, 8)), graphc.input("weight", (40, 32, 3, 3))
+    y = ops.conv2d(x, weight, padding=padding)
+    flat = ops.reshape(y, (2, -1))
+    dy = graphc.input("dy", flat.shape)
+    (slope,) = graphc.grad(ops.sum(flat * dy), [x])
+    program = graphc.compile(slope)
+    assert any(
+        "packed(" in line and "-" in line for line in program.as_text("simplified").split("\n")
+    )
+    random = np.random.default_rng(0)
+    given = {n.op.name: random.standard_normal(n.shape).astype(np.float32) for n in (dy, weight)}
+    (expected,) = graphc.evaluate([slope], given)
+    np.testing.assert_allclose(program(**given)[0], expected, rtol=1e-4, atol=1e-4)
