@@ -166,7 +166,9 @@ def gathered(op: Formula, read: Index, lanes: str, operand: Node) -> tuple[str, 
         return None
     if count(op, [n for n in op.kept if n not in names]) < REUSE:
         return None
-    return (*kept, *(name for name in op.extents if name in names and name not in kept))
+    order = (*kept, *(name for name in op.extents if name in names and name not in kept))
+    # A run-time extent is outermost in memory wherever its axis is: nothing would lie side by side.
+    return None if any(isinstance(op.extents[name], str) for name in order[1:]) else order
 
 
 def slides(op: Formula) -> bool:

@@ -62,3 +62,16 @@ def test_what_asks_where_it_is_is_walked_forwards_too(padding: Any) -> None:
     given = {n.op.name: random.standard_normal(n.shape).astype(np.float32) for n in (dy, weight)}
     (expected,) = graphc.evaluate([slope], given)
     np.testing.assert_allclose(program(**given)[0], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_run_time_extent_stays_outermost_in_what_is_packed() -> None:
+    """What is summed over the batch cannot lie side by side: a 1x1 layer before a dense one."""
+    x, weight = graphc.input("x", ("batch", 48, 8, 8)), graphc.input("weight", (40, 48, 1, 1))
+    flat = ops.reshape(ops.conv2d(x, weight), ("batch", -1))
+    dy = graphc.input("dy", flat.shape)
+    (slope,) = graphc.grad(ops.sum(flat * dy), [weight])
+    shapes = {"x": (5, 48, 8, 8), "dy": (5, 2560)}
+    random = np.random.default_rng(0)
+    given = {n: random.standard_normal(s).astype(np.float32) for n, s in shapes.items()}
+    (expected,) = graphc.evaluate([slope], given)
+    np.testing.assert_allclose(graphc.compile(slope)(**given)[0], expected, rtol=1e-4, atol=1e-4)
