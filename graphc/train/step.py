@@ -115,6 +115,10 @@ class TrainStep:
             if array.dtype != inputs[name].dtype:
                 array = converted(inputs[name], array)
             found[name] = np.require(array, None, ["C", "A"])
+        lengths = {name: len(array) for name, array in found.items()}
+        if len(set(lengths.values())) > 1:
+            listed = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+            raise InputError(f"all need the same number of examples: {listed}")
         return found
 
     def advance(

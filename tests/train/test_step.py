@@ -295,6 +295,8 @@ def test_rows_that_are_not_there_are_refused() -> None:
         step.run({"x": x, "y": 3}, batch_size=6)
     with pytest.raises(InputError, match="input 'y' is int64"):
         step.run({"x": x, "y": y + 0.5}, batch_size=6)
+    with pytest.raises(InputError, match="same number of examples: x has 24, y has 18"):
+        step.run({"x": x, "y": y[:18]}, batch_size=6)
     assert step.optimizer.step == 0
     assert len(step.run({"x": x, "y": y}, batch_size=6)["loss"]) == 4
 
