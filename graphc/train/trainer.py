@@ -45,7 +45,8 @@ class Trainer:
     loss, metrics, threads, math and debug_nans are as in compile_train_step. seed decides the
     order of examples, with the number of the epoch, and what dropout drops, with that of the step:
     the same seed, initial weights and data give the same result, bit for bit, also across save and
-    load.
+    load. During a fit the default generator is this trainer's: of fits in several threads at once,
+    those that draw random numbers share it, and do not repeat; give them a process each.
 
     epoch counts the finished epochs and history holds what each reported; setting stop ends fit
     after the current epoch. With terminate_on_nan, a loss that is NaN or infinite raises
