@@ -48,7 +48,7 @@ def written_out(nest: Nest) -> tuple[Stmt, ...] | None:
     sums = {loop.index for loop in nest.summed}
     bounding = {
         name
-        for guard in guards(nest.inner)
+        for guard in stored(nest.inner)
         if sums & set(guard.position.names)
         for name in guard.position.names
         if name not in sums
@@ -73,7 +73,7 @@ def written_out(nest: Nest) -> tuple[Stmt, ...] | None:
             kept.append(loop)
         summed: list[For] = []
         for loop in nest.summed:
-            loop, at = cut(loop, guards(inner))
+            loop, at = cut(loop, stored(inner))
             inner = within(inner, loop, at)
             if loop.extent == 1 and (summed or loop.index != nest.summed[-1].index):
                 inner = moved(inner, {loop.index: Affine()})
@@ -137,13 +137,12 @@ def unsummed(before: tuple[Stmt, ...], after: tuple[Stmt, ...]) -> tuple[Stmt, .
     return tuple(result)
 
 
-def guards(stmts: tuple[Stmt, ...]) -> list[Guard]:
-    """The conditions of some statements."""
-    return [g for s in stmts if isinstance(s, Load | Update) for g in s.guards]
-
-
 def stored(stmts: tuple[Stmt, ...]) -> list[Guard]:
-    """The conditions without which nothing is stored."""
+    """The conditions without which nothing is stored, or added to a sum.
+
+    Those of a load alone are none: where they fail it gives 0, and the largest of some numbers and
+    0 may be 0.
+    """
     stores = [s.guards for s in stmts if isinstance(s, Update)]
     return [g for g in stores[0] if all(g in others for others in stores)] if stores else []
 

@@ -95,3 +95,15 @@ def test_infinite_taps_reach_what_they_are_taps_of() -> None:
     (found,), (wanted,) = graphc.compile(nodes)(**used), evaluate(nodes, used)
     inside = (slice(None), slice(None), slice(0, -1), slice(0, -1))  # dy has a border of zeros
     np.testing.assert_array_equal(np.isfinite(found[inside]), np.isfinite(wanted[inside]))
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 8, 8), (2, 3, 4, 2)])
+def test_a_border_of_zeros_is_among_what_a_window_has(shape: tuple[int, ...]) -> None:
+    """The border is made in the kernel that takes the windows: a load that gives 0."""
+    x = graphc.input("x", shape)
+    y = ops.pad(x, ((0, 0), (0, 0), (1, 1), (0, 0)))
+    largest = ops.max_pool2d(y, 2)
+    nodes = [largest, ops.avg_pool2d(y, 2), *graphc.grad(ops.sum(largest), [x])]
+    given = {"x": np.random.default_rng(0).uniform(-2, -1, shape).astype(np.float32)}
+    for found, wanted in zip(graphc.compile(nodes)(**given), evaluate(nodes, given), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
