@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import IndexError, InputError, UnsupportedOpError
+from graphc.errors import IndexError, InputError, InputShapeError, UnsupportedOpError
 from graphc.graph import leaf
 from graphc.graph.graph import postorder
 from graphc.graph.node import Node
@@ -28,7 +28,7 @@ def evaluate(
     """The value of every output, given the inputs by name. Variables are read from their cells.
 
     Named extents are taken from the inputs' shapes (or `extents`). Raises IndexError for an
-    out-of-range label or index, InputError for a missing input.
+    out-of-range label or index, InputError for a missing input or one of another shape.
     """
     outputs = tuple(outputs)
     given = dict(inputs or {})
@@ -41,9 +41,7 @@ def evaluate(
             if node.op.name not in given:
                 raise InputError(f"input {node.op.name!r} : {node.type} is missing")
             values[node] = np.asarray(given[node.op.name]).astype(node.dtype)
-            for name, size in zip(node.shape, values[node].shape, strict=True):
-                if isinstance(name, str):
-                    known[name] = size
+            fit(node, values[node], known)
     for node in nodes:
         if node in values:
             continue
@@ -67,6 +65,18 @@ def evaluate(
             case _:
                 raise UnsupportedOpError(f"no reference for {node.op}")
     return tuple(values[o] for o in outputs)
+
+
+def fit(node: Node, array: Array, known: dict[str, int]) -> None:
+    """Note the named extents of an input. Raises InputShapeError for an array of another shape."""
+    for name, size in zip(node.shape, array.shape, strict=False):
+        if isinstance(name, str):
+            known.setdefault(name, size)
+    if len(node.shape) != array.ndim or resolve(node.shape, known) != array.shape:
+        where = f"  declared at {node.site.file}:{node.site.line}"
+        raise InputShapeError(
+            f"input {node.op.name!r} is {node.type}; the array has shape {array.shape}\n{where}"
+        )
 
 
 def scan(op: Scan, operands: list[Array], known: dict[str, int]) -> list[Array]:

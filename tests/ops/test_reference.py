@@ -9,7 +9,7 @@ import pytest
 
 import graphc
 from graphc import ops
-from graphc.errors import IndexError
+from graphc.errors import IndexError, InputError
 from graphc.ops import reference
 
 GOOD: dict[str, Any] = {"x": np.ones((4, 3), np.float32), "y": np.array([0, 1, 2, 0])}
@@ -71,3 +71,10 @@ def test_an_index_inside_of_a_scan_names_the_step() -> None:
     assert program([0, 1, 2, 4])[0].shape == (4,)
     with pytest.raises(IndexError, match=r"gather: index 9 (.|\n)*in step 2 of a scan"):
         program([0, 1, 9, 3])
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 3, 1), (4, 2), (5, 3)])
+def test_an_array_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
+    given = {**GOOD, "x": np.ones(shape, np.float32)}
+    with pytest.raises(InputError, match=r"input '.' is .*; the array has shape"):
+        graphc.evaluate([loss()], given)
