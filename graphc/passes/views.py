@@ -6,7 +6,7 @@ from graphc.graph.graph import Graph
 from graphc.graph.leaf import Leaf
 from graphc.graph.node import Node
 from graphc.ops.formula import Formula
-from graphc.ops.index import Affine
+from graphc.ops.index import Affine, stays
 from graphc.ops.recurrence import Scan
 from graphc.passes import layout
 from graphc.passes.invert import covered
@@ -49,7 +49,10 @@ def is_front(node: Node) -> bool:
 
 
 def rereads(node: Node) -> bool:
-    """Whether every element of a node is one of its operand, at the same offset."""
+    """Whether every element of a node is one of its operand, at the same offset.
+
+    Not where an index leaves the operand: there is another element in memory, and the value is 0.
+    """
     op = node.op
     if not isinstance(op, Formula) or op.expr != op.args[0]:
         return False
@@ -61,7 +64,10 @@ def rereads(node: Node) -> bool:
     if any(op.extents[n] != 1 for n in op.summed):
         return False
     (read,) = op.reads
-    if not all(isinstance(e, Affine) for e in (*read, *op.writes)):
+    places = zip(read, operand.shape, strict=True)
+    if not all(isinstance(e, Affine) and stays(e, size, op.extents) for e, size in places):
+        return False
+    if not all(isinstance(e, Affine) for e in op.writes):
         return False
     here = layout.offset(node.shape, op.writes)  # type: ignore[arg-type]  # all affine, as checked
     there = layout.offset(operand.shape, read)  # type: ignore[arg-type]  # all affine, as checked

@@ -86,3 +86,13 @@ def test_a_label_out_of_bounds_is_refused_whoever_reads_its_loss() -> None:
     rows = graphc.compile(ops.embedding(labels, ops.exp(logits))[1:3])
     with pytest.raises(IndexError, match="-3"):
         rows(logits=np.zeros((6, 4), np.float32), labels=np.array([0, 1, 2, 3, 1, -3]))
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 2), (3, 4, 5)])
+def test_a_part_of_a_join_is_no_view_of_an_operand(shape: tuple[int, ...]) -> None:
+    """It would go on beyond the operand's rows, where memory holds the next ones."""
+    x = graphc.input("x", shape)
+    joined = ops.concat([x, x * 2], 1)[:1]
+    given = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    (found,) = graphc.compile(joined)(given)
+    np.testing.assert_array_equal(found, np.concatenate([given, given * 2], 1)[:1])
