@@ -185,8 +185,8 @@ def plans(
     for vectors, tiles in shapes(nest, loop, lanes, machine):
         counting = ALONE if any(again(nest, nest.loop(name)) for name, _ in tiles) else SHARED
         cycles, registers = step.cost(vectors, tiles, counting)
-        if registers > machine.registers:
-            continue
+        if registers > machine.registers and (tiles or loop.kind != "lanes"):
+            continue  # a sum in lanes has its order from them: they are taken all the same
         accumulators = vectors
         waste = use if summed else fill(count, lanes * vectors) ** 0.5 * use**0.5
         for name, size in tiles:

@@ -81,3 +81,17 @@ def test_a_long_row_needs_no_other_rows_beside_it() -> None:
     assert "register r1.w1: float32[32]" in loops
     assert "tile 1 of 4 vectors: 4 accumulators" in loops
     assert "tile 5 of 2 vectors: 10 accumulators" in loops
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_sums_that_share_a_pass_keep_their_order_where_registers_are_few(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = graphc.input("x", ("n", 7, 12, 37))
+    sums = [ops.sum(f, (0, 2, 3)) for f in (x, x * x, x * x * x)]
+    given = np.random.default_rng(0).standard_normal((2, 7, 12, 37)).astype(np.float32)
+    fused = graphc.compile(sums, target=name)
+    assert len(fused.kernels) < len(sums)
+    monkeypatch.setenv("GRAPHC_SKIP", "fuse")
+    for found, wanted in zip(fused(given), graphc.compile(sums, target=name)(given), strict=True):
+        np.testing.assert_array_equal(found, wanted)
