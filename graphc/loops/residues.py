@@ -14,7 +14,7 @@ import itertools
 import math
 from dataclasses import replace
 
-from graphc.loops.ir import Alloc, For, Guard, Kernel, Let, Load, Stmt, Update, rename
+from graphc.loops.ir import Alloc, Check, For, Guard, Kernel, Let, Load, Stmt, Update, rename
 from graphc.loops.nest import Nest, chain, parse
 from graphc.loops.peel import holds, settled
 from graphc.loops.strip import moved
@@ -106,11 +106,16 @@ def emptying(nest: Nest) -> set[str]:
 
 
 def plain(nest: Nest) -> bool:
-    """Whether what follows a sum only reads what it began from, a number, where it has no terms."""
+    """Whether what follows a sum only reads what it began from, a number, where it has no terms.
+
+    Not where terms are looked at though nothing is added: an index may be out of bounds.
+    """
     registers = {s.buffer.name for s in nest.before if isinstance(s, Alloc)}
     starts = [s for s in nest.before if isinstance(s, Update)]
     changed = {s.target.buffer.name for s in nest.after if isinstance(s, Update)}
-    return not changed & registers and all(s.how == "=" and not s.args for s in starts)
+    checked = any(isinstance(s, Check) for s in nest.inner)
+    numbers = all(s.how == "=" and not s.args for s in starts)
+    return not changed & registers and numbers and not checked
 
 
 def decided(stmt: Stmt) -> Stmt | None:
