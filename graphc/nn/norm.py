@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import numpy as np
 
 from graphc import ops
+from graphc.errors import ShapeError
 from graphc.graph import leaf
 from graphc.graph.node import Node
+from graphc.graph.site import here
 from graphc.nn.linear import misfit
 from graphc.nn.module import Module
 from graphc.nn.parameter import Parameter
+from graphc.types import numbers, whole
 
 
 class BatchNorm(Module):
@@ -225,8 +229,12 @@ class LocalResponseNorm(Module):
 
 
 def shape_of(sizes: int | tuple[int, ...]) -> tuple[int, ...]:
-    """A number as a shape of one axis."""
-    return (sizes,) if isinstance(sizes, int) else tuple(sizes)
+    """A number as a shape of one axis. Raises ShapeError for what is no shape of numbers."""
+    listed = isinstance(sizes, Iterable) and not isinstance(sizes, str)
+    found = numbers(sizes) if listed else (whole(sizes),)
+    if any(isinstance(size, bool) or not isinstance(size, int) or size < 0 for size in found):
+        raise ShapeError(f"a shape is a whole number, or several, not {sizes!r}{here()}")
+    return found
 
 
 def unbiased(x: Node) -> float | Node:

@@ -121,8 +121,11 @@ def _spread(values: Node | None, channels: tuple[int, ...]) -> Node | None:
     return None if values is None else reshape(values, channels)
 
 
-def _trailing(name: str, x: Node, shape: int | Sequence[int]) -> list[int]:
+def _trailing(name: str, x: Node, shape: int | Sequence[int] | Node) -> list[int]:
     """The last axes of x, which have this shape."""
+    if isinstance(shape, Node):
+        problem = f"the shape comes before the weight: {name}(x, {x.shape[-1:]}, weight)"
+        raise fail(ShapeError, name, [x, shape], problem)
     wanted = numbers(shape)
     if not wanted or x.shape[-len(wanted) :] != wanted:
         problem = f"{x.shape} does not end with the shape {wanted}"

@@ -360,6 +360,14 @@ def test_sizes_that_are_no_whole_numbers_are_refused(make: Any) -> None:
     assert 6 in make(np.int64(6), 10).weight.value.shape
 
 
+@pytest.mark.parametrize("layer", [nn.LayerNorm, nn.RMSNorm])
+@pytest.mark.parametrize("shape", [3.0, "3", (3, 4.5), -1, None])
+def test_shapes_that_are_no_whole_numbers_are_refused(layer: Any, shape: Any) -> None:
+    with pytest.raises(ShapeError, match=r"a whole number, or several, not (.|\n)*test_module"):
+        layer(shape)
+    assert layer(np.int64(3)).normalized_shape == (3,)
+
+
 def test_the_summary_of_an_embedding_says_how_to_declare_its_input() -> None:
     with pytest.raises(DTypeError, match=r"'x' declared as \(\('batch',\), 'int64'\)"):
         nn.Embedding(3, 4).summary(("batch",))

@@ -162,6 +162,8 @@ def test_errors() -> None:
         normalize.softmax(input("i", (2,), "int32"))
     with pytest.raises(ShapeError, match=r"does not end with the shape \(6,\)"):
         normalize.layer_norm(x, 6)
+    with pytest.raises(ShapeError, match=r"shape comes before the weight: layer_norm\(x, \(3,\), "):
+        normalize.layer_norm(x, input("w", (3,)))
     with pytest.raises(ShapeError, match="6 channels do not divide into 4 groups"):
         normalize.group_norm(x, 4)
     with pytest.raises(ShapeError, match=r"\(N, C, ...\) expected"):
