@@ -19,7 +19,7 @@ from graphc.passes.pack import REUSE, SHORTEST, rows
 from graphc.types import is_float
 
 FEWEST = 8
-"""Rows of a result below which no panel is turned over, however often: they do without lanes."""
+"""Rows of a result below which no panel is turned over: lanes then lie along the sum."""
 
 
 def crosswise(nest: Nest, loop: For, stmt: Stmt) -> bool:
