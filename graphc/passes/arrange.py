@@ -18,7 +18,7 @@ Orders are permutations of a node's axes; the arranged node is an ordinary node 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graphc.graph import leaf
@@ -55,16 +55,14 @@ def arrange(graph: Graph, machine: Machine) -> Graph:
     orders: dict[Node, Order] = {}
     found = regions(graph, seeds)
     blocks: dict[Node, int] = {}
-    for chain in chains(found):
+    for chain in chains([region for region in found if region.batched and not region.pinned]):
         size = block(chain, machine)
         for region in chain if size else ():
             blocks |= dict.fromkeys(region.channels, size)
-    for region in found:
-        nodes = [operand for seed in region.seeds for operand in (seed, *seed.inputs)]
-        others = [other for other in found if other is not region]
-        if any(node in blocks for node in nodes) or region.stays(others, machine):
-            continue
-        orders |= region.orders(machine)
+    for chain in chains([region for region in found if not region.within(blocks)]):
+        if gains(chain, machine) and not stays(chain, machine):
+            for region in chain:
+                orders |= region.orders()
     if not orders and not blocks:
         return graph
     arranger = Arranger(graph, orders, blocks)
@@ -155,9 +153,9 @@ class Region:
     pinned: bool = False
     torn: bool = False
 
-    def orders(self, machine: Machine) -> dict[Node, Order]:
-        """The orders of the region's nodes, channels last, where that uses more lanes."""
-        if self.torn or not self.gains(machine):
+    def orders(self) -> dict[Node, Order]:
+        """The orders of the region's nodes, channels last."""
+        if self.torn:
             return {}
         nodes = self.seeds if self.pinned else list(self.channels)
         found = {}
@@ -168,17 +166,9 @@ class Region:
                 found[node] = order
         return found
 
-    def stays(self, others: Sequence[Region], machine: Machine) -> bool:
-        """Whether it is one contraction, and maps of it, that fills lanes as it is declared.
-
-        Nothing that it reads or makes is arranged, so that all of it would have to be copied.
-        """
-        (seed, *more), maps = self.seeds, all(n.shape == self.seeds[0].shape for n in self.channels)
-        if more or not maps or machine.math == "fast" or any(map(self.meets, others)):
-            return False
-        lanes = machine.lanes(SIZE[seed.dtype])
-        image = use(seed.shape[-1], lanes) if slides_by_one(seed) else 0.0
-        return image >= use(seed.shape[self.channels[seed]], lanes)
+    def within(self, blocks: Container[Node]) -> bool:
+        """Whether a contraction makes or reads what lies in blocks."""
+        return any(node in blocks for seed in self.seeds for node in (seed, *seed.inputs))
 
     def meets(self, other: Region) -> bool:
         """Whether a contraction of one region reads a value of the other."""
@@ -189,24 +179,42 @@ class Region:
             for operand in seed.inputs
         )
 
-    def gains(self, machine: Machine) -> bool:
-        """Whether lanes along channels are used better than lanes along the last axis."""
-        here = there = 0.0
-        for node in self.seeds:
+
+def stays(chain: Sequence[Region], machine: Machine) -> bool:
+    """Whether it is one contraction, and maps of it, that fills lanes as it is declared.
+
+    Nothing that it reads or makes is arranged, so that all of it would have to be copied.
+    """
+    seeds = [seed for region in chain for seed in region.seeds]
+    seed, channels = seeds[0], chain[0].channels
+    maps = all(node.shape == seed.shape for node in channels)
+    if len(seeds) > 1 or not maps or machine.math == "fast":
+        return False
+    lanes = machine.lanes(SIZE[seed.dtype])
+    image = use(seed.shape[-1], lanes) if slides_by_one(seed) else 0.0
+    return image >= use(seed.shape[channels[seed]], lanes)
+
+
+def gains(chain: Sequence[Region], machine: Machine) -> bool:
+    """Whether lanes along channels are used better than lanes along the last axis.
+
+    Asked of a whole chain: a contraction that reads channels last has no lanes along a width.
+    """
+    here = there = 0.0
+    for region in chain:
+        for node in region.seeds:
             assert isinstance(node.op, Formula)
             lanes = machine.lanes(SIZE[node.dtype])
             work = volume(node.op)
-            here += work / use(node.shape[self.channels[node]], lanes)
+            here += work / use(node.shape[region.channels[node]], lanes)
             there += work / max(use(extent, lanes) for extent in along(node, lanes))
-        return here * NARROW <= there
+    return here * NARROW <= there
 
 
 def chains(regions: Sequence[Region]) -> list[list[Region]]:
-    """Regions whose batch may lie in blocks; together where contractions of one read another."""
+    """Regions that are decided on together, as contractions of one read values of another."""
     result: list[list[Region]] = []
     for region in regions:
-        if not region.batched or region.pinned:
-            continue
         near = [other for other in result if any(map(region.meets, other))]
         result = [other for other in result if other not in near]
         result.append([region, *(member for other in near for member in other)])

@@ -129,3 +129,26 @@ def test_what_both_operands_carry_is_no_channel(stride: int) -> None:
     found, wanted = graphc.compile(outputs)(**given), graphc.evaluate(outputs, given)
     for one, other in zip(found, wanted, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize(("first", "second"), [(20, 50), (6, 64), (64, 4), (4, 4)])
+def test_contractions_that_read_each_other_lie_alike(first: int, second: int) -> None:
+    """One that read channels last, and had lanes along its own width, would gather each vector."""
+    x, labels = graphc.input("x", (10, 3, 28, 28)), graphc.input("labels", (10,), "int64")
+    kernels = kernel(first, 3, 5, 4), kernel(second, first, 5, 5)
+    hidden = ops.max_pool2d(ops.relu(ops.conv2d(x, kernels[0])), 2)
+    score = ops.mean(ops.relu(ops.conv2d(hidden, kernels[1])), (2, 3))
+    loss = ops.mean(ops.cross_entropy(score, labels))
+    program = graphc.compile([loss, *graphc.grad(loss, kernels)], target="avx2")
+    made = [n for n in program.stages.graph.nodes if n.op.name in ("conv2d", "conv2d.dimage")]
+    assert len(made) == 3
+    assert len({n.shape[-1] in (first, second) for n in made}) == 1
+    given = {
+        "x": np.random.default_rng(0).standard_normal((10, 3, 28, 28)).astype(np.float32),
+        "labels": np.arange(10) % second,
+    }
+    outputs = program.source.outputs
+    for found, expected in zip(
+        graphc.compile(list(outputs))(**given), graphc.evaluate(outputs, given), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
