@@ -110,7 +110,7 @@ def vector(function: Function, loop: For) -> None:
         if loop.step > count:
             mask = first_lanes(function, count, loop.step)
             start = Affine((), loop.start)
-            function.lanes = Lanes(loop.index, start, loop.step, mask, factors(loop.body))
+            function.lanes = Lanes(loop.index, start, loop.step, mask, factors(loop.body), count)
             statements(function, loop.body)
             function.lanes = None
             return

@@ -27,6 +27,7 @@ class Lanes:
     """The vector loop around the statement being emitted.
 
     `factors`: what is loaded in it for nothing but sums of products, and is 0 where `mask` is off.
+    `known`: how many lanes are on, where that is known and they are the first; 0 else.
     """
 
     index: str
@@ -34,6 +35,7 @@ class Lanes:
     count: int
     mask: Value | None = None
     factors: frozenset[str] = frozenset()
+    known: int = 0
 
 
 @dataclass
@@ -42,12 +44,14 @@ class Function:
 
     `entry` holds what is computed once, on entry, `globals` what stands before the function;
     `label` is the block that is open. `lines`: what its instructions are said to be for, if that is
-    asked for. `past`: whether some of its stores go past the caches. `begun`: the masks under which
-    registers began; nobody looks at the lanes that were off then.
+    asked for. `masked`: whether a store under a mask costs what others do. `past`: whether some of
+    its stores go past the caches. `begun`: the masks under which registers began; nobody looks at
+    the lanes that were off then.
     """
 
     kernel: Kernel
     lines: Lines | None = None
+    masked: bool = False
     b: Builder = field(default_factory=Builder)
     values: dict[str, Value] = field(default_factory=dict)
     constants: dict[str, Affine] = field(default_factory=dict)

@@ -13,6 +13,8 @@ from graphc.types import SIZE
 
 PIECE = 16
 """Bytes of a vector within which lanes change places at the least cost."""
+WHOLE = (1, 2, 4, 8)
+"""So many neighbours one instruction loads, or stores, without a mask."""
 LINE, PAST = 64, ", !nontemporal !{i32 1}"
 """Bytes of a cache line, where a result begins; what makes a store go past the caches."""
 
@@ -129,6 +131,10 @@ def load(
     name, step, vectors = pointer(function, access)
     dtype = access.buffer.dtype
     kind = "uint8" if dtype == "bool" else dtype
+    short = shorter(function, step, vectors, guards)
+    if short in WHOLE:  # other lanes come as zeros
+        value = read_short(function, name, kind, short, 0 if zero else 1)
+        return formulas.convert(function.b, value, "bool") if dtype == "bool" else value
     mask = condition(function, guards) if guards or step or vectors else None
     count = function.lanes.count if function.lanes is not None else 1
     several = step != 0 or bool(vectors) or (mask is not None and mask.lanes > 1)
@@ -141,6 +147,29 @@ def load(
     else:
         value = read_one(function, name, kind, mask)
     return formulas.convert(function.b, value, "bool") if dtype == "bool" else value
+
+
+def shorter(
+    function: Function, step: int, vectors: list[tuple[Value, int]], guards: tuple[Guard, ...]
+) -> int:
+    """How many neighbours a vector loop reads or writes, if they are less than its lanes; or 0."""
+    lanes = function.lanes
+    if lanes is None or step != 1 or vectors or guards:
+        return 0
+    return lanes.known
+
+
+def read_short(function: Function, name: str, kind: str, count: int, rest: int) -> Value:
+    """Neighbours in the first lanes of a vector, and a number in the others."""
+    b = function.b
+    assert function.lanes is not None
+    lanes = function.lanes.count
+    value = b.define(kind, count, f"load {spell(kind, count)}, ptr {name}, align {SIZE[kind]}")
+    if count == 1:
+        others = b.constant(kind, rest, lanes)
+        return b.define(kind, lanes, f"insertelement {others}, {value}, i64 0")
+    order = [min(lane, count) for lane in range(lanes)]
+    return b.shuffle(value, b.constant(kind, rest, count), order)
 
 
 def read_one(function: Function, name: str, kind: str, mask: Value | None, count: int = 1) -> Value:
@@ -243,6 +272,14 @@ def store(
     assert function.lanes is not None
     count = function.lanes.count
     value = b.splat(value, count)
+    short = shorter(function, step, vectors, guards)
+    if short in WHOLE or (short and not function.masked):
+        if short == 1:
+            part = b.define(kind, 1, f"extractelement {value}, i64 0")
+        else:
+            part = b.shuffle(value, value, range(short))
+        b.emit(f"store {part}, ptr {name}, align {align}")
+        return
     if step == 1 and not vectors and mask is None:
         if past:
             function.past = True

@@ -104,7 +104,7 @@ class Writer:
             if call.like not in (None, number):
                 continue
             lines = user_lines(call.kernel, self.number) if self.lines else None
-            function = Function(call.kernel, lines)
+            function = Function(call.kernel, lines, self.target.model.masked)
             text = define(function, self.extents)
             self.number = lines.number if lines is not None else self.number
             self.functions[call.kernel.name] = text
@@ -209,13 +209,16 @@ def emit(calls: Sequence[Call], extents: tuple[str, ...], target: Target) -> Mod
     return writer.close()
 
 
-def numbered(module: Module, calls: Sequence[Call], extents: tuple[str, ...]) -> Module:
+def numbered(
+    module: Module, calls: Sequence[Call], extents: tuple[str, ...], target: Target
+) -> Module:
     """A module whose instructions point at their statements' numbers, else the same."""
     number, functions = FIRST, {}
     for call in calls:
         if call.kernel.name in module.functions:
             kernel, lines = statement_lines(call.kernel, number)
-            functions[call.kernel.name] = define(Function(kernel, lines), extents)
+            function = Function(kernel, lines, target.model.masked)
+            functions[call.kernel.name] = define(function, extents)
             number = lines.number
     parts, at = [], 0
     for name, text in module.functions.items():

@@ -142,7 +142,7 @@ def vectors(
         result.append(For(f"{name}.u", 0, whole, 1, "unrolled", (inner,)))
     if rest:
         at = affine([(f"{name}.v", 1)], whole * lanes)
-        step = width(schedule, rest, lanes)
+        step = lanes if rest > 1 else 1
         result.append(For(f"{name}.v", 0, rest, step, "vector", moved(stmts, {name: at})))
     return tuple(result)
 

@@ -79,4 +79,4 @@ class Stages:
     @cached_property
     def numbered(self) -> Module:
         """The module with instructions that point at their statements' numbers (see `lines`)."""
-        return numbered(self.module, self.calls, self.extents)
+        return numbered(self.module, self.calls, self.extents, self.target)

@@ -44,7 +44,7 @@ def test_no_vector_is_spilled() -> None:
 def test_what_steps_share_fits_beside_the_sums() -> None:
     """Three rows of four, and channels last: three steps written out would hold six of each row."""
     image = graphc.input("image", (64, 128, 8, 8))
-    filters = graphc.parameter("filters", (128, 128, 3, 3))
+    filters = graphc.parameter("filters", (32, 128, 3, 3))
     program = graphc.compile(ops.conv2d(image, filters, padding=1), target="avx512")
     names = [name for name in program.kernels if "tile 3x4 of 2" in program.explain(name)]
     (name,) = names
@@ -86,7 +86,24 @@ def test_what_lies_beyond_a_row_is_not_added() -> None:
     assert np.isnan(found[1::2]).all()
 
 
-@pytest.mark.parametrize("extent", [2, 3, 10, 13, 23])
+@pytest.mark.parametrize("columns", [9, 10, 12, 17, 20])
+def test_a_row_that_ends_within_a_vector_is_summed_in_whole_ones(columns: int) -> None:
+    """Their last lanes are zeros: a narrower vector would be a part of another, and be spilled."""
+    a, b = graphc.input("a", (96, 256)), graphc.input("b", (256, columns))
+    program = graphc.compile(a @ b, target="avx2")
+    lines = program.kernels["k00"].as_text("asm").splitlines()
+    products = [line for line in lines if "vfmadd" in line and "ss\t" not in line]
+    assert products and not [line for line in products if "xmm" in line]
+    assert not [line for line in products if "[rsp" in line]
+
+
+def test_a_tile_is_as_wide_as_leaves_no_vector_alone() -> None:
+    """Nine vectors: by two, the last one would go alone, with five sums where eight are needed."""
+    a, b = graphc.input("a", (5, 256)), graphc.input("b", (256, 66))
+    assert "of 3 vectors" in graphc.compile(a @ b, target="avx2").explain("k00")
+
+
+@pytest.mark.parametrize("extent", [2, 3, 11, 13, 23])
 def test_lanes_that_are_off_change_nothing(extent: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Masked vectors, as AVX-512 has them, on any machine: sums across rows, along rows, maxima."""
     model = Target.model.fget  # type: ignore[attr-defined]
