@@ -187,12 +187,17 @@ def plans(
         cycles, registers = step.cost(vectors, tiles, counting)
         if registers > machine.registers and (tiles or loop.kind != "lanes"):
             continue  # a sum in lanes has its order from them: they are taken all the same
-        accumulators = vectors
-        waste = use if summed else fill(count, lanes * vectors) ** 0.5 * use**0.5
-        for name, size in tiles:
-            accumulators *= size
-            waste *= fill(sizes[name], size) ** 0.25
-        per_point = cycles / (accumulators * lanes) / waste
+        rows = math.prod(size for _, size in tiles)
+        accumulators = vectors * rows
+        whole, rest = divmod(count, lanes * vectors)
+        if summed:
+            per_point = cycles / (accumulators * lanes) / use
+        elif rest:
+            short, _ = step.cost(-(-rest // lanes), tiles, counting)
+            per_point = (whole * cycles + short) / (rows * count)
+        else:
+            per_point = cycles / (accumulators * lanes)
+        per_point /= math.prod(fill(sizes[name], size) ** 0.25 for name, size in tiles)
         results = accumulators // vectors if summed else accumulators * lanes
         tail = (20 + ends * accumulators) / (results * points)
         yield (

@@ -145,9 +145,10 @@ def scattered(
         return False
     if apart > 1:
         return True
-    sets = min(PERIOD // LINE, PERIOD // math.gcd(step, PERIOD) * -(-width // LINE))
+    lines = -(-width // LINE) + bool(step % LINE)  # such rows begin anywhere in a line
+    sets = min(PERIOD // LINE, PERIOD // math.gcd(step, PERIOD) * lines)
     ways = schedule.machine.level1 / PERIOD
-    return points * -(-width // LINE) > FULL * ways * sets
+    return points * lines > FULL * ways * sets
 
 
 def stride(nest: Nest, access: Access) -> int:

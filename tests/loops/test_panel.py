@@ -56,3 +56,12 @@ def test_elements_that_lie_apart_are_gathered_once_for_all_filters(threads: int)
     (found,) = graphc.compile(moved, threads=threads)(*given)
     wanted = np.einsum("nchw,fc->nfhw", given[0][:, :, ::2, ::2], given[1][:, :, 0, 0])
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("terms", "packed"), [(190, False), (200, True)])
+def test_rows_that_begin_anywhere_take_two_lines(terms: int, packed: bool) -> None:
+    """200 rows, at two lines each, are more than three quarters of the first cache."""
+    a, b = graphc.input("a", (96, terms)), graphc.parameter("b", (terms, 50))
+    program = graphc.compile(a @ b, target="avx2")
+    assert "of 2 vectors" in program.explain("k00")
+    assert ("packed: its rows lie 200 bytes apart" in program.as_text("loops")) == packed
