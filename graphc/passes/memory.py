@@ -23,17 +23,21 @@ USUAL = 128
 
 @dataclass(frozen=True)
 class Slot:
-    """One entry of the pointer table: a value's buffer and what kind of memory holds it."""
+    """One entry of the pointer table: a value's buffer and what kind of memory holds it.
+
+    `shown`: what a caller sees in it, where that is another shape of the same elements.
+    """
 
     node: Node
     kind: str  # input, state, constant, output, arena
     first: int
     last: int
+    shown: TensorType | None = None
 
     @property
     def type(self) -> TensorType:
-        """The type of the value that the buffer was made for."""
-        return self.node.type
+        """The type of the array that is the buffer."""
+        return self.shown or self.node.type
 
 
 class Placed(Protocol):
@@ -164,7 +168,9 @@ def plan(fused: Fused) -> Plan:
         for operand in operands(group, fused):
             last[operand] = max(last.get(operand, -1), step[group])
     end = len(groups)
-    outputs = {fused.home(o) for o in graph.outputs}
+    outputs: dict[Node, list[Node]] = {}
+    for output in graph.outputs:
+        outputs.setdefault(fused.home(output), []).append(output)
     targets: dict[Node, Node] = {}
     for variable, value in graph.updates:
         if variable in inplace:
@@ -189,7 +195,8 @@ def plan(fused: Fused) -> Plan:
         if node in targets:
             place[node] = place[targets[node]]
         elif node in outputs:
-            slot(node, "output", made[node], end)
+            number = slot(node, "output", made[node], end)
+            slots[number] = replace(slots[number], shown=shown(node, outputs[node]))
         elif (old := dying(groups[made[node]], made[node], node, place, slots, fused)) is not None:
             number = place[node] = place[old]
             slots[number] = replace(slots[number], last=max(last.get(node, -1), made[node]))
@@ -217,6 +224,17 @@ def plan(fused: Fused) -> Plan:
             late.append((place[home], place[variable]))
     commits = frozenset(made[home] for home in targets)
     return Plan(tuple(groups), tuple(slots), place, (*copies, *late), commits, tuple(inplace))
+
+
+def shown(node: Node, outputs: Sequence[Node]) -> TensorType | None:
+    """The one shape in which all outputs that lie in a value's buffer show it; None if it has none.
+
+    A run-time extent is outermost in memory: where it is not the first axis, a copy is shown.
+    """
+    first = outputs[0].type
+    plain = not any(isinstance(extent, str) for t in (node.type, first) for extent in t.shape[1:])
+    same = all(output.type == first for output in outputs)
+    return first if plain and same and node.type.shape and first.shape else None
 
 
 def dying(
@@ -306,7 +324,9 @@ def order(
             readers.setdefault(operand, []).append(group)
             if operand in maker:
                 needs[group].append(maker[operand])
-    outputs = {fused.home(o) for o in graph.outputs}
+    outputs: dict[Node, list[Node]] = {}
+    for output in graph.outputs:
+        outputs.setdefault(fused.home(output), []).append(output)
     homes = [fused.home(value) for _, value in graph.updates]
     inplace: list[Node] = []
     for variable, value in graph.updates:

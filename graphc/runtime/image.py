@@ -89,6 +89,7 @@ def image_of(stages: Stages, key: str) -> Image:
     results = []
     for output in stages.graph.outputs:
         home = stages.fused.home(output)
+        held = home.type
         match home.op:
             case leaf.Input():
                 found = "input", known[home]
@@ -100,7 +101,8 @@ def image_of(stages: Stages, key: str) -> Image:
                 found = "extent", stages.extents.index(name)
             case _:
                 found = "slot", stages.plan.place[home]
-        results.append(Result(*found, output.type, home.type))
+                held = slots[found[1]].type
+        results.append(Result(*found, output.type, held))
     base = dict.fromkeys(stages.extents, 1)
     one = cost(stages, base).flops
     each = [cost(stages, {**base, name: 2}).flops - one for name in stages.extents]

@@ -129,3 +129,25 @@ def test_threads_with_batches_of_their_own_get_their_own_results() -> None:
         sys.setswitchinterval(before)
     assert not wrong
     assert not program.frame.context[BUSY]
+
+
+def test_results_of_another_shape_are_made_in_it() -> None:
+    """What is flattened at the end lies in memory as what it was: no view of an array is made."""
+    x = graphc.input("x", (2, 3, 4))
+    program = graphc.compile([ops.reshape(ops.exp(x), (6, 4)), ops.reshape(x + 1.0, (24,))])
+    given = np.arange(24, dtype=np.float32).reshape(2, 3, 4) / 24
+    for _ in range(2):
+        first, second = program(given)
+        np.testing.assert_allclose(first, np.exp(given).reshape(6, 4), rtol=1e-6)
+        np.testing.assert_array_equal(second, given.reshape(24) + 1)
+    assert program.direct is not None
+    assert first.flags.owndata and second.flags.owndata
+
+
+def test_a_result_in_two_shapes_is_one_array() -> None:
+    x = graphc.input("x", (2, 3))
+    y = ops.exp(x)
+    program = graphc.compile([y, ops.reshape(y, (6,)), ops.reshape(y, (3, 2))])
+    given = np.arange(6, dtype=np.float32).reshape(2, 3) / 6
+    for found, shape in zip(program(given), [(2, 3), (6,), (3, 2)], strict=True):
+        np.testing.assert_allclose(found, np.exp(given).reshape(shape), rtol=1e-6)
