@@ -50,6 +50,7 @@ from graphc.ops import known
 from graphc.ops.recurrence import Scan
 from graphc.ops.scalar import written
 from graphc.passes import layout
+from graphc.passes.ahead import pack_ahead
 from graphc.passes.arrange import arrange
 from graphc.passes.bodies import prepare, unify
 from graphc.passes.border import border
@@ -63,7 +64,7 @@ from graphc.passes.keep import keep
 from graphc.passes.memory import Plan
 from graphc.passes.memory import plan as plan_memory
 from graphc.passes.narrow import narrow
-from graphc.passes.pack import pack, pack_ahead
+from graphc.passes.pack import pack
 from graphc.passes.separate import separate
 from graphc.passes.simplify import simplify
 from graphc.passes.verify import verify as verify_groups
@@ -182,7 +183,7 @@ def frozen(source: Graph, target: Target, math: str) -> Graph:
     """The graph after its passes, the values that no call changes in variables of its own."""
     verify(source)
     graph = run_passes(source, Log(), replace(target.model, math=math))[-1].graph
-    graph = graph if "pack" in skipped() else pack_ahead(graph, steady(graph))
+    graph = graph if "pack" in skipped() else pack_ahead(graph, steady(graph), target.model)
     once, host = lasting(graph), None if target.native else targets.host_level()
     values = compile(once, target=host, threads=1, debug_nans=False)() if once else ()
     return settled(graph, dict(zip(once, values, strict=True)))

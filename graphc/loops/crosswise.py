@@ -4,8 +4,7 @@
     -->
     for j by J: p[J*s + j'] = b[S*(j + j') + s]; for i: for j', s: c += a[S*i + s]*p[J*s + j']
 
-The graph pass that turns operands over leaves these, and no others, as they lie. What a loop in
-order reads again in each of its steps is turned over once, though a step has few rows.
+The graph pass that turns operands over leaves these, and no others, as they lie.
 """
 
 from __future__ import annotations
@@ -15,11 +14,8 @@ from collections.abc import Sequence
 
 from graphc.loops.ir import For, Load, Stmt
 from graphc.loops.nest import Nest, extent
-from graphc.passes.pack import REUSE, SHORTEST, rows
+from graphc.passes.pack import FEWEST, rows
 from graphc.types import is_float
-
-FEWEST = 8
-"""Rows of a result below which no panel is turned over: lanes then lie along the sum."""
 
 
 def crosswise(nest: Nest, loop: For, stmt: Stmt) -> bool:
@@ -28,7 +24,7 @@ def crosswise(nest: Nest, loop: For, stmt: Stmt) -> bool:
         return False
     if loop.index != nest.kept[-1].index or not is_float(stmt.access.buffer.dtype):
         return False
-    if any(f.extent is None for f in (loop, *nest.summed)) or extent(loop) < SHORTEST:
+    if any(f.extent is None for f in (loop, *nest.summed)) or extent(loop) < 2:
         return False
     offset, others = stmt.access.offset, nest.kept[:-1]
     if any(offset.coefficient(f.index) for f in others):
@@ -37,8 +33,7 @@ def crosswise(nest: Nest, loop: For, stmt: Stmt) -> bool:
         return False
     terms = [(f.index, extent(f)) for f in nest.summed]
     count = math.prod(map(extent, others))
-    times = nest.times if stmt.access.buffer.name not in nest.changing else 1
-    return rows(offset, loop.index, terms) and count >= FEWEST and count * times >= REUSE
+    return rows(offset, loop.index, terms) and count >= FEWEST
 
 
 def crossed(nest: Nest, loop: For, stmts: Sequence[Stmt]) -> bool:

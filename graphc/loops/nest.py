@@ -32,18 +32,13 @@ NOMINAL = 128
 
 @dataclass(frozen=True)
 class Nest:
-    """kept loops { before; summed loops { inner }; after }; a map has only `inner`.
-
-    `times`: how often loops in order run it, each time on the same but for what is `changing`.
-    """
+    """kept loops { before; summed loops { inner }; after }; a map has only `inner`."""
 
     kept: tuple[For, ...]
     before: tuple[Stmt, ...]
     summed: tuple[For, ...]
     inner: tuple[Stmt, ...]
     after: tuple[Stmt, ...]
-    times: int = 1
-    changing: frozenset[str] = frozenset()
 
     @property
     def reduces(self) -> bool:

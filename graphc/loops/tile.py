@@ -40,7 +40,6 @@ def nests(schedule: Schedule, stmts: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
             continue
         nest = parse(stmt)
         if nest is not None and nest.reduces:
-            nest = replace(nest, times=schedule.steps, changing=schedule.changing)
             plan = decided(schedule, nest)
             done = columns(schedule, nest, plan) or streamed(schedule, nest, plan)
             done = done or apart(schedule, nest, plan)
@@ -69,25 +68,17 @@ def decided(schedule: Schedule, nest: Nest) -> Plan:
     return next((p for p in like(nest, model, schedule.machine) if p.tile == choice.tile), model)
 
 
-def reductions(
-    stmts: tuple[Stmt, ...], times: int = 1, changing: frozenset[str] = frozenset()
-) -> list[Nest]:
-    """The nests of a kernel that sum, in the order in which they are scheduled.
-
-    `times` and `changing`: of loops in order that stand around the statements.
-    """
+def reductions(stmts: tuple[Stmt, ...]) -> list[Nest]:
+    """The nests of a kernel that sum, in the order in which they are scheduled."""
     found: list[Nest] = []
     for stmt in stmts:
         if not isinstance(stmt, For):
             continue
         nest = parse(stmt)
-        if nest is not None and nest.reduces:
-            found.append(replace(nest, times=times, changing=changing))
-        elif nest is None and stmt.kind == "ordered":
-            again = times * max(1, extent(stmt))
-            found += reductions(stmt.body, again, changing | written(stmt.body))
-        elif nest is None:
-            found += reductions(stmt.body, times, changing)
+        if nest is None:
+            found += reductions(stmt.body)
+        elif nest.reduces:
+            found.append(nest)
     return found
 
 

@@ -29,9 +29,11 @@ from graphc.types import SIZE, Shape, is_float
 REUSE = 24
 """How often an element must be read for a copy to pay."""
 SHORTEST = 8
-"""The extent below which an index is not worth being the lanes."""
+"""Terms of a row of a matrix, at least, for the loops to turn it over."""
 FAR = 32 << 10
 """Bytes of an operand from which on pieces of a row are gathered: the nearest cache holds less."""
+FEWEST = 8
+"""Rows of a result, at least, for the loops to turn over a matrix along whose rows sums go."""
 LONGEST = 1024
 """Terms of a sum beyond which a panel of many columns is too large for loops to turn over."""
 NOMINAL = 128
@@ -42,18 +44,15 @@ def pack(graph: Graph, machine: Machine) -> Graph:
     return rewrite(graph, [lambda node: turned(node, frozenset())])
 
 
-def pack_ahead(graph: Graph, lasting: Container[Node]) -> Graph:
-    """Apply `turned` to all that lasts as well, so that it is turned over once and for all."""
-    return rewrite(graph, [lambda node: turned(node, lasting)])
-
-
 def turned(node: Node, lasting: Container[Node]) -> Node | None:
     """[m, n] += f(a[m, k], b[n, k])   ->   f(a[m, k], b'[k, n])  where [k, n] = b[n, k]."""
     op, lanes = node.op, along(node)
     if lanes is None or not isinstance(op, Formula):
         return None
     for position, (operand, read) in enumerate(zip(node.inputs, op.reads, strict=True)):
-        order = better(op, read, lanes, operand)
+        turning = by_panels(op, position, operand)
+        few = turning and operand in lasting
+        order = better(op, read, lanes, operand, FEWEST if few else REUSE)
         whole = gathered(op, read, lanes, operand)
         axes = across(op, read, lanes, operand)
         if whole is not None:
@@ -61,7 +60,7 @@ def turned(node: Node, lasting: Container[Node]) -> Node | None:
             moved_read: Index = tuple(map(index, whole))
             copy = laid(op, op.reads[position], operand, whole)
         elif order is not None:
-            if by_panels(op, position, operand) and operand not in lasting:
+            if turning and operand not in lasting:
                 continue
             moved_read = tuple(map(index, order))
             copy = laid(op, read, operand, order)
@@ -78,7 +77,7 @@ def turned(node: Node, lasting: Container[Node]) -> Node | None:
 
 
 def along(node: Node) -> str | None:
-    """The last index of a sum's result, where it is worth being the lanes."""
+    """The last index of a sum's result, which could be the lanes."""
     op = node.op
     if not isinstance(op, Formula) or not op.summed or not op.writes or not covered(op, node):
         return None
@@ -86,7 +85,7 @@ def along(node: Node) -> str | None:
     if not isinstance(last, Affine) or not last.plain or not is_float(node.dtype):
         return None
     extent = op.extents[last.plain]
-    return last.plain if isinstance(extent, int) and extent >= SHORTEST else None
+    return last.plain if isinstance(extent, int) and extent > 1 else None
 
 
 def turns_panels(node: Node) -> bool:
@@ -96,7 +95,8 @@ def turns_panels(node: Node) -> bool:
         lanes is not None
         and isinstance(op, Formula)
         and any(
-            better(op, read, lanes, operand) is not None and by_panels(op, position, operand)
+            better(op, read, lanes, operand, FEWEST) is not None
+            and by_panels(op, position, operand)
             for position, (operand, read) in enumerate(zip(node.inputs, op.reads, strict=True))
         )
     )
@@ -125,7 +125,9 @@ def rows(offset: Affine, lanes: str, terms: Sequence[tuple[str, int]]) -> bool:
     )
 
 
-def better(op: Formula, read: Index, lanes: str, operand: Node) -> tuple[str, ...] | None:
+def better(
+    op: Formula, read: Index, lanes: str, operand: Node, least: int
+) -> tuple[str, ...] | None:
     """The indices of a read in the order of a copy's axes, the lanes last; None where none pays.
 
     Each index becomes an axis of its own: heads side by side in memory, or rows of a part of a
@@ -142,7 +144,7 @@ def better(op: Formula, read: Index, lanes: str, operand: Node) -> tuple[str, ..
         return None
     apart = abs(offset.coefficient(lanes))
     near = [n for n in names if abs(offset.coefficient(n)) < apart and op.extents[n] != 1]
-    if not near or count(op, [n for n in op.kept if n not in names]) < REUSE:
+    if not near or count(op, [n for n in op.kept if n not in names]) < least:
         return None
     return (*(name for name in op.extents if name in names and name != lanes), lanes)
 

@@ -47,15 +47,15 @@ def test_one_kernel_turns_panels_over_in_registers() -> None:
     assert "turned" in panels or "transpose" in panels.lower()
 
 
-@pytest.mark.parametrize("m, k, n", list(itertools.product((23, 24), (7, 8, 1024, 1025), (7, 8))))
+@pytest.mark.parametrize("m, k, n", list(itertools.product((7, 8), (7, 8, 1024, 1025), (7, 8))))
 def test_graph_and_loops_decide_alike(m: int, k: int, n: int) -> None:
     program = graphc.compile(product(m, k, n), target="avx2")
     nodes = program.stages.graph.nodes
     assert any(map(turns_panels, nodes)) == turning(program)
-    assert turning(program) == (m >= 24 and 8 <= k <= 1024 and n >= 8)
+    assert turning(program) == (m >= 8 and 8 <= k <= 1024)
 
 
-@pytest.mark.parametrize("m, k, n", [(24, 8, 8), (37, 1001, 129), (100, 784, 500), (65, 64, 9)])
+@pytest.mark.parametrize("m, k, n", [(8, 8, 7), (37, 1001, 129), (100, 784, 500), (65, 64, 9)])
 def test_no_bit_depends_on_how_the_matrix_lies(m: int, k: int, n: int) -> None:
     a, b = operands(m, k, n)
     upright = ops.relu(graphc.input("a", (m, k)) @ graphc.input("b", (k, n)))
@@ -69,7 +69,6 @@ def test_no_bit_depends_on_how_the_matrix_lies(m: int, k: int, n: int) -> None:
 
 @pytest.mark.parametrize("batch, wanted", [(7, False), (8, True), (16, True)])
 def test_weights_of_a_scan_are_turned_over_once(batch: int, wanted: bool) -> None:
-    """Sixteen rows a step are few; with those of all steps they are many."""
     net = nn.RNN(24, 40)
     program = graphc.compile(net, inputs={"x": (12, batch, 24)}, target="avx2")
     texts = [program.kernels[name].as_text("loops") for name in program.kernels]
@@ -110,4 +109,4 @@ def test_what_lasts_is_turned_over_once() -> None:
         for freeze in (False, True)
     )
     assert turning(live) and not turning(frozen)
-    assert [v.shape for v in frozen.source.variables() if len(v.shape) == 2] == [(96, 64)]
+    assert [v.shape for v in frozen.source.variables() if len(v.shape) > 1] == [(4, 96, 16)]

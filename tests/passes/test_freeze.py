@@ -100,3 +100,23 @@ def test_code_for_another_machine_can_be_looked_at(monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv("GRAPHC_TARGET", target)
         frozen = graphc.compile(net, inputs={"x": (64, 40)}, freeze=True)
         assert "packed" not in names(frozen) and frozen.kernels["k00"].as_text("asm")
+
+
+@pytest.mark.parametrize("rows", [1, 4, 8, 23, 48, "rows"])
+@pytest.mark.parametrize("terms", [30, 1024, 1040])
+@pytest.mark.parametrize("columns", [16, 40, 50, 96])
+def test_matrices_lie_in_panels_and_give_the_same_bits(
+    rows: int | str, terms: int, columns: int
+) -> None:
+    across, along = nn.Linear(terms, columns), graphc.parameter("along", (terms, columns))
+    x = graphc.input("x", (rows, terms))
+    outputs = [ops.gelu(across(x)), ops.relu(x @ along)]
+    given = np.random.default_rng(0).standard_normal((rows if isinstance(rows, int) else 9, terms))
+    given = given.astype(np.float32)
+    live, frozen = (graphc.compile(outputs, freeze=freeze) for freeze in (False, True))
+    for one, other in zip(live(given), frozen(given), strict=True):
+        np.testing.assert_array_equal(one, other)
+    shapes = [v.shape for v in frozen.source.variables()]
+    size = {40: 8, 96: 16}.get(columns)
+    if rows == 48 and size and live.stages.target.name == "avx2":
+        assert shapes.count((columns // size, terms, size)) == 2

@@ -1,0 +1,129 @@
+"""Packing ahead: matrices that last are laid out once for the products that read them.
+
+A product reads a matrix panel by panel: some vectors of columns, row after row. Within the matrix
+each row of a panel lies in another place, a page on where rows are long, and loops that have enough
+rows of the other operand copy it at each call. What no call changes is kept in panels from the
+start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+from graphc.graph.graph import Graph
+from graphc.graph.node import Node
+from graphc.graph.rewrite import rewrite
+from graphc.machine import Machine
+from graphc.ops import scalar
+from graphc.ops.formula import Formula
+from graphc.ops.index import Affine, Index, index, stays
+from graphc.passes import layout
+from graphc.passes.invert import expression
+from graphc.passes.pack import (
+    FEWEST,
+    REUSE,
+    along,
+    better,
+    by_panels,
+    count,
+    count_of,
+    laid,
+    slides,
+    turned,
+)
+from graphc.types import SIZE, Extent
+
+VECTORS = (2, 3, 4, 1)
+"""How many vectors wide panels are, the best first."""
+
+
+def pack_ahead(graph: Graph, lasting: Container[Node], machine: Machine) -> Graph:
+    """Pack what lasts, so that it is done once and for all: in panels, or turned over."""
+
+    def panels(node: Node) -> Node | None:
+        return in_panels(node, lasting, machine)
+
+    return rewrite(graph, [panels, lambda node: turned(node, lasting)])
+
+
+def in_panels(node: Node, lasting: Container[Node], machine: Machine) -> Node | None:
+    """[m, n] += a[m, k]*b[n, k]   ->   [m, 16*p + q] += a[m, k]*b'[p, k, q]
+
+    Where b' = b[16*p + q, k] lasts. Of a few rows none is made so: their sums go along the matrix.
+    """
+    op, lanes = node.op, along(node)
+    if lanes is None or not isinstance(op, Formula) or slides(op):
+        return None
+    size = width(op.extents[lanes], machine.lanes(SIZE[node.dtype]))
+    for position, operand in enumerate(node.inputs):
+        if size and operand in lasting and across(op, position, operand, lanes):
+            cut = split(op, lanes, size)
+            order = (panel(lanes), *op.summed, place(lanes))
+            reads = list(cut.reads)
+            reads[position] = tuple(map(index, order))
+            copy = laid(cut, cut.reads[position], operand, order)
+            inputs = (*node.inputs[:position], copy, *node.inputs[position + 1 :])
+            moved = Formula(
+                cut.name, cut.args, cut.expr, tuple(reads), cut.writes, cut.domain, cut.how
+            )
+            return moved(inputs, node.type)
+    return None
+
+
+def across(op: Formula, position: int, operand: Node, lanes: str) -> bool:
+    """Whether an operand is a matrix of what is summed and of the lanes, which lie across it.
+
+    They do, frozen or not, where rows lie along them, or where the matrix would be turned over.
+    """
+    read = op.reads[position]
+    if not matrix(op, read, operand, lanes):
+        return False
+    if count(op, [name for name in op.kept if name != lanes]) < FEWEST:
+        return False
+    offset = layout.offset(operand.shape, read)  # type: ignore[arg-type]  # as checked
+    least = FEWEST if by_panels(op, position, operand) else REUSE
+    return offset.coefficient(lanes) == 1 or better(op, read, lanes, operand, least) is not None
+
+
+def matrix(op: Formula, read: Index, operand: Node, lanes: str) -> bool:
+    """Whether each element of an operand is read, for an index of the lanes and a term each."""
+    places = [e for e in read if isinstance(e, Affine)]
+    names = {name for e in places for name in e.names}
+    if len(places) != len(read) or names != {lanes, *op.summed}:
+        return False
+    inside = all(stays(e, n, op.extents) for e, n in zip(places, operand.shape, strict=True))
+    known = all(isinstance(op.extents[name], int) for name in names)
+    return inside and known and count(op, [*names]) == count_of(operand.shape)
+
+
+def width(extent: Extent, lanes: int) -> int:
+    """How wide panels of so many columns are, all alike; 0 where there is no width of several."""
+    sizes = [lanes * vectors for vectors in VECTORS]
+    return next((n for n in sizes if isinstance(extent, int) and extent % n == 0 < extent - n), 0)
+
+
+def panel(name: str) -> str:
+    """The index of the panel, for that of a column."""
+    return f"{name}.panel"
+
+
+def place(name: str) -> str:
+    """The index of the place within a panel, for that of a column."""
+    return f"{name}.place"
+
+
+def split(op: Formula, name: str, size: int) -> Formula:
+    """The formula with the index of a column in two: the panel, and the place within it."""
+    extent = op.extents[name]
+    assert isinstance(extent, int)
+    form = index(panel(name)) * size + index(place(name))
+    parts = [(panel(name), extent // size), (place(name), size)]
+    domain: list[tuple[str, Extent]] = []
+    for other, steps in op.domain:
+        domain += parts if other == name else [(other, steps)]
+    writes, *reads = (
+        tuple(e.substitute({name: form}) if isinstance(e, Affine) else e for e in read)
+        for read in (op.writes, *op.reads)
+    )
+    expr = op.expr.subs({scalar.position(name): expression(form)})
+    return Formula(op.name, op.args, expr, tuple(reads), writes, tuple(domain), op.how)
