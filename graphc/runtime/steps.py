@@ -44,16 +44,17 @@ class Rows:
             return Rows(self.batch, None, self.start + first * self.batch)
         return Rows(self.batch, self.order[first : first + steps])
 
-    def check(self, name: str, count: int, steps: int) -> None:
-        """Raise InputError where a step would take a row that data of `count` rows has not."""
+    def check(self, lengths: Mapping[str, int], steps: int) -> None:
+        """Raise InputError where a step would take a row that an array of such lengths has not."""
         if self.order is None:
             low, high = self.start, self.start + steps * self.batch - 1
         elif self.order[:steps].size:
             low, high = int(self.order[:steps].min()), int(self.order[:steps].max())
         else:
             return
-        if steps and (low < 0 or high >= count):
-            raise InputError(f"rows {low} to {high} are taken of {name!r}, which has {count}")
+        for name, count in lengths.items():
+            if steps and (low < 0 or high >= count):
+                raise InputError(f"rows {low} to {high} are taken of {name!r}, which has {count}")
 
 
 def can_run(program: Program) -> bool:
@@ -88,7 +89,8 @@ def run(
         raise InputError(f"the order must be int64, C-contiguous, (steps, {rows.batch})")
     if rows.batch < 1:
         raise InputError("a batch needs at least one row")
-    batches = {n.op.name: _batch(data, n.op.name, n.dtype, rows, steps) for n in program.inputs}
+    batches = {n.op.name: _batch(data, n.op.name, n.dtype, rows) for n in program.inputs}
+    rows.check({name: len(data[name]) for name in batches}, steps)
     extents: dict[str, int] = {}
     for node in program.inputs:
         bind(node, batches[node.op.name], extents)
@@ -96,6 +98,7 @@ def run(
         raise InputError("the program has no native code for many steps in one call")
     held: list[Array] = []
     feeds: list[int] = []
+    order = 0
     for node in program.inputs:
         array = data[node.op.name]
         if node not in program.frame.place:
@@ -108,7 +111,7 @@ def run(
         else:
             held.append(np.empty_like(batches[node.op.name]))
             place = held[-1].ctypes.data
-            order = rows.order.ctypes.data
+            order = order or rows.order.ctypes.data
             feeds += [epoch.GATHER, slot, array.ctypes.data, row_bytes, rows.batch, order, place]
     for cell, values in writes.items():
         held.append(np.ascontiguousarray(values, cell.value.dtype))
@@ -120,24 +123,24 @@ def run(
         records = [
             word
             for r, kept in zip(program.image.results, results, strict=True)
-            for word in (free.frame.scalars[r.number].ctypes.data, kept.itemsize, kept.ctypes.data)
+            for word in (free.frame.table[r.number] or 0, kept.itemsize, kept.ctypes.data)
         ]
-        words = (np.array(feeds, np.int64), np.array(records, np.int64))
+        words = [(ctypes.c_int64 * len(w))(*w) for w in (feeds, records)]
         free.fit(extents)
         assert free.running is not None
         STEPS(free.running.addresses[epoch.EPOCH_NAME])(
             *free.frame.addresses,
             steps,
-            words[0].ctypes.data,
+            words[0],
             len(feeds) // epoch.FEED,
-            words[1].ctypes.data,
+            words[1],
             len(records) // epoch.RECORD,
         )
         done = int(free.frame.context[epoch.DONE])
     return {name: kept[:done] for name, kept in zip(program.names, results, strict=True)}, done
 
 
-def _batch(data: Mapping[str, Array], name: str, dtype: str, rows: Rows, steps: int) -> Array:
+def _batch(data: Mapping[str, Array], name: str, dtype: str, rows: Rows) -> Array:
     """The first batch of an input's data, which must be contiguous. Raises InputError."""
     if name not in data:
         raise InputError(f"missing input {name!r}: the data has {', '.join(data) or 'nothing'}")
@@ -146,5 +149,4 @@ def _batch(data: Mapping[str, Array], name: str, dtype: str, rows: Rows, steps: 
         raise InputError(f"the data of {name!r} is of {array.dtype}; the program takes {dtype}")
     if not array.flags.c_contiguous or not array.flags.aligned:
         raise InputError(f"the data of {name!r} must be C-contiguous and aligned")
-    rows.check(name, len(array), steps)
     return array[: rows.batch]

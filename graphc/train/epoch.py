@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,11 @@ from graphc.train.arrays import Examples
 from graphc.train.step import TrainStep
 
 Array = NDArray[Any]
+
+
+def rows_of(orders: Sequence[Array], size: int) -> Rows:
+    """The rows of epochs one after the other, whose examples `size` divides."""
+    return Rows(size, np.ascontiguousarray(np.concatenate(orders), np.int64).reshape(-1, size))
 
 
 @dataclass(frozen=True)

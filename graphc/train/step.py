@@ -87,8 +87,7 @@ class TrainStep:
 
     def _paced(self, data: Mapping[str, Any], rows: Rows, count: int) -> tuple[dict[str, Any], int]:
         """As `advance`, in native calls that are not long."""
-        for name, array in data.items():
-            rows.check(name, len(array), count)  # before any step is made
+        rows.check({name: len(array) for name, array in data.items()}, count)  # before any is made
         parts: list[dict[str, Any]] = []
         done, refused = 0, False
         while not parts or (done < count and not refused):
@@ -114,7 +113,9 @@ class TrainStep:
                 raise InputError(f"{name!r} needs a first axis of examples; it is a single number")
             if array.dtype != inputs[name].dtype:
                 array = converted(inputs[name], array)
-            found[name] = np.require(array, None, ["C", "A"])
+            if not (array.flags.c_contiguous and array.flags.aligned):
+                array = np.require(array, None, ["C", "A"])
+            found[name] = array
         lengths = {name: len(array) for name, array in found.items()}
         if len(set(lengths.values())) > 1:
             listed = ", ".join(f"{name} has {length}" for name, length in lengths.items())

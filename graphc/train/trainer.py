@@ -27,7 +27,7 @@ from graphc.optim.optimizer import Optimizer
 from graphc.optim.schedules import ReduceLROnPlateau, plateau_of
 from graphc.train.arrays import Data, Examples, check_numbers, examples
 from graphc.train.callbacks import Callback, Steps, callbacks_of
-from graphc.train.epoch import Epoch
+from graphc.train.epoch import Epoch, rows_of
 from graphc.train.files import load_arrays, save_arrays
 from graphc.train.history import History
 from graphc.train.interrupt import Interrupts
@@ -115,7 +115,8 @@ class Trainer:
         With steps, training ends after that many steps of this call at the latest; an epoch cut
         short, so or by KeyboardInterrupt, goes on at the next call with the same number of
         examples, batch_size and shuffle (and starts anew with others), also after save and load.
-        Ctrl-C takes effect between two steps, so that each counts with its values.
+        Ctrl-C takes effect between two steps, so that each counts with its values. Short epochs that
+        no callback or validation looks at are made many in one native call, with the same results.
 
         Raises ShapeError, DTypeError or InputError where the data does not fit the model.
         """
@@ -134,6 +135,16 @@ class Trainer:
             for callback in callbacks:
                 callback.on_train_begin(self)
             while self.epoch < last and not self.stop and self.optimizer.step < budget:
+                if not callbacks and held_out is None:
+                    left = min(
+                        last - self.epoch, (budget - self.optimizer.step) / step.steps_per_epoch
+                    )
+                    count = self._at_once(step, len(data), batch_size, left)
+                    if count > 1:
+                        self._run_epochs(
+                            step, data, batch_size, shuffle, count, progress, interrupts
+                        )
+                        continue
                 for callback in callbacks:
                     callback.on_epoch_begin(self)
                 began = monotonic()
@@ -194,6 +205,50 @@ class Trainer:
             for callback in callbacks:
                 callback.on_steps_end(self, made)
         return True
+
+    def _at_once(self, step: TrainStep, examples: int, batch_size: int, most: float) -> int:
+        """How many epochs to make in one native call: those that take no longer than its span.
+
+        One where the last batch of an epoch is smaller, or something looks at each step or epoch.
+        """
+        size = min(batch_size, examples)
+        watched = self.terminate_on_nan or step.program.nans is not None or self._plateaus()
+        if examples % size or watched or self.position:
+            return 1
+        return int(min(most, step.pace.steps(size) // step.steps_per_epoch))
+
+    def _run_epochs(
+        self,
+        step: TrainStep,
+        data: Examples,
+        batch_size: int,
+        shuffle: bool,
+        count: int,
+        progress: Progress,
+        interrupts: Interrupts,
+    ) -> None:
+        """Epochs in one native call. One whose labels are refused stays unfinished."""
+        size, each = min(batch_size, len(data)), step.steps_per_epoch
+        numbers = range(self.epoch, self.epoch + count)
+        orders = [
+            shuffled(len(data), seed=self.seed, epoch=n) if shuffle else np.arange(len(data))
+            for n in numbers
+        ]
+        began = monotonic()
+        with interrupts.held:
+            values, done = step.advance(data.named, rows_of(orders, size), count * each)
+            seconds = monotonic() - began
+            for first in range(0, done, each):
+                self._average = Average(step.metrics)
+                part = {name: found[first : first + each] for name, found in values.items()}
+                self._average.add_all(part, size)
+                if first + each <= done:
+                    progress.epoch(self.epoch + 1)
+                    progress.step(each, self._average.values)
+                    self._report(self._average.values())
+                    progress.end_epoch(self.history.last, seconds / count)
+            self._epoch_start = self.optimizer.step - done % each
+        step.pace.made(size, done, seconds)
 
     def _end_epoch(
         self, held_out: Examples | None, batch_size: int, interrupts: Interrupts

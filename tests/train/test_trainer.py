@@ -26,6 +26,7 @@ from graphc.train import (
     watching,
 )
 from graphc.train.callbacks import TrainerLike
+from graphc.train.step import TrainStep
 
 Array = np.ndarray[Any, Any]
 DRAW = np.random.default_rng(0)
@@ -138,6 +139,42 @@ def test_ctrl_c_loses_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     cut.fit(X, Y, batch_size=50, epochs=2, verbose=0, callbacks=[EarlyStopping("loss")])
     same(whole, cut)
+
+
+@pytest.mark.parametrize("size", [10, 50, 64])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_short_epochs_are_made_together(
+    size: int, shuffle: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit for bit what epochs one by one give; nothing but a call of Python's is left out."""
+    schedule = optim.CosineAnnealingLR(0.05, T_max=40)
+    one, two = (trainer(optimizer=optim.AdamW(schedule)) for _ in range(2))
+    one.fit(X, Y, batch_size=size, epochs=40, shuffle=shuffle, verbose=0, callbacks=[Callback()])
+    counts: list[int] = []
+    run = TrainStep.advance
+
+    def advance(self: TrainStep, data: Any, rows: Any, count: int) -> Any:
+        counts.append(count)
+        return run(self, data, rows, count)
+
+    monkeypatch.setattr(TrainStep, "advance", advance)
+    two.fit(X, Y, batch_size=size, epochs=30, shuffle=shuffle, verbose=0)
+    each = two.optimizer.step // 30
+    two.fit(X, Y, batch_size=size, epochs=50, steps=7 * each, shuffle=shuffle, verbose=0)
+    assert two.epoch == 37 and two.position == 0
+    two.fit(X, Y, batch_size=size, epochs=3, shuffle=shuffle, verbose=0)
+    assert len(counts) < 40 and sum(counts) == 40 * each
+    same(one, two)
+
+
+def test_a_label_that_is_refused_leaves_its_epoch_unfinished() -> None:
+    one = trainer()
+    one.fit(X, Y, batch_size=10, epochs=40, verbose=0)
+    wrong = Y.copy()
+    wrong[35] = 3
+    with pytest.raises(IndexError, match=r"example 35: y\[35\], in step 4 of epoch 41"):
+        one.fit(X, wrong, batch_size=10, epochs=40, shuffle=False, verbose=0)
+    assert (one.epoch, one.position, len(one.history)) == (40, 3, 40)
 
 
 def test_a_label_out_of_range_is_found_in_the_data() -> None:
