@@ -115,8 +115,8 @@ class Trainer:
         With steps, training ends after that many steps of this call at the latest; an epoch cut
         short, so or by KeyboardInterrupt, goes on at the next call with the same number of
         examples, batch_size and shuffle (and starts anew with others), also after save and load.
-        Ctrl-C takes effect between two steps, so that each counts with its values. Short epochs that
-        no callback or validation looks at are made many in one native call, with the same results.
+        Ctrl-C takes effect between two steps, so that each counts with its values. Short epochs
+        that no callback or validation looks at are made many in one native call, bit for bit alike.
 
         Raises ShapeError, DTypeError or InputError where the data does not fit the model.
         """
