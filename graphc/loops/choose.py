@@ -37,7 +37,7 @@ SUMS = 128
 additions are under way at once,"""
 ENOUGH = 4
 """this many, and no sums of other rows are needed beside them."""
-GATHER = 1.0
+GATHER = 2.0
 """Cycles per element of a vector whose lanes do not lie side by side."""
 FRONT = 3.0
 """Instructions a cycle where a core's other thread is busy; twice as many where it is not."""
