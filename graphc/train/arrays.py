@@ -57,6 +57,16 @@ class Examples:
             self.first + start,
         )
 
+    def split(self, part: float) -> tuple[Examples, Examples]:
+        """Without this part of the examples at their end, and that part."""
+        kept = len(self) - round(part * len(self))
+        if not 0 < kept < len(self):
+            raise InputError(
+                f"validation_split={part} of {len(self)} examples leaves {kept} to train on and "
+                f"{len(self) - kept} to validate on"
+            )
+        return self.part(0, kept), self.part(kept, len(self))
+
     def batches(
         self,
         batch_size: int,

@@ -1,25 +1,21 @@
-"""One epoch: which rows of the data its steps take, many steps at a time."""
+"""Epochs: which rows of the data their steps take, many steps at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from graphc.data.sampling import shuffled
 from graphc.errors import IndexError
 from graphc.runtime.steps import Rows
 from graphc.train.arrays import Examples
 from graphc.train.step import TrainStep
 
 Array = NDArray[Any]
-
-
-def rows_of(orders: Sequence[Array], size: int) -> Rows:
-    """The rows of epochs one after the other, whose examples `size` divides."""
-    return Rows(size, np.ascontiguousarray(np.concatenate(orders), np.int64).reshape(-1, size))
 
 
 @dataclass(frozen=True)
@@ -65,3 +61,36 @@ class Epoch:
         except IndexError as error:
             when = f"step {position + 1} of epoch {number}"
             raise self.data.located(error, first, when, self.order) from None
+
+
+@dataclass(frozen=True)
+class Batches:
+    """How epochs go through the examples: in batches, and shuffled anew in each or as they are."""
+
+    data: Examples
+    batch_size: int
+    shuffle: bool
+
+    @property
+    def plan(self) -> list[int]:
+        """What an epoch that was cut short must have in common with the one that goes on."""
+        return [len(self.data), self.batch_size, int(self.shuffle)]
+
+    @property
+    def size(self) -> int:
+        """How many examples the first batch of an epoch has."""
+        return min(self.batch_size, len(self.data))
+
+    def epoch(self, seed: int, number: int) -> Epoch:
+        """An epoch; `number` counts from 0."""
+        return Epoch(self.data, self.batch_size, self._order(seed, number))
+
+    def rows(self, seed: int, numbers: Iterable[int]) -> Rows:
+        """The rows of epochs one after the other, where whole batches make up each."""
+        orders = [self._order(seed, number) for number in numbers]
+        plain = np.arange(len(self.data))
+        order = np.concatenate([plain if order is None else order for order in orders])
+        return Rows(self.size, np.ascontiguousarray(order, np.int64).reshape(-1, self.size))
+
+    def _order(self, seed: int, number: int) -> Array | None:
+        return shuffled(len(self.data), seed=seed, epoch=number) if self.shuffle else None

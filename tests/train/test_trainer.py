@@ -135,7 +135,8 @@ def test_ctrl_c_loses_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cut, "_train_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         cut.fit(X, Y, batch_size=50, epochs=2, verbose=0)
-    assert cut.position == 1 and cut._average is not None and cut._average.weight == 50
+    average = cut._standing.average
+    assert cut.position == 1 and average is not None and average.weight == 50
     monkeypatch.undo()
     cut.fit(X, Y, batch_size=50, epochs=2, verbose=0, callbacks=[EarlyStopping("loss")])
     same(whole, cut)
@@ -248,7 +249,7 @@ def test_callbacks(tmp_path: Path) -> None:
     best.load(tmp_path / "1.safetensors")
     for name, value in best.model.state_dict().items():
         np.testing.assert_array_equal(one.model.state_dict()[name], value, err_msg=name)
-    assert best._random_step == 2
+    assert best._standing.random_step == 2
 
 
 class Recorder(Callback):
