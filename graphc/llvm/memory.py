@@ -132,8 +132,8 @@ def load(
     dtype = access.buffer.dtype
     kind = "uint8" if dtype == "bool" else dtype
     short = shorter(function, step, vectors, guards)
-    if short in WHOLE:  # other lanes come as zeros
-        value = read_short(function, name, kind, short, 0 if zero else 1)
+    if short and (step != 1 or vectors or short in WHOLE) and (short > 1 or not vectors):
+        value = read_short(function, name, kind, step, vectors, short, 0 if zero else 1)
         return formulas.convert(function.b, value, "bool") if dtype == "bool" else value
     mask = condition(function, guards) if guards or step or vectors else None
     count = function.lanes.count if function.lanes is not None else 1
@@ -152,22 +152,32 @@ def load(
 def shorter(
     function: Function, step: int, vectors: list[tuple[Value, int]], guards: tuple[Guard, ...]
 ) -> int:
-    """How many neighbours a vector loop reads or writes, if they are less than its lanes; or 0."""
+    """How many elements a vector loop reads or writes, if they are less than its lanes; or 0."""
     lanes = function.lanes
-    if lanes is None or step != 1 or vectors or guards:
+    if lanes is None or guards or not (step or vectors):
         return 0
     return lanes.known
 
 
-def read_short(function: Function, name: str, kind: str, count: int, rest: int) -> Value:
-    """Neighbours in the first lanes of a vector, and a number in the others."""
+def read_short(
+    function: Function,
+    name: str,
+    kind: str,
+    step: int,
+    vectors: list[tuple[Value, int]],
+    count: int,
+    rest: int,
+) -> Value:
+    """Elements in the first lanes of a vector, and a number in the others."""
     b = function.b
     assert function.lanes is not None
     lanes = function.lanes.count
-    value = b.define(kind, count, f"load {spell(kind, count)}, ptr {name}, align {SIZE[kind]}")
     if count == 1:
+        value = b.define(kind, 1, f"load {spell(kind, 1)}, ptr {name}, align {SIZE[kind]}")
         others = b.constant(kind, rest, lanes)
         return b.define(kind, lanes, f"insertelement {others}, {value}, i64 0")
+    first = [(b.shuffle(v, v, range(count)), stride) for v, stride in vectors]
+    value = read_lanes(function, name, kind, step, first, None, count, rest)
     order = [min(lane, count) for lane in range(lanes)]
     return b.shuffle(value, b.constant(kind, rest, count), order)
 
@@ -273,12 +283,8 @@ def store(
     count = function.lanes.count
     value = b.splat(value, count)
     short = shorter(function, step, vectors, guards)
-    if short in WHOLE or (short and not function.masked):
-        if short == 1:
-            part = b.define(kind, 1, f"extractelement {value}, i64 0")
-        else:
-            part = b.shuffle(value, value, range(short))
-        b.emit(f"store {part}, ptr {name}, align {align}")
+    if short and not vectors and (step != 1 or short in WHOLE or not function.masked):
+        store_first(function, name, kind, value, step, short)
         return
     if step == 1 and not vectors and mask is None:
         if past:
@@ -293,16 +299,31 @@ def store(
         b.declarations.add(f"declare void {intrinsic}({value.type}, ptr, <{count} x i1>)")
         b.emit(f"call void {intrinsic}({value}, ptr align {align} {name}, {on})")
         return
-    if not vectors and mask is None:  # a scatter would compute every lane's address
-        for lane in range(count):
-            part = b.define(value.dtype, 1, f"extractelement {value}, i64 {lane}")
-            place = b.address(LLVM_TYPES[kind], name, b.constant("int64", step * lane))
-            b.emit(f"store {part}, ptr {place.text}, align {align}")
+    if not vectors and mask is None:
+        store_first(function, name, kind, value, step, count)
         return
     pointers = addresses(function, name, kind, step, vectors, count)
     intrinsic = f"@llvm.masked.scatter.{suffix(kind, count)}.v{count}p0"
     b.declarations.add(f"declare void {intrinsic}({value.type}, <{count} x ptr>, <{count} x i1>)")
     b.emit(f"call void {intrinsic}({value}, <{count} x ptr> align {align} {pointers}, {on})")
+
+
+def store_first(
+    function: Function, name: str, kind: str, value: Value, step: int, count: int
+) -> None:
+    """Write the first lanes: neighbours at once, others one by one.
+
+    A scatter would compute the address of every lane.
+    """
+    b, align = function.b, SIZE[kind]
+    if step == 1 and count > 1:
+        first = b.shuffle(value, value, range(count))
+        b.emit(f"store {first}, ptr {name}, align {align}")
+        return
+    for lane in range(count):
+        part = b.define(value.dtype, 1, f"extractelement {value}, i64 {lane}")
+        place = b.address(LLVM_TYPES[kind], name, b.constant("int64", step * lane))
+        b.emit(f"store {part}, ptr {place.text}, align {align}")
 
 
 def addresses(
