@@ -21,10 +21,8 @@ from graphc.passes import layout
 from graphc.passes.invert import expression
 from graphc.passes.pack import (
     FEWEST,
-    REUSE,
     along,
     better,
-    by_panels,
     count,
     count_of,
     laid,
@@ -81,8 +79,7 @@ def across(op: Formula, position: int, operand: Node, lanes: str) -> bool:
     if count(op, [name for name in op.kept if name != lanes]) < FEWEST:
         return False
     offset = layout.offset(operand.shape, read)  # type: ignore[arg-type]  # as checked
-    least = FEWEST if by_panels(op, position, operand) else REUSE
-    return offset.coefficient(lanes) == 1 or better(op, read, lanes, operand, least) is not None
+    return offset.coefficient(lanes) == 1 or better(op, position, lanes, operand) is not None
 
 
 def matrix(op: Formula, read: Index, operand: Node, lanes: str) -> bool:

@@ -26,14 +26,12 @@ from graphc.passes.copies import copied, permuted
 from graphc.passes.invert import covered, expression
 from graphc.types import SIZE, Shape, is_float
 
-REUSE = 24
-"""How often an element must be read for a copy to pay."""
+REUSE, FEWEST = 24, 8
+"""How often an element must be read for a copy to pay: through memory, and panel by panel."""
 SHORTEST = 8
 """Terms of a row of a matrix, at least, for the loops to turn it over."""
 FAR = 32 << 10
 """Bytes of an operand from which on pieces of a row are gathered: the nearest cache holds less."""
-FEWEST = 8
-"""Rows of a result, at least, for the loops to turn over a matrix along whose rows sums go."""
 LONGEST = 1024
 """Terms of a sum beyond which a panel of many columns is too large for loops to turn over."""
 NOMINAL = 128
@@ -50,9 +48,7 @@ def turned(node: Node, lasting: Container[Node]) -> Node | None:
     if lanes is None or not isinstance(op, Formula):
         return None
     for position, (operand, read) in enumerate(zip(node.inputs, op.reads, strict=True)):
-        turning = by_panels(op, position, operand)
-        few = turning and operand in lasting
-        order = better(op, read, lanes, operand, FEWEST if few else REUSE)
+        order = better(op, position, lanes, operand)
         whole = gathered(op, read, lanes, operand)
         axes = across(op, read, lanes, operand)
         if whole is not None:
@@ -60,7 +56,7 @@ def turned(node: Node, lasting: Container[Node]) -> Node | None:
             moved_read: Index = tuple(map(index, whole))
             copy = laid(op, op.reads[position], operand, whole)
         elif order is not None:
-            if turning and operand not in lasting:
+            if by_panels(op, position, operand) and operand not in lasting:
                 continue
             moved_read = tuple(map(index, order))
             copy = laid(op, read, operand, order)
@@ -95,9 +91,8 @@ def turns_panels(node: Node) -> bool:
         lanes is not None
         and isinstance(op, Formula)
         and any(
-            better(op, read, lanes, operand, FEWEST) is not None
-            and by_panels(op, position, operand)
-            for position, (operand, read) in enumerate(zip(node.inputs, op.reads, strict=True))
+            better(op, position, lanes, operand) is not None and by_panels(op, position, operand)
+            for position, operand in enumerate(node.inputs)
         )
     )
 
@@ -114,6 +109,18 @@ def by_panels(op: Formula, position: int, operand: Node) -> bool:
     return rows(offset, lanes, [(n, count(op, [n])) for n in op.summed])
 
 
+def enough(op: Formula, position: int, operand: Node) -> int:
+    """How often an element must be read for a copy of an operand that goes across to pay.
+
+    Seldom, where vectors would else be gathered, or where panels are copied; where lanes could lie
+    along its rows instead, and the copy goes through memory, more often.
+    """
+    offset = layout.offset(operand.shape, op.reads[position])  # type: ignore[arg-type]  # as checked
+    last = op.summed[-1]
+    straight = offset.coefficient(last) == 1 and count(op, [last]) >= SHORTEST
+    return REUSE if straight and not by_panels(op, position, operand) else FEWEST
+
+
 def rows(offset: Affine, lanes: str, terms: Sequence[tuple[str, int]]) -> bool:
     """Whether sums go along rows of memory, neighbouring terms last, lanes from row to row."""
     reach = sum(abs(offset.coefficient(name)) * (extent - 1) for name, extent in terms)
@@ -125,16 +132,14 @@ def rows(offset: Affine, lanes: str, terms: Sequence[tuple[str, int]]) -> bool:
     )
 
 
-def better(
-    op: Formula, read: Index, lanes: str, operand: Node, least: int
-) -> tuple[str, ...] | None:
+def better(op: Formula, position: int, lanes: str, operand: Node) -> tuple[str, ...] | None:
     """The indices of a read in the order of a copy's axes, the lanes last; None where none pays.
 
     Each index becomes an axis of its own: heads side by side in memory, or rows of a part of a
     matrix, are copied as they are read. Windows that overlap would be written out; they are not.
     """
-    places = [e for e in read if isinstance(e, Affine)]
-    if len(places) != len(read) or isinstance(op.extents[lanes], str):
+    places = [e for e in op.reads[position] if isinstance(e, Affine)]
+    if len(places) != len(op.reads[position]) or isinstance(op.extents[lanes], str):
         return None
     if not all(stays(e, n, op.extents) for e, n in zip(places, operand.shape, strict=True)):
         return None
@@ -144,7 +149,8 @@ def better(
         return None
     apart = abs(offset.coefficient(lanes))
     near = [n for n in names if abs(offset.coefficient(n)) < apart and op.extents[n] != 1]
-    if not near or count(op, [n for n in op.kept if n not in names]) < least:
+    often = count(op, [n for n in op.kept if n not in names])
+    if not near or often < enough(op, position, operand):
         return None
     return (*(name for name in op.extents if name in names and name != lanes), lanes)
 

@@ -158,8 +158,9 @@ print(json.dumps(compile.child(*sys.argv[1:], imported)))
 
 
 def fresh(net: str, clock: Clock, folder: Path) -> dict[str, Any]:
-    """The same in a new process with its cache in a folder."""
+    """The same in a new process with its cache in a folder, and bytecode kept as users have it."""
     environment = {**os.environ, "GRAPHC_CACHE_DIR": str(folder)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, "-c", CHILD, net, clock]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout)

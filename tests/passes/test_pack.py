@@ -75,3 +75,14 @@ def test_a_run_time_extent_stays_outermost_in_what_is_packed() -> None:
     given = {n: random.standard_normal(s).astype(np.float32) for n, s in shapes.items()}
     (expected,) = graphc.evaluate([slope], given)
     np.testing.assert_allclose(graphc.compile(slope)(**given)[0], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("side", "packed"), [(2, False), (4, True)])
+def test_filters_that_would_be_gathered_are_copied_for_few_places(side: int, packed: bool) -> None:
+    """Sixteen places read each element: a vector of it costs more than its copy."""
+    image = graphc.input("image", (1, 64, 2 * side, 2 * side))
+    weight = graphc.parameter("weight", (128, 64, 3, 3))
+    moved = ops.conv2d(ops.relu(image), weight, stride=2, padding=1, floor=True)
+    text = graphc.compile(ops.relu(moved), target="avx2").as_text("simplified")
+    assert "[n, h, w, f] +=" in text
+    assert ("packed(weight)" in text) == packed
