@@ -170,4 +170,7 @@ class Fit:
                     standing.finish(average.values(), optimizer.step)
                     self.progress.end_epoch(standing.history.last, seconds / count)
             standing.start = optimizer.step - done % each
+        if done < count * each:
+            epoch = self.batches.epoch(self.trainer.seed, standing.epoch)
+            epoch.refused(step, self.trainer.position, standing.epoch + 1)
         step.pace.made(size, done, seconds)

@@ -168,14 +168,17 @@ def test_short_epochs_are_made_together(
     same(one, two)
 
 
-def test_a_label_that_is_refused_leaves_its_epoch_unfinished() -> None:
+@pytest.mark.parametrize("row", [35, 5], ids=["within an epoch", "its first step"])
+def test_a_label_that_is_refused_leaves_its_epoch_unfinished(row: int) -> None:
     one = trainer()
     one.fit(X, Y, batch_size=10, epochs=40, verbose=0)
     wrong = Y.copy()
-    wrong[35] = 3
-    with pytest.raises(IndexError, match=r"example 35: y\[35\], in step 4 of epoch 41"):
+    wrong[row] = 3
+    step = row // 10
+    where = rf"example {row}: y\[{row}\], in step {step + 1} of epoch 41"
+    with pytest.raises(IndexError, match=where):
         one.fit(X, wrong, batch_size=10, epochs=40, shuffle=False, verbose=0)
-    assert (one.epoch, one.position, len(one.history)) == (40, 3, 40)
+    assert (one.epoch, one.position, len(one.history)) == (40, step, 40)
 
 
 def test_a_label_out_of_range_is_found_in_the_data() -> None:
