@@ -32,6 +32,9 @@ SHORTEST = 8
 """Terms of a row of a matrix, at least, for the loops to turn it over."""
 FAR = 32 << 10
 """Bytes of an operand from which on pieces of a row are gathered: the nearest cache holds less."""
+NARROWEST = 8
+"""Columns of a matrix that is turned over ahead, at least: loops would add up few in lanes of a sum
+again, in another order than they do where they turn the matrix over themselves."""
 LONGEST = 1024
 """Terms of a sum beyond which a panel of many columns is too large for loops to turn over."""
 NOMINAL = 128
@@ -48,6 +51,7 @@ def turned(node: Node, lasting: Container[Node]) -> Node | None:
     if lanes is None or not isinstance(op, Formula):
         return None
     for position, (operand, read) in enumerate(zip(node.inputs, op.reads, strict=True)):
+        ahead = operand in lasting and count(op, [lanes]) >= NARROWEST
         order = better(op, position, lanes, operand)
         whole = gathered(op, read, lanes, operand)
         axes = across(op, read, lanes, operand)
@@ -56,7 +60,7 @@ def turned(node: Node, lasting: Container[Node]) -> Node | None:
             moved_read: Index = tuple(map(index, whole))
             copy = laid(op, op.reads[position], operand, whole)
         elif order is not None:
-            if by_panels(op, position, operand) and operand not in lasting:
+            if by_panels(op, position, operand) and not ahead:
                 continue
             moved_read = tuple(map(index, order))
             copy = laid(op, read, operand, order)
