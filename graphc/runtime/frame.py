@@ -139,9 +139,9 @@ class Frame:
                 return constant(self.image, number, result.home).reshape(shape).copy()
             case "extent":
                 return np.asarray(extents[self.image.extents[number]], np.int64)
-        if number in self.scalars and not shape:
-            scalar: Array = made[number][()]
-            return scalar
+        if number in self.scalars:
+            own: Array = made[number].reshape(shape).copy()  # the next call writes there again
+            return own if shape else own[()]
         return logical(made[number], result.type.shape, extents)
 
     def order(self) -> list[int] | None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import graphc
+from graphc import ops
 from graphc.runtime import arrays
 
 
@@ -69,6 +70,16 @@ def test_results_that_are_held_are_not_written() -> None:
     assert [float(result.max()) for result in results] == [0, 2, 4, 6, 8]
     copy = pickle.loads(pickle.dumps(results[3]))
     np.testing.assert_array_equal(copy, results[3])
+
+
+def test_a_number_that_is_shown_with_axes_is_not_written_again() -> None:
+    x = graphc.input("x", (5,))
+    total = ops.sum(x)
+    program = graphc.compile([ops.reshape(total, (1,)), ops.reshape(total, (1, 1)), total])
+    first = program(np.ones(5, np.float32))
+    program(np.zeros(5, np.float32))
+    assert [np.shape(array) for array in first] == [(1,), (1, 1), ()]
+    assert all((array == 5).all() for array in first)
 
 
 def test_many_threads_never_share_a_result() -> None:
