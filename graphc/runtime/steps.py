@@ -65,7 +65,8 @@ def can_run(program: Program) -> bool:
     if program.nans is not None:
         return False
     loaded = program.loaded is not None and epoch.EPOCH_NAME in program.loaded.addresses
-    return loaded and all(r.number in program.frame.scalars for r in program.image.results)
+    scalars = program.frame.scalars
+    return loaded and all(r.kind == "slot" and r.number in scalars for r in program.image.results)
 
 
 def run(

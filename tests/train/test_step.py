@@ -10,6 +10,7 @@ import pytest
 import graphc
 from graphc import nn, ops, optim
 from graphc.errors import InputError, ShapeError
+from graphc.graph.node import Node
 from graphc.train import compile_eval_step, compile_train_step
 
 Array = np.ndarray[Any, Any]
@@ -256,6 +257,31 @@ def test_many_steps_in_one_call_equal_as_many_calls(
     for a, b in zip(by_call.parameters(), at_once.parameters(), strict=True):
         np.testing.assert_array_equal(a.value, b.value)
     assert many.optimizer.step == 6 and many.optimizer.lr == one.optimizer.lr
+
+
+def test_a_metric_that_is_a_variable_is_that_in_many_steps() -> None:
+    """However many variables come before it that nothing reads once the graph is simplified."""
+    seven = graphc.parameter("seven", value=np.float32(7))
+    x = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
+    for count in range(12):
+        unread = [graphc.parameter(f"unread{number}", (4,)) for number in range(count)]
+
+        def loss(p: Node, t: Node, unread: list[Node] = unread) -> Node:
+            nothing = [
+                ops.where(ops.full_like(u, 1.0) > 0, ops.full_like(u, 0.0), u) for u in unread
+            ]
+            return sum(map(ops.sum, nothing), ops.mean(ops.square(p - t)))
+
+        step = compile_train_step(
+            nn.Linear(3, 1),
+            loss,
+            optim.SGD(0.1),
+            inputs={"x": ("batch", 3)},
+            targets={"t": ("batch", 1)},
+            metrics={"seven": lambda p, t: seven},
+        )
+        found = step.run({"x": x, "t": x[:, :1]}, batch_size=5)
+        np.testing.assert_array_equal(found["seven"], np.full(4, 7))
 
 
 def test_a_label_ends_many_steps_where_it_is_met() -> None:
