@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from graphc.loops.ir import For, Stmt, rename
+from graphc.loops.ir import For, Load, Stmt, rename, walk
 from graphc.loops.nest import chain
 from graphc.loops.schedule import Schedule
 from graphc.ops.index import Affine, Bound, Runtime, affine, index
@@ -142,7 +142,9 @@ def vectors(
         result.append(For(f"{name}.u", 0, whole, 1, "unrolled", (inner,)))
     if rest:
         at = affine([(f"{name}.v", 1)], whole * lanes)
-        step = lanes if rest > 1 else 1
+        guarded = any(isinstance(s, Load) and s.guards for s in walk(stmts))
+        whole_width = rest > 1 and not guarded  # LLVM reads all of a half that guards leave empty
+        step = lanes if whole_width else width(schedule, rest, lanes)
         result.append(For(f"{name}.v", 0, rest, step, "vector", moved(stmts, {name: at})))
     return tuple(result)
 

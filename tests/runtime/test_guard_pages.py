@@ -97,6 +97,8 @@ def reductions() -> Graph:
         x, y = taken(f"x{n}", (3, n), values), taken(f"y{n}", (n, 3), values)
         outputs += [ops.sum(x, 1), ops.sum(y, 0), ops.argmax(x, 1), ops.max(y), ops.softmax(x)]
         if n in FEW:
+            wide = ops.pad(taken(f"wide{n}", (3, n), values, "int64"), ((1, 1), (0, 3)))
+            outputs.append(ops.sum(ops.cast(wide, "float32"), 0))
             outputs += pulled([ops.max(x, 1), ops.logsumexp(y, 0)], [x, y])
             outputs.append(ops.any(taken(f"b{n}", (n,), values, "bool")))
     return outputs, values
