@@ -21,7 +21,7 @@ from itertools import product
 from graphc.loops.choose import Plan
 from graphc.loops.ir import Access, Alloc, Buffer, Check, For, Let, Load, Stmt, Update
 from graphc.loops.lanes import along
-from graphc.loops.nest import Nest, accesses, chain, extent, footprint, needed
+from graphc.loops.nest import Nest, accesses, chain, extent, flat, footprint, needed
 from graphc.loops.panel import moving, packed, wanted
 from graphc.loops.schedule import Schedule
 from graphc.loops.strip import Range, at_a_time, balanced, moved, split, vectors, written_out
@@ -187,6 +187,8 @@ def register_tile(
         return replace(buffer, size=buffer.size * total)
 
     own = {s.buffer.name for s in nest.before if isinstance(s, Alloc)}
+    every = flat((*nest.before, *nest.inner, *nest.after))
+    guards = any(isinstance(s, Load | Update) and s.guards for s in every)
 
     def placed(stmt: Stmt) -> Stmt:
         def access(a: Access) -> Access:
@@ -207,7 +209,7 @@ def register_tile(
         body = tuple(placed(s) for s in moved(stmts, values))
         if vector is None:
             return chain(inside, body)
-        return chain(inside, vectors(schedule, f"{vector}.t", sizes[vector], lanes, body))
+        return chain(inside, vectors(schedule, f"{vector}.t", sizes[vector], lanes, body, guards))
 
     allocs = tuple(Alloc(sized(s.buffer)) for s in nest.before if isinstance(s, Alloc))
     starts = tuple(s for s in nest.before if isinstance(s, Update))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from graphc.loops.ir import For, Load, Stmt, rename, walk
+from graphc.loops.ir import For, Stmt, rename
 from graphc.loops.nest import chain
 from graphc.loops.schedule import Schedule
 from graphc.ops.index import Affine, Bound, Runtime, affine, index
@@ -131,9 +131,18 @@ def strip_tiled(
 
 
 def vectors(
-    schedule: Schedule, name: str, size: int, lanes: int, stmts: tuple[Stmt, ...]
+    schedule: Schedule,
+    name: str,
+    size: int,
+    lanes: int,
+    stmts: tuple[Stmt, ...],
+    guards: bool = False,
 ) -> tuple[Stmt, ...]:
-    """`size` elements as whole vectors, unrolled, and a short or masked one."""
+    """`size` elements as whole vectors, unrolled, and a short or masked one.
+
+    `guards`: whether guards leave out some of what is read here, or into the same registers. LLVM
+    reads all of a half of a vector that they leave empty: a short one then has its own length.
+    """
     whole, rest = divmod(size, lanes)
     result: list[Stmt] = []
     if whole:
@@ -142,9 +151,7 @@ def vectors(
         result.append(For(f"{name}.u", 0, whole, 1, "unrolled", (inner,)))
     if rest:
         at = affine([(f"{name}.v", 1)], whole * lanes)
-        guarded = any(isinstance(s, Load) and s.guards for s in walk(stmts))
-        whole_width = rest > 1 and not guarded  # LLVM reads all of a half that guards leave empty
-        step = lanes if whole_width else width(schedule, rest, lanes)
+        step = lanes if rest > 1 and not guards else width(schedule, rest, lanes)
         result.append(For(f"{name}.v", 0, rest, step, "vector", moved(stmts, {name: at})))
     return tuple(result)
 
