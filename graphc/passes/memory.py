@@ -324,9 +324,7 @@ def order(
             readers.setdefault(operand, []).append(group)
             if operand in maker:
                 needs[group].append(maker[operand])
-    outputs: dict[Node, list[Node]] = {}
-    for output in graph.outputs:
-        outputs.setdefault(fused.home(output), []).append(output)
+    outputs = {fused.home(o) for o in graph.outputs}
     homes = [fused.home(value) for _, value in graph.updates]
     inplace: list[Node] = []
     for variable, value in graph.updates:
