@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 
 from graphc.graph.node import Node
+from graphc.ops.formula import Formula
 from graphc.ops.recurrence import Scan
 from graphc.passes.fit import kind, prefix
 from graphc.types import Shape
@@ -76,6 +78,8 @@ def common(node: Node, own: str, draft: Draft) -> Shape | None:
     if draft.kind == "block":
         shared = draft.outer
         return shared if node.shape[: len(shared)] == shared and own != "rows" else None
+    if draft.kind == "map" and own == "map" and any(map(cased, draft.nodes)):
+        return uncased(node, draft)
     if draft.kind == "product" or own == "map":
         shared = draft.outer
         if own != "map" or node.shape[: len(shared)] != shared:
@@ -89,6 +93,25 @@ def common(node: Node, own: str, draft: Draft) -> Shape | None:
     if not shared and not (draft.kind == "map" and len(draft.nodes) <= 4):
         return None
     return shared
+
+
+def cased(node: Node) -> bool:
+    """Whether a node is another formula for each value of an index."""
+    return isinstance(node.op, Formula) and node.op.switch is not None
+
+
+def uncased(node: Node, draft: Draft) -> Shape:
+    """The outer axes up to the first one along which a node reads at another index than its own.
+
+    [v, i, w, j] = g(x[v, w, i, 0..5])  where x has cases along i   ->   [v]
+    """
+    op, length = node.op, len(draft.outer)
+    assert isinstance(op, Formula)
+    for operand, read in zip(node.inputs, op.reads, strict=True):
+        if operand in draft.nodes:
+            same = (a == b for a, b in zip(read, op.writes, strict=False))
+            length = min(length, sum(takewhile(bool, same)))
+    return node.shape[:length]
 
 
 def rows(draft: Draft) -> str:

@@ -11,8 +11,9 @@ from graphc.graph.rewrite import substitute
 from graphc.passes import layout
 from graphc.passes.views import is_alias
 
-GROWTH = 2
-"""How many times as large as the variables it is made of a value may be that is kept."""
+GROWTH = 4
+"""How many times as large as the variables it is made of a value may be that is kept: as large as a
+filter of 3x3 at the points of its tiles is."""
 
 
 def lasting(graph: Graph) -> tuple[Node, ...]:

@@ -168,6 +168,26 @@ def test_what_follows_stays_in_the_blocks() -> None:
     assert "block by block" in why and "36 products for 144" in why
 
 
+@pytest.mark.parametrize("sides", [(4, 4), (4, 16), (8, 8), (12, 8), (16, 16)])
+def test_the_way_back_is_one_kernel_with_filters_in_its_lanes(sides: tuple[int, int]) -> None:
+    """Also where there are as many rows of tiles as tiles in a row, or rows in a tile."""
+    net = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.ReLU())
+    program = graphc.compile(net, inputs={"x": (1, 16, *sides)}, math="fast", target="avx2")
+    (last,) = (kernel for kernel in program.kernels if "relu" in program.explain(kernel))
+    told = program.explain(last)
+    assert "conv2d.rows(" in told and "100% of them used" in told
+    loops = program.kernels[last].as_text("loops")
+    cases = [line for line in loops.splitlines() if "in 0..4:  # unrolled" in line]
+    assert len(cases) == 2  # of a tile's rows and of its columns
+
+
+def test_a_frozen_filter_lies_at_its_points() -> None:
+    net = nn.Conv2d(64, 64, 3, padding=1)
+    frozen = graphc.compile(net, inputs={"x": (1, 64, 16, 16)}, math="fast", freeze=True)
+    assert (4, 8, 36, 8, 16) in [variable.shape for variable in frozen.source.variables()]
+    assert not any("conv2d.filter(" in frozen.explain(kernel) for kernel in frozen.kernels)
+
+
 def test_what_the_gradient_of_padding_cuts_off_is_not_made() -> None:
     x, k = graphc.input("x", (4, 16, 16, 16)), graphc.parameter("k", value=numbers(16, 16, 3, 3))
     y = ops.conv2d(ops.tanh(x), k, padding=1)
