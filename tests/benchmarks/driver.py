@@ -12,7 +12,7 @@ from itertools import combinations
 from typing import Any
 
 from tests.benchmarks.clock import Clock
-from tests.benchmarks.peers import RESIDENT
+from tests.benchmarks.peers import FAST, RESIDENT
 from tests.benchmarks.process import PeerFailedError, PeerRefusedError, Place, Process
 from tests.benchmarks.workloads import Workload
 
@@ -58,6 +58,11 @@ class Entry:
     def resident(self) -> bool:
         """Whether it takes many steps in one call."""
         return self.variant in RESIDENT
+
+    @property
+    def fast(self) -> bool:
+        """Whether it trades digits for speed."""
+        return self.variant == FAST
 
     @property
     def step(self) -> float:

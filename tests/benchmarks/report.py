@@ -15,24 +15,28 @@ HEAD = (
     *("peer", "time a step", "spread", "speed", "GFLOP/s", "of peak", "of memory"),
     *("compile", "from cache", "memory", "of torch's", "while compiling", "arena"),
 )
-SUMMARY = ("workload", "graphc", "fastest peer", "its time", "speed", "call a step", "of peak")
+SUMMARY = (
+    *("workload", "graphc", "fastest peer", "its time", "speed", "call a step", "of peak"),
+    "fast",
+)
 TITLES = {"train": "Training", "infer": "Inference", "kernel": "Kernels"}
 LEGEND = """\
-Every workload is one table. Its peers start from the same weights and batches, and nothing is
-timed unless the losses of their first 20 steps agree, or samples of their outputs. Batches arrive
-as numpy arrays and all state advances. Each peer runs in a process of its own on the same cores,
-and they take turns in rounds. *time a step* is the median of the rounds, *spread* their
-interquartile range, *speed* how many times as fast as the best other library, *call a step* the
-same among those that take one step a call (the others are a *scan*, steps over *resident* data, and
-*fit*, a whole call of graphc's Trainer); *GFLOP/s* counts products only, *of peak* is their
-share of the FMA peak that a loop of multiply-adds reached in the same rounds, and *of memory* that
-of the bytes which the step must move in the traffic of a streaming triad out of cache (above 100 %
-where caches hold the data). *compile* is the time until the first step is done with an empty
-cache, *from cache* with a full one, both without the start of the program and the import of
-libraries; *memory* is the most that the timed process held, *of torch's* its ratio to eager
-PyTorch's in the layout that holds least, *while compiling* what the process that compiled held.
-*arena* is the memory that a compiler planned for all temporary values of a step, and by
-how much it exceeds what the backward pass must keep or any order of the kernels holds at once."""
+Every workload is one table. Its peers start from the same weights and batches, and nothing is timed
+unless the losses of their first 20 steps agree, or samples of their outputs. Batches arrive as
+numpy arrays and all state advances. Each peer runs in a process of its own on the same cores, and
+they take turns in rounds. *time a step* is the median of the rounds, *spread* their interquartile
+range, *speed* how many times as fast as the best other library, *call a step* the same among those
+that take one step a call (the others are a *scan*, steps over *resident* data, and *fit*, a whole
+call of graphc's Trainer), and *fast* the same with `math="fast"`, which takes fewer products for
+some last digits, and is in no other column of the summary; *GFLOP/s* counts products only, *of
+peak* is their share of the FMA peak that a loop of multiply-adds reached in the same rounds, and
+*of memory* that of the bytes which the step must move in the traffic of a streaming triad out of
+cache (above 100 % where caches hold the data). *compile* is the time until the first step is done
+with an empty cache, *from cache* with a full one, both without the start of the program and the
+import of libraries; *memory* is the most that the timed process held, *of torch's* its ratio to
+eager PyTorch's in the layout that holds least, *while compiling* what the process that compiled
+held. *arena* is the memory that a compiler planned for all temporary values of a step, and by how
+much it exceeds what the backward pass must keep or any order of the kernels holds at once."""
 
 
 AVX2 = """\
@@ -65,13 +69,14 @@ class Result:
 
     def speed(self, entry: Entry) -> float | None:
         """The best other library's time over this one's; None where there is no other."""
-        return _over(entry, (e for e in self.entries if e.peer != entry.peer))
+        others = (e for e in self.entries if e.peer != entry.peer and not e.fast)
+        return _over(entry, others)
 
     def speed_by_call(self, entry: Entry) -> float | None:
         """As speed, among those that take one step a call."""
         if entry.resident:
             return None
-        others = (e for e in self.entries if e.peer != entry.peer and not e.resident)
+        others = (e for e in self.entries if e.peer != entry.peer and not e.resident and not e.fast)
         return _over(entry, others)
 
     def share_of_peak(self, entry: Entry) -> float:
@@ -89,13 +94,18 @@ class Result:
 
     @property
     def ours(self) -> Entry | None:
-        """graphc's fastest entry."""
-        return next((entry for entry in self.entries if entry.peer == OURS), None)
+        """graphc's fastest entry that gives up no digits."""
+        return next((e for e in self.entries if e.peer == OURS and not e.fast), None)
+
+    @property
+    def ours_fast(self) -> Entry | None:
+        """graphc's entry that gives up digits, where there is one."""
+        return next((e for e in self.entries if e.peer == OURS and e.fast), None)
 
     @property
     def ours_by_call(self) -> Entry | None:
-        """graphc's fastest entry that takes one step a call."""
-        found = (e for e in self.entries if e.peer == OURS and not e.resident)
+        """graphc's fastest entry that takes one step a call and gives up no digits."""
+        found = (e for e in self.entries if e.peer == OURS and not e.resident and not e.fast)
         return next(found, None)
 
     @property
@@ -193,12 +203,15 @@ def summary(results: Sequence[Result]) -> str:
             ]
             if chosen:
                 parts.append(f"### {title}{', other nets' if held_out else ''}")
-                parts.append(grid([SUMMARY, *map(_line, chosen), _means(chosen)]))
+                rows = [[*SUMMARY], *map(_line, chosen), _means(chosen)]
+                fast = any(result.ours_fast for result in chosen)
+                parts.append(grid(rows if fast else [row[:-1] for row in rows]))
     return "\n\n".join(parts)
 
 
 def _line(result: Result) -> list[str]:
     ours, best, by_call = result.ours, result.best, result.ours_by_call
+    fast = result.ours_fast
     work = result.workload
     share = ""
     if ours and work.flops:
@@ -213,6 +226,7 @@ def _line(result: Result) -> list[str]:
         _times(result.speed(ours)) if ours else "",
         _times(result.speed_by_call(by_call)) if by_call else "",
         share,
+        _times(result.speed(fast)) if fast else "",
     ]
 
 
@@ -234,7 +248,7 @@ def _speed_by_call(result: Result) -> float | None:
 
 def _means(results: Sequence[Result]) -> list[str]:
     whole, by_call = geometric_mean(results, _speed), geometric_mean(results, _speed_by_call)
-    return ["geometric mean", "", "", "", _times(whole), _times(by_call), ""]
+    return ["geometric mean", "", "", "", _times(whole), _times(by_call), "", ""]
 
 
 @dataclass(frozen=True)

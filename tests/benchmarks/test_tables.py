@@ -86,3 +86,16 @@ def test_memory_beside_torchs() -> None:
         named("train-seednet"), Measured(entries[:1], 0.0, [1.0], [1.0], [], False)
     )
     assert alone.share_of_torch(entries[0]) is None
+
+
+def test_fewer_digits_stand_in_a_column_of_their_own() -> None:
+    times = {("graphc", "step"): 2.0, ("graphc", "fast"): 1.0, ("torch_eager", "contiguous"): 3.0}
+    entries = [Entry(peer, variant, {}, times=[t]) for (peer, variant), t in times.items()]
+    result = report.Result(named("train-convnet"), Measured(entries, 0.0, [1.0], [1.0], [], False))
+    head, _, line, means = report.summary([result]).splitlines()[2:]
+    cells = dict(zip(head.split(" | "), line.split(" | "), strict=True))
+    assert (cells["speed"], cells["call a step"], cells["fast |"]) == ("1.50x", "1.50x", "3.00x |")
+    assert "| 1.50x | 1.50x |" in means
+    assert result.speed(entries[2]) == 2.0 / 3.0
+    exact = report.Result(named("train-mlp"), Measured(entries[::2], 0.0, [1.0], [1.0], [], False))
+    assert "fast |" not in report.summary([exact])

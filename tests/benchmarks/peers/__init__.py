@@ -18,6 +18,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+FAST = "fast"
+"""The variant that trades digits for speed, beside those that do not."""
 RESIDENT = ("scan", "resident", "fit")
 """Variants that take many steps in one call, over batches that stay where the library put them."""
 

@@ -12,7 +12,7 @@ import numpy as np
 
 import graphc as compiler
 from graphc import nn, ops, optim
-from tests.benchmarks.peers import Session
+from tests.benchmarks.peers import FAST, Session
 from tests.benchmarks.workloads import Workload
 from tests.benchmarks.workloads.inference import Inference
 from tests.benchmarks.workloads.kernel import (
@@ -60,15 +60,18 @@ def describe() -> dict[str, object]:
 def variants(workload: Workload) -> list[str]:
     """Training with new arrays at each step, and over resident ones where graphc has a call for it.
 
-    Where a step is so short that a loop around it counts, a user's whole call of fit is timed too.
-    Layouts are the compiler's business.
+    Where a step is so short that a loop around it counts, a user's whole call of fit is timed too;
+    where windows slide over images, so is math="fast". Layouts are the compiler's business.
     """
-    if not isinstance(workload, Training):
+    if isinstance(workload, Kernel):
         return ["default"]
+    fast = [FAST] if workload.net.slides else []
+    if not isinstance(workload, Training):
+        return ["default", *fast]
     xs, ys = workload.ring[0]
     if len(xs) != len(ys):
         return ["step"]
-    return ["step", "resident", *(["fit"] if tiny(workload) else [])]
+    return ["step", "resident", *(["fit"] if tiny(workload) else []), *fast]
 
 
 def tiny(workload: Training) -> bool:
@@ -85,12 +88,17 @@ def prepare(workload: Workload, variant: str, threads: int) -> Session:
         case Training() if variant == "fit":
             return fitted(workload, threads)
         case Training():
-            return Trainer(compiled(workload, threads), workload.ring)
+            return Trainer(compiled(workload, threads, math_of(variant)), workload.ring)
         case Inference():
-            return predictor(workload)
+            return predictor(workload, math_of(variant))
         case Kernel():
             return Repeated(kernel_of(workload))
     raise NotImplementedError(workload.name)
+
+
+def math_of(variant: str) -> str:
+    """The arithmetic of a variant."""
+    return "fast" if variant == FAST else "exact"
 
 
 class Steps(nn.Module):
@@ -191,7 +199,7 @@ def optimizer_of(description: Optimizer) -> Any:
             return optim.SGD(rate, momentum=momentum)
 
 
-def compiled(workload: Training, threads: int) -> Any:
+def compiled(workload: Training, threads: int, math: str = "exact") -> Any:
     """The compiled step, at the workload's weights."""
     x, y = workload.ring[0]
     return compiler.compile_train_step(
@@ -201,6 +209,7 @@ def compiled(workload: Training, threads: int) -> Any:
         inputs={"x": (x.shape, x.dtype.name)},
         targets={"y": (y.shape, y.dtype.name)},
         threads=threads,
+        math=math,
     )
 
 
@@ -313,12 +322,12 @@ def planned(step: Any) -> dict[str, int]:
     return {"arena": found.arena, "must": found.must}
 
 
-def predictor(workload: Inference) -> Predictor:
+def predictor(workload: Inference, math: str) -> Predictor:
     """The compiled forward pass, at the workload's weights."""
     ring = workload.ring
     model = model_of(workload.net, workload.seed)
     x = ring[0].shape, ring[0].dtype.name
-    program = compiler.compile(model, inputs={"x": x}, freeze=True)
+    program = compiler.compile(model, inputs={"x": x}, freeze=True, math=math)
     return Predictor(program, ring)
 
 

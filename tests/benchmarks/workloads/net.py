@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.benchmarks.workloads.layers import BatchNorm2d, Layer, Shape, shapes, walk
+from tests.benchmarks.workloads.layers import BatchNorm2d, Conv2d, Layer, Shape, shapes, walk
 
 Array = NDArray[Any]
 RING = 8  # batches that a workload goes round and round
@@ -65,6 +65,12 @@ class Net:
         if self.vocabulary:
             return random.integers(0, self.vocabulary, shape, np.int64)
         return random.standard_normal(shape, np.float32)
+
+    @property
+    def slides(self) -> bool:
+        """Whether a window of 3x3 moves over an image by one in it."""
+        layers = (layer for _, layer, _ in walk(self.layers, (1, *self.example)))
+        return any(isinstance(x, Conv2d) and (x.size, x.stride) == (3, 1) for x in layers)
 
     def has(self, *kinds: type) -> bool:
         """Whether a layer of one of these kinds is in it."""
