@@ -136,9 +136,9 @@ def compile(
     whose weights then lie as its kernels read them.
 
     `math="fast"` trades digits for speed: windows of 2 to 5 that slide over an image by 1, such as
-    convolutions with 3x3 filters and their gradients by the image, become products in tiles
-    (Winograd), about 1e-5 of the largest result off in float32, 1e-14 in float64; a NaN or an
-    infinity spreads over its tile.
+    convolutions with 3x3 filters and their gradients, become products in tiles (Winograd), about
+    1e-5 of the largest result off in float32, 1e-14 in float64; a NaN or an infinity spreads over
+    its tile.
 
     `debug_nans`: look at the results and the new state of every call, and where they hold a NaN,
     raise a NanError that names the node that made it, the state as before the call; "inf" looks

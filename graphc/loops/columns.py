@@ -11,6 +11,7 @@ each sum stays.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from graphc.loops.choice import MODEL, Choice
@@ -46,12 +47,15 @@ def columns(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...] | No
 
 
 def together(nest: Nest, plan: Plan, level2: int) -> int | None:
-    """How many rows are to be summed at a time: all operands are rows that leave the caches."""
-    if len(nest.kept) != 1 or len(nest.summed) != 1 or plan.vector != nest.kept[0].index:
+    """How many steps of the outermost sum go at a time: all operands are rows that leave caches."""
+    if len(nest.kept) != 1 or plan.vector != nest.kept[0].index:
         return None
-    (column,), (row,) = nest.kept, nest.summed
-    if column.extent is None or row.extent is None:
+    (column,), (outer, *inner) = nest.kept, nest.summed
+    extents = [loop.extent for loop in nest.summed]
+    if column.extent is None or None in extents:
         return None
+    each = math.prod(loop.extent or 1 for loop in inner)
+    row, rows = nest.summed[-1], each * (outer.extent or 1)
     if column.extent <= plan.lanes * max(plan.vectors, VECTORS):
         return None
     size, streams = 0, 0
@@ -65,5 +69,7 @@ def together(nest: Nest, plan: Plan, level2: int) -> int | None:
         if along and abs(down) < column.extent:
             return None
         streams += along
-        size += along * column.extent * row.extent * SIZE[stmt.access.buffer.dtype]
-    return STREAMS // streams if 0 < streams <= STREAMS // 2 and size > level2 else None
+        size += along * column.extent * rows * SIZE[stmt.access.buffer.dtype]
+    if not 0 < streams <= STREAMS // 2 or size <= level2:
+        return None
+    return STREAMS // streams // each or None

@@ -187,8 +187,12 @@ class Fuser:
         return None
 
     def absorb(self, draft: Draft, other: Draft) -> None:
-        """Take in a group of maps over the same axes, where no third group stands between."""
-        if other is draft or other.kind != "map":
+        """Take in a group of maps over the same axes, where no third group stands between.
+
+        A block takes in another one of the same blocks, too.
+        """
+        both = draft.kind == other.kind == "block"
+        if other is draft or not (other.kind == "map" or both):
             return
         length = len(draft.outer) if draft.kind in ("rows", "block") else len(other.outer)
         if (not length and draft.kind != "block") or other.outer[:length] != draft.outer:
@@ -209,7 +213,8 @@ class Fuser:
         if not self.fits(nodes, draft.outer):
             return
         draft.nodes = nodes
-        draft.reasons.append(f"{other.nodes[0].op.name} is computed where it is read")
+        where = "block by block" if both else "where it is read"
+        draft.reasons.append(f"{other.nodes[0].op.name} is computed {where}")
         draft.take(other)
         for node in other.nodes:
             self.drafts[node] = draft

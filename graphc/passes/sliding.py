@@ -1,9 +1,12 @@
 """Sliding: contractions in which a small window of one operand slides over the other.
 
-    [n, i, j, f] += x[n, i + r, j + s, c]*k[f, c, r, s]
+    [n, i, j, f] += x[n, i + r, j + s, c]*k[f, c, r, s]     a window over an image
+    [f, c, r, s] += x[n, i + r, j + s, c]*y[n, i, j, f]     the same, summed over the image
 
 What is looked at is where the operands are read, in any order of axes: one (the image) at sums of a
-kept and a short summed index with unit steps, the other (the filter) at those summed indices.
+kept and a summed index with unit steps, the other (the filter) at those summed indices. One of the
+two is short: the summed one, or the kept one where the sum goes over the image, as the gradient of
+a filter does.
 """
 
 from __future__ import annotations
@@ -24,7 +27,8 @@ TAPS = range(2, 6)
 class Slide:
     """One axis of the image, read at kept + tap + shift; the filter at tap, or, flipped, backwards.
 
-    `place` is the image's axis, `kept` and `summed` the indices.
+    `place` is the image's axis, `kept` and `summed` the indices. `taps` is the extent of the short
+    one, `outputs` of the other.
     """
 
     place: int
@@ -42,7 +46,10 @@ class Slide:
 
 @dataclass(frozen=True)
 class Sliding:
-    """A window over two axes: positions of the operands, and the roles of the indices."""
+    """A window over two axes: positions of the operands, and the roles of the indices.
+
+    Of a single image that is summed over there is no index: `batch` is "".
+    """
 
     image: int
     filter: int
@@ -50,6 +57,8 @@ class Sliding:
     batch: str
     channel: str
     filters: str
+    over: bool = False
+    """Whether the sum goes over the image, and the batch."""
 
 
 def sliding(node: Node) -> Sliding | None:
@@ -62,9 +71,10 @@ def sliding(node: Node) -> Sliding | None:
     if op.expr != op.args[0] * op.args[1] or any(i.dtype != node.dtype for i in node.inputs):
         return None
     for image in (0, 1):
-        found = roles(op, image, node)
-        if found is not None and counted(op, found.channel, found.filters):
-            return found
+        for over in (False, True):
+            found = roles(op, image, node, over)
+            if found is not None and counted(op, found.channel, found.filters):
+                return found
     return None
 
 
@@ -73,32 +83,35 @@ def counted(op: Formula, *names: str) -> bool:
     return all(isinstance(op.extents[name], int) for name in names)
 
 
-def roles(op: Formula, image: int, node: Node) -> Sliding | None:
-    """The roles where one of two operands is the image."""
+def roles(op: Formula, image: int, node: Node, over: bool) -> Sliding | None:
+    """The roles where one of two operands is the image, and the sum goes over it or not."""
     read, other = op.reads[image], op.reads[1 - image]
-    slides = tuple(slides_of(op, read))
-    rest = [e.plain for e in read if isinstance(e, Affine) and len(e.names) == 1]
-    if len(slides) != 2 or len(rest) != 2 or len(read) != 4 or None in rest:
+    slides = tuple(slides_of(op, read, over))
+    rest = [e for e in read if isinstance(e, Affine) and len(e.names) < 2]
+    if len(slides) != 2 or len(rest) != 2 or len(read) != 4 or len(other) != 4:
         return None
-    below = [name for e in other if isinstance(e, Affine) for name in e.names]
+    if any(e.terms and not e.plain for e in rest):
+        return None
+    places = [str(e.plain or "") for e in rest]
+    below = [str(e.plain or "") for e in other if isinstance(e, Affine) and len(e.names) < 2]
     window = {slide.summed for slide in slides}
-    batch = [n for n in rest if n in op.kept and n not in below]
-    channel = [n for n in rest if n in op.summed and n in below]
+    apart = [n for n in places if n in op.kept and n not in below]
+    joined = [n for n in places if n in below and n not in op.kept]
+    batch, channel = (joined, apart) if over else (apart, joined)
     filters = [n for n in below if n in op.kept]
-    if len(batch) != 1 or len(channel) != 1 or len(filters) != 1:
+    if len(batch) != 1 or len(channel) != 1 or len(filters) != 1 or not channel[0]:
         return None
-    if len(below) != len(other) or set(below) != {*window, channel[0], filters[0]}:
+    if sorted(below) != sorted([*window, joined[0], filters[0]]):
         return None
-    names = {batch[0], channel[0], filters[0], *window, *(slide.kept for slide in slides)}
-    if names != set(op.extents) or len(names) != 7:
+    names = [batch[0], channel[0], filters[0], *window, *(slide.kept for slide in slides)]
+    if sorted(filter(None, names)) != sorted(op.extents):
         return None
     one, two = slides
-    assert batch[0] and channel[0]
-    return Sliding(image, 1 - image, (one, two), batch[0], channel[0], filters[0])
+    return Sliding(image, 1 - image, (one, two), batch[0], channel[0], filters[0], over)
 
 
-def slides_of(op: Formula, read: Index) -> Iterator[Slide]:
-    """The axes read at the sum, or difference, of a kept and a short summed index."""
+def slides_of(op: Formula, read: Index, over: bool) -> Iterator[Slide]:
+    """The axes read at the sum, or difference, of a kept and a summed index, one of them short."""
     for place, e in enumerate(read):
         if not isinstance(e, Affine) or len(e.names) != 2:
             continue
@@ -107,7 +120,11 @@ def slides_of(op: Formula, read: Index) -> Iterator[Slide]:
         if len(kept) != 1 or len(summed) != 1 or e.coefficient(kept[0]) != 1:
             continue
         taps, outputs, way = op.extents[summed[0]], op.extents[kept[0]], e.coefficient(summed[0])
+        if over:
+            taps, outputs = outputs, taps
         if way not in (1, -1) or taps not in TAPS or not number(outputs) or not number(taps):
+            continue
+        if over and way < 0:
             continue
         assert isinstance(taps, int) and isinstance(outputs, int)
         shift = e.constant - (taps - 1 if way < 0 else 0)

@@ -58,6 +58,12 @@ class Tiles:
     lanes: int
 
     @property
+    def parts(self) -> bool:
+        """Whether a sum over the image is kept for each block: half of the block at its points."""
+        pairs, both = self.channels * self.filters, self.channels + self.filters
+        return 2 * pairs <= total(self.within) * both
+
+    @property
     def blocks(self) -> Axes:
         """The axes along which blocks follow each other."""
         images = self.images
@@ -119,28 +125,32 @@ def cut(op: Formula, found: Sliding, lanes: int, size: int) -> Tiles:
     height, width = (
         -(-slide.outputs // size) for slide, size in zip(found.slides, (down, across), strict=True)
     )
-    images, channels = op.extents[found.batch], op.extents[found.channel]
+    images = op.extents[found.batch] if found.batch else 1
+    channels = op.extents[found.channel]
     filters = op.extents[found.filters]
     assert isinstance(channels, int) and isinstance(filters, int)
     most = BLOCK // (PRODUCTS**2 * max(channels, filters) * size)
+    half = -(-2 * channels * filters // (channels + filters))  # see `parts`
+    least = max(ROWS, half) if found.over else ROWS
     together, rows = 1, height
-    if height * width >= ROWS:
-        rows = share(height, width, most)
+    if height * width >= least:
+        rows = share(height, width, least, most)
     elif isinstance(images, int):
-        together = share(images, height * width, most)
+        together = share(images, height * width, least, most)
     sizes = (height, width, down, across, together, rows)
     return Tiles(found, images, channels, filters, *sizes, lanes)
 
 
-def share(count: int, each: int, most: int) -> int:
+def share(count: int, each: int, least: int, most: int) -> int:
     """The smallest part of `count` things of so many tiles that makes a block, or the largest."""
     parts = [k for k in range(1, count + 1) if count % k == 0 and k * each <= most] or [1]
-    return next((k for k in parts if k * each >= ROWS), parts[-1])
+    return next((k for k in parts if k * each >= least), parts[-1])
 
 
 def estimate(tiles: Tiles, size: int) -> float:
-    """How many times as fast tiles are: cycles of the products, and of what is made for them.
+    """How many times as fast tiles are: cycles of an image's products, and what is made for them.
 
+    A filter is read while products are made; what a sum over the image keeps, before and after.
     Elements have `size` bytes.
     """
     one, two = tiles.found.slides
@@ -148,12 +158,18 @@ def estimate(tiles: Tiles, size: int) -> float:
     count, rate = tiles.height * tiles.width, MULTIPLIED * tiles.lanes
     pairs = tiles.channels * tiles.filters
     plain = one.outputs * two.outputs * one.taps * two.taps * pairs / rate
-    each = max(1 / rate, size / (total(tiles.within) * STREAM))
-    products = count * PRODUCTS**2 * pairs * each
+    products = count * PRODUCTS**2 * pairs / rate
     vectors, panels = -(-tiles.channels // tiles.lanes), -(-tiles.filters // tiles.lanes)
-    around = count * (DATA * vectors + BACK * panels)
     shared = FILTER * tiles.channels * panels / max(images, 1)
-    return plain / (products + around + shared)
+    if tiles.found.over:
+        kept = pairs / total(tiles.within) if tiles.parts else tiles.channels + tiles.filters
+        moved = 2 * count * PRODUCTS**2 * kept * size / STREAM
+        around = count * DATA * (vectors + panels)
+    else:
+        moved = count * PRODUCTS**2 * pairs * size / (total(tiles.within) * STREAM)
+        products, moved = max(products, moved), 0.0
+        around = count * (DATA * vectors + BACK * panels)
+    return plain / (products + moved + around + shared)
 
 
 def several(axes: Axes) -> Axes:

@@ -7,6 +7,7 @@ with a case for each value of an index.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 from graphc.graph.node import Node
@@ -24,7 +25,9 @@ def in_tiles(node: Node, tiles: Tiles) -> tuple[Node, Node]:
     """The contraction's result: its tiles seen as an image, and as the contraction gives it."""
     op = node.op
     assert isinstance(op, Formula)
-    product = multiplied(op, node, tiles, points(op, node, tiles), filters(op, node, tiles))
+    first, second = matrices(tiles)
+    points = at_points("tiles", op, node, tiles, image_of(tiles), (first.data, second.data))
+    product = multiplied(op, node, tiles, points, filters(op, node, tiles))
     return seen(op, node, tiles, back(op, tiles, product))
 
 
@@ -34,51 +37,85 @@ def matrices(tiles: Tiles) -> tuple[Transforms, Transforms]:
     return transforms(tiles.down, one.taps), transforms(tiles.across, two.taps)
 
 
-# --- the image ------------------------------------------------------------------------------
+# --- what is cut into tiles -----------------------------------------------------------------
 
 
-def points(op: Formula, node: Node, tiles: Tiles) -> Node:
-    """v[blocks, 6*a + b, tile, c] = B^T x B."""
-    first, second = matrices(tiles)
-    image, places = roomy(op, node, tiles)
-    wide = tiles.width * tiles.across + tiles.found.slides[1].taps - 1
-    around = several({**tiles.blocks, "k": tiles.together})
-    half_axes: Axes = {**around, "a": PRODUCTS, "v": tiles.rows, "x": wide, "c": tiles.channels}
-    reads = [at(places, {"y": index("v") * tiles.down + tap}) for tap in range(PRODUCTS)]
-    half = combined(f"{op.name}.rows", first.data, "a", image, reads, half_axes)
-    axes: Axes = {**tiles.blocks, **tiles.within, "a": PRODUCTS, "b": PRODUCTS}
-    axes |= {"c": tiles.channels}
-    reads = [
-        at(tuple(map(index, half_axes)), {"x": index("w") * tiles.across + tap})
-        for tap in range(PRODUCTS)
-    ]
-    point = index("a") * PRODUCTS + index("b")
-    writes = (*map(index, tiles.blocks), point, tiles.tile, index("c"))
-    shape = (*tiles.blocks.values(), PRODUCTS**2, total(tiles.within), tiles.channels)
-    return combined(f"{op.name}.tiles", second.data, "b", half, reads, axes, writes, shape)
-
-
-def roomy(op: Formula, node: Node, tiles: Tiles) -> tuple[Node, Index]:
-    """The image, channels last, with room around it; and where row y, column x of a block is.
-
-    Places are in the blocks' indices, k, y, x and c.
+@dataclass(frozen=True)
+class Slid:
+    """An operand in tiles: its position, and its axes down and across, where tiles begin, and how
+    much further than the next they reach. Its `channels`, the index `channel`, are called `letter`.
     """
+
+    position: int
+    places: tuple[int, int]
+    shifts: tuple[int, int]
+    beyond: tuple[int, int]
+    channel: str
+    channels: int
+    letter: str
+
+
+def image_of(tiles: Tiles) -> Slid:
+    """The image: a window's tiles overlap."""
     found = tiles.found
     one, two = found.slides
+    return Slid(
+        found.image,
+        (one.place, two.place),
+        (one.shift, two.shift),
+        (one.taps - 1, two.taps - 1),
+        found.channel,
+        tiles.channels,
+        "c",
+    )
+
+
+def at_points(
+    what: str, op: Formula, node: Node, tiles: Tiles, slid: Slid, matrices: tuple[Matrix, Matrix]
+) -> Node:
+    """v[blocks, 6*a + b, tile, c] = B^T x B, or with other matrices."""
+    first, second = matrices
+    image, places = roomy(op, node, tiles, slid)
+    last = index(slid.letter)
+    around = several({**tiles.blocks, "k": tiles.together})
+    half_axes: Axes = {**around, "a": PRODUCTS, "v": tiles.rows}
+    half_axes |= {"x": tiles.width * tiles.across + slid.beyond[1], slid.letter: slid.channels}
+    reads = [at(places, {"y": index("v") * tiles.down + tap}) for tap in range(len(first[0]))]
+    half = combined(f"{op.name}.rows", first, "a", image, reads, half_axes)
+    axes: Axes = {**tiles.blocks, **tiles.within, "a": PRODUCTS, "b": PRODUCTS}
+    axes |= {slid.letter: slid.channels}
+    reads = [
+        at(tuple(map(index, half_axes)), {"x": index("w") * tiles.across + tap})
+        for tap in range(len(second[0]))
+    ]
+    point = index("a") * PRODUCTS + index("b")
+    writes = (*map(index, tiles.blocks), point, tiles.tile, last)
+    shape = (*tiles.blocks.values(), PRODUCTS**2, total(tiles.within), slid.channels)
+    return combined(f"{op.name}.{what}", second, "b", half, reads, axes, writes, shape)
+
+
+def roomy(op: Formula, node: Node, tiles: Tiles, slid: Slid) -> tuple[Node, Index]:
+    """The operand, channels last, with room around it; and where row y, column x of a block is.
+
+    Places are in the blocks' indices, k, y, x and that of its channels.
+    """
     axes: Axes = several({**tiles.blocks, "k": tiles.together})
-    axes["y"] = tiles.rows * tiles.down + one.taps - 1
-    axes["x"] = tiles.width * tiles.across + two.taps - 1
-    axes["c"] = tiles.channels
+    axes["y"] = tiles.rows * tiles.down + slid.beyond[0]
+    axes["x"] = tiles.width * tiles.across + slid.beyond[1]
+    axes[slid.letter] = slid.channels
     row = mixed([("u", tiles.rows * tiles.down), ("y", 1)], axes)
+    down = slid.places[0]
+    own = {tiles.found.batch: tiles.image, slid.channel: index(slid.letter)}
     places: list[Affine] = []
-    for axis, e in enumerate(op.reads[found.image]):
+    for axis, e in enumerate(op.reads[slid.position]):
         assert isinstance(e, Affine)
-        if axis in (one.place, two.place):
-            places.append(row + one.shift if axis == one.place else index("x") + two.shift)
+        if axis in slid.places:
+            places.append(row + slid.shifts[0] if axis == down else index("x") + slid.shifts[1])
         else:
-            places.append(e.substitute({found.batch: tiles.image, found.channel: index("c")}))
-    image, read = source(node.inputs[found.image], tuple(places))
-    (last,) = (axis for axis, e in enumerate(read) if isinstance(e, Affine) and "c" in e.names)
+            places.append(e.substitute(own))
+    image, read = source(node.inputs[slid.position], tuple(places))
+    ends = [isinstance(e, Affine) and slid.letter in e.names for e in read]
+    last = ends.index(True)
     if last != len(read) - 1:
         order = (*(axis for axis in range(len(read)) if axis != last), last)
         image, read = permuted(image, order, "arranged"), tuple(read[axis] for axis in order)

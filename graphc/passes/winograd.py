@@ -8,7 +8,8 @@
 (Winograd 1980; Lavin and Gray 2016, arXiv:1509.09308). A tile of 4x4 results of a 3x3 window takes
 36 products in the place of 144. The result differs in its last digits: relatively by about 1e-5 in
 float32, 1e-14 in float64. Each line is a node of its own; tiles are taken block by block, so that
-what is made of a block is still in the cache when it is read.
+what is made of a block is still in the cache when it is read. Where the sum goes over the image,
+results and taps change places (see `passes/transposed.py`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from graphc.ops.index import Affine, Lookup
 from graphc.passes.sliding import at, sliding
 from graphc.passes.tiles import PRODUCTS, cut, estimate
 from graphc.passes.transform import in_tiles
+from graphc.passes.transposed import in_sum
 from graphc.types import SIZE, TensorType, is_float
 
 LEAST = 1.2
@@ -49,7 +51,7 @@ class Tiler:
     done: set[Node] = field(default_factory=set)
 
     def contracted(self, node: Node) -> Node | None:
-        """x[h + r, w + s]*k[r, s] over r and s   ->   A^T ((G k G^T) * (B^T x B)) A."""
+        """x[h + r, w + s]*k[r, s] over r and s, or h and w   ->   A^T ((G k G^T) * (B^T x B)) A."""
         op = node.op
         if not isinstance(op, Formula) or node in self.done or not slides(op, node):
             return None
@@ -61,14 +63,17 @@ class Tiler:
         size = SIZE[node.dtype]
         tiles = cut(op, found, self.machine.lanes(size), size)
         gain = estimate(tiles, size)
-        about = f"tiles of {tiles.down}x{tiles.across} results"
+        about = f"tiles of {tiles.down}x{tiles.across} {'places' if found.over else 'results'}"
         speed = f"{gain:.1f} times as fast by estimate"
         if gain < LEAST:
             self.noted(node, f"as it is: {about} would be {speed}")
             return None
-        view, result = in_tiles(node, tiles)
-        if view is result:
-            self.views[view] = view.inputs[0]
+        if found.over:
+            result = in_sum(node, tiles)
+        else:
+            view, result = in_tiles(node, tiles)
+            if view is result:
+                self.views[view] = view.inputs[0]
         exact = tiles.down * tiles.across * found.slides[0].taps * found.slides[1].taps
         why = f"{PRODUCTS**2} products for {exact}, {speed}, at the cost of digits"
         self.noted(node, f"in {about}: {why}")

@@ -45,6 +45,19 @@ def test_rows_are_added_in_order(rows: int, columns: int) -> None:
     np.testing.assert_array_equal(found[2], given[0].max(axis=0))
 
 
+@pytest.mark.parametrize("blocks, rows, said", [(30, 4, True), (130, 2, True), (9, 16, False)])
+def test_rows_of_blocks_are_added_in_order(blocks: int, rows: int, said: bool) -> None:
+    """Whole blocks at a time, where they are of no more rows than go side by side."""
+    x = graphc.input("x", (blocks, rows, 256))
+    program = graphc.compile(ops.sum(x, axis=(0, 1)), threads=1)
+    assert (SAID in loops(program)) == said
+    given = random(blocks, rows, 256).astype(np.float32)
+    total = np.zeros(256, np.float32)
+    for row in given.reshape(-1, 256):
+        total = total + row
+    np.testing.assert_array_equal(program(given)[0], total)
+
+
 def test_products_keep_the_bits_of_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = graphc.input("x", (200, 300)), graphc.input("y", (200, 300))
     results = [ops.sum(x * y, axis=0), ops.sum(ops.exp(x), axis=0) * 2]

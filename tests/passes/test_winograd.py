@@ -77,7 +77,7 @@ SHAPES = st.fixed_dictionaries(
         "last": False,
     }
 )
-def test_any_shape_forward_and_by_the_image(shape: dict[str, Any]) -> None:
+def test_any_shape_and_both_gradients(shape: dict[str, Any]) -> None:
     down, across = shape["taps"]
     pad, dtype = shape["padding"], shape["dtype"]
     if shape["height"] + 2 * pad < down or shape["width"] + 2 * pad < across:
@@ -91,13 +91,13 @@ def test_any_shape_forward_and_by_the_image(shape: dict[str, Any]) -> None:
     image = ops.transpose(x, (0, 3, 1, 2)) if shape["last"] else x
     kernel = graphc.parameter("kernel", value=weight)
     y = ops.relu(ops.conv2d(image, kernel, padding=pad) + 0.25)
-    (slope,) = graphc.grad(ops.sum(ops.sin(y)), [x])
+    slopes = graphc.grad(ops.sum(ops.sin(y)), [x, kernel])
     given = numbers(*(7 if e == "batch" else e for e in images), dtype=dtype, seed=1)
-    fast, found, expected = both([y, slope], x=given)
+    fast, found, expected = both([y, *slopes], x=given)
     longer = all(
         side + 2 * pad - taps + 1 > taps for side, taps in zip(sides, (down, across), strict=True)
     )
-    assert in_tiles(fast) == 2 if longer else in_tiles(fast) >= 1
+    assert in_tiles(fast) == 3 if longer else in_tiles(fast) >= 1
     for one, other in zip(found, expected, strict=True):
         assert distance(one, other) < CLOSE[dtype]
 
@@ -112,6 +112,30 @@ def test_nets_and_their_gradients(name: str) -> None:
     assert in_tiles(fast) >= 1
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "channels, side, images, kernels",
+    [(32, 16, 8, 3), (32, 24, "batch", 3), (32, 16, "batch", 4), (64, 8, 8, 4)],
+)
+def test_the_sum_over_images_is_by_blocks_where_that_is_less(
+    channels: int, side: int, images: Any, kernels: int, torch: Any
+) -> None:
+    x = graphc.input("x", (images, channels, side, side))
+    k = graphc.parameter("k", value=numbers(channels, channels, 3, 3))
+    y = ops.conv2d(x, k, padding=1)
+    dy = graphc.input("dy", y.shape)
+    given = [numbers(8, channels, side, side, seed=seed) for seed in (0, 1)]
+    fast = graphc.compile(graphc.vjp(y, [k], dy), math="fast")
+    (found,) = fast(x=given[0], dy=given[1])
+    image, gradient = (torch.from_numpy(array).double() for array in given)
+    expected = torch.nn.grad.conv2d_weight(image, k.shape, gradient, padding=1).numpy()
+    assert in_tiles(fast) == 1
+    assert distance(found, expected) < 2e-5
+    made = [{n.op.name for n in group.nodes} for group in fast.stages.plan.groups]
+    made = [names for names in made if any("dkernel" in name for name in names)]
+    whole = {"conv2d.dkernel.tiles", "conv2d.dkernel.filter", "conv2d.dkernel"}
+    assert len(made) == kernels and any(whole <= names for names in made) == (kernels == 3)
 
 
 def test_the_result_is_pytorchs(torch: Any) -> None:
