@@ -182,7 +182,7 @@ def built(
 def frozen(source: Graph, target: Target, math: str) -> Graph:
     """The graph after its passes, the values that no call changes in variables of its own."""
     verify(source)
-    graph = run_passes(source, Log(), replace(target.model, math=math))[-1].graph
+    graph = run_passes(source, Log(), replace(target.model, math=math, frozen=True))[-1].graph
     graph = graph if "pack" in skipped() else pack_ahead(graph, steady(graph), target.model)
     once, host = lasting(graph), None if target.native else targets.host_level()
     values = compile(once, target=host, threads=1, debug_nans=False)() if once else ()

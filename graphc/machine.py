@@ -31,8 +31,8 @@ class Machine:
     `level1` and `level2` are its caches for data, `last` is the last one, which it may share. They
     decide what is copied, which part of a sum is made at a time, and which stores go past them,
     never in which order it is added up: no bit depends on them. `threads` says whether several
-    threads may share a kernel's work; `math` is one of MATH; `instructions` counts those of an
-    elementary function of a name on so many operands.
+    threads may share a kernel's work; `math` is one of MATH; `frozen`: what no call changes is made
+    once. `instructions` counts those of an elementary function of a name on so many operands.
     """
 
     vector_bytes: int
@@ -43,6 +43,7 @@ class Machine:
     last: int = LAST
     threads: bool = True
     math: str = "exact"
+    frozen: bool = False
     instructions: Callable[[str, int], int] = field(default=single, compare=False, repr=False)
 
     def lanes(self, element: int) -> int:

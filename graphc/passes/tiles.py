@@ -147,11 +147,11 @@ def share(count: int, each: int, least: int, most: int) -> int:
     return next((k for k in parts if k * each >= least), parts[-1])
 
 
-def estimate(tiles: Tiles, size: int) -> float:
+def estimate(tiles: Tiles, size: int, *, once: bool = False) -> float:
     """How many times as fast tiles are: cycles of an image's products, and what is made for them.
 
     A filter is read while products are made; what a sum over the image keeps, before and after.
-    Elements have `size` bytes.
+    Elements have `size` bytes; `once`: the filter's points are made before.
     """
     one, two = tiles.found.slides
     images = tiles.images if isinstance(tiles.images, int) else NOMINAL
@@ -160,7 +160,7 @@ def estimate(tiles: Tiles, size: int) -> float:
     plain = one.outputs * two.outputs * one.taps * two.taps * pairs / rate
     products = count * PRODUCTS**2 * pairs / rate
     vectors, panels = -(-tiles.channels // tiles.lanes), -(-tiles.filters // tiles.lanes)
-    shared = FILTER * tiles.channels * panels / max(images, 1)
+    shared = 0.0 if once else FILTER * tiles.channels * panels / max(images, 1)
     if tiles.found.over:
         kept = pairs / total(tiles.within) if tiles.parts else tiles.channels + tiles.filters
         moved = 2 * count * PRODUCTS**2 * kept * size / STREAM

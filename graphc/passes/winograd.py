@@ -14,6 +14,7 @@ results and taps change places (see `passes/transposed.py`).
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, field, replace
 
 from graphc.graph.graph import Graph, Note
@@ -22,6 +23,7 @@ from graphc.graph.rewrite import rewrite
 from graphc.machine import Machine
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, Lookup
+from graphc.passes.freeze import steady
 from graphc.passes.sliding import at, sliding
 from graphc.passes.tiles import PRODUCTS, cut, estimate
 from graphc.passes.transform import in_tiles
@@ -36,16 +38,20 @@ def winograd(graph: Graph, machine: Machine) -> Graph:
     """Apply `contracted` and `followed` everywhere, where digits may be traded for speed."""
     if machine.math != "fast":
         return graph
-    tiler = Tiler(machine)
+    tiler = Tiler(machine, steady(graph) if machine.frozen else ())
     result = rewrite(graph, [tiler.contracted, tiler.followed])
     return replace(result, notes=(*graph.notes, *tiler.notes))
 
 
 @dataclass
 class Tiler:
-    """Rewrites contractions for a machine. `views` are results seen as images, with their tiles."""
+    """Rewrites contractions for a machine. `views` are results seen as images, with their tiles.
+
+    A filter that is `made` once is brought to its points once.
+    """
 
     machine: Machine
+    made: Container[Node] = ()
     views: dict[Node, Node] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
     done: set[Node] = field(default_factory=set)
@@ -62,7 +68,7 @@ class Tiler:
             return None
         size = SIZE[node.dtype]
         tiles = cut(op, found, self.machine.lanes(size), size)
-        gain = estimate(tiles, size)
+        gain = estimate(tiles, size, once=node.inputs[found.filter] in self.made)
         about = f"tiles of {tiles.down}x{tiles.across} {'places' if found.over else 'results'}"
         speed = f"{gain:.1f} times as fast by estimate"
         if gain < LEAST:

@@ -212,6 +212,19 @@ def test_a_frozen_filter_lies_at_its_points() -> None:
     assert not any("conv2d.filter(" in frozen.explain(kernel) for kernel in frozen.kernels)
 
 
+def test_what_is_frozen_counts_no_way_to_its_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A filter that is brought there at each call is worth it for more than four tiles."""
+    monkeypatch.setattr(winograd, "LEAST", 1.2)
+    net, inputs = nn.Conv2d(64, 64, 3, padding=1), {"x": (1, 64, 8, 8)}
+    live, frozen = (
+        graphc.compile(net, inputs=inputs, math="fast", freeze=freeze) for freeze in (False, True)
+    )
+    assert in_tiles(live) == 0
+    assert any("conv2d.tiles(" in frozen.explain(kernel) for kernel in frozen.kernels)
+    x = numbers(1, 64, 8, 8)
+    assert distance(frozen(x)[0], live(x)[0]) < 1e-5
+
+
 def test_what_the_gradient_of_padding_cuts_off_is_not_made() -> None:
     x, k = graphc.input("x", (4, 16, 16, 16)), graphc.parameter("k", value=numbers(16, 16, 3, 3))
     y = ops.conv2d(ops.tanh(x), k, padding=1)
