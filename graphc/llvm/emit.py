@@ -9,12 +9,13 @@ from graphc.llvm import scalar as formulas
 from graphc.llvm.builder import Value
 from graphc.llvm.function import Function, Lanes, Loop
 from graphc.llvm.index import argument, bound
-from graphc.llvm.memory import alloc, load, turned_block
+from graphc.llvm.memory import alloc, fetch, load, turned_block
 from graphc.llvm.reduction import factors, update
 from graphc.loops.ir import (
     Alloc,
     Barrier,
     Check,
+    Fetch,
     For,
     Kernel,
     Let,
@@ -87,6 +88,8 @@ def statements(function: Function, stmts: tuple[Stmt, ...]) -> None:
                 alloc(function, stmt.buffer)
             case Transpose():
                 turned_block(function, stmt)
+            case Fetch():
+                fetch(function, stmt.access)
     function.b.where = outside
 
 

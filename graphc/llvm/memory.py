@@ -345,6 +345,13 @@ def addresses(
     return b.address(LLVM_TYPES[kind], name, total).text
 
 
+def fetch(function: Function, access: Access) -> None:
+    """Ask for the line of a first lane, to be read from all caches."""
+    function.b.declarations.add("declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+    name, _, _ = pointer(function, access)
+    function.b.emit(f"call void @llvm.prefetch.p0(ptr {name}, i32 0, i32 3, i32 1)")
+
+
 def turned_block(function: Function, stmt: Transpose) -> None:
     """A block turned over in registers: pieces come to their places as they are read.
 

@@ -8,6 +8,7 @@
            | Check(name, bound, tag)                        0 <= name < bound, else the call fails
            | Alloc(buffer)                                  a register or stack buffer begins
            | Transpose(target, source, steps, size)         a square block copied, turned over
+           | Fetch(access)                                  memory is asked for what is read soon
            | Barrier()                                      every thread waits for the others
     access = Access(buffer, offset, lookups)                element offset + sum(value * stride)
     arg    = name | affine | Runtime                        a value, an index expression, an extent
@@ -156,11 +157,18 @@ class Transpose:
 
 
 @dataclass(frozen=True, slots=True)
+class Fetch:
+    """A hint: what lies there is read soon, and may be brought near. It changes no value."""
+
+    access: Access
+
+
+@dataclass(frozen=True, slots=True)
 class Barrier:
     """Every thread waits here until all have come; then each sees what the others wrote."""
 
 
-Stmt = For | Load | Let | Update | Check | Alloc | Transpose | Barrier
+Stmt = For | Load | Let | Update | Check | Alloc | Transpose | Fetch | Barrier
 
 
 @dataclass(frozen=True)
@@ -225,6 +233,8 @@ def rename(stmt: Stmt, values: dict[str, Affine]) -> Stmt:
             return replace(stmt, position=tuple(p.substitute(values) for p in stmt.position))
         case Transpose():
             return replace(stmt, target=access(stmt.target), source=access(stmt.source))
+        case Fetch(a):
+            return Fetch(access(a))
         case For():
             return replace(stmt, body=tuple(rename(s, values) for s in stmt.body))
     return stmt
@@ -247,6 +257,8 @@ def indices(stmt: Stmt) -> set[str]:
             return of(forms)
         case Check():
             return of(list(stmt.position))
+        case Fetch(a):
+            return of([a.offset])
         case For():
             return {name for s in stmt.body for name in indices(s)}
     return set()

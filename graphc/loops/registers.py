@@ -19,13 +19,14 @@ from dataclasses import replace
 from itertools import product
 
 from graphc.loops.choose import Plan
-from graphc.loops.ir import Access, Alloc, Buffer, Check, For, Let, Load, Stmt, Update
+from graphc.loops.ir import Access, Alloc, Buffer, Check, Fetch, For, Let, Load, Stmt, Update
 from graphc.loops.lanes import along
-from graphc.loops.nest import Nest, accesses, chain, extent, flat, footprint, needed
+from graphc.loops.nest import NOMINAL, Nest, accesses, chain, extent, flat, footprint, needed
 from graphc.loops.panel import moving, packed, wanted
 from graphc.loops.schedule import Schedule
 from graphc.loops.strip import Range, at_a_time, balanced, moved, split, vectors, written_out
 from graphc.ops.index import Affine, affine, index
+from graphc.types import SIZE
 
 AGAIN = 0.75
 """The part of the second cache that may be filled by what is read again and again."""
@@ -233,7 +234,34 @@ def register_tile(
         last = written_out(loops[-1], steps if wanted else 1, sunk(inner))
         summed = chain(loops[:-1], last)
     after = sunk((*needed(shared, nest.after), *nest.after))
+    asked = ahead(nest, schedule.machine.level2)
+    if vector is not None and asked:
+        opening += sunk(asked)
     return (*allocs, *opening, *summed, *closing, *after)
+
+
+def ahead(nest: Nest, level2: int) -> tuple[Stmt, ...]:
+    """What follows a sum reads of large arrays is asked for as the sum begins, to come meanwhile.
+
+    r = 0; for s: r += a[k, s]*b[s, j]; c[k, j] = r + d[k, j]
+    -->
+    r = 0; fetch d[k, j]; for s: ...
+    Each tile reads some short pieces, from lines that no earlier one has read.
+    """
+    return tuple(
+        Fetch(stmt.access)
+        for stmt in nest.after
+        if isinstance(stmt, Load)
+        and large(stmt.access.buffer, level2)
+        and not (stmt.guards or stmt.access.lookups)
+        and all(stmt.access.offset.coefficient(f.index) for f in nest.kept if extent(f) > 1)
+    )
+
+
+def large(buffer: Buffer, level2: int) -> bool:
+    """Whether an argument is larger than the second cache, a run-time extent guessed."""
+    size = buffer.size if isinstance(buffer.size, int) else NOMINAL * buffer.size.scale
+    return buffer.space == "argument" and size * SIZE[buffer.dtype] > level2
 
 
 def walked(nest: Nest, sides: list[str], vector: str | None) -> list[str]:

@@ -8,6 +8,7 @@ from graphc.loops.ir import (
     Args,
     Barrier,
     Check,
+    Fetch,
     For,
     Guard,
     Kernel,
@@ -100,6 +101,8 @@ def _show(stmt: Stmt, depth: int, lines: list[str]) -> None:
             lines.append(f"{indent}{buffer.space} {buffer.name}: {buffer.dtype}[{buffer.size}]")
         case Barrier():
             lines.append(f"{indent}barrier")
+        case Fetch(access):
+            lines.append(f"{indent}fetch {access}")
         case Transpose(target, source, across, down, size):
             lines.append(
                 f"{indent}{target} = {source} turned  # {size}x{size}, {across}, {down} apart"

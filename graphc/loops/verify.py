@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphc.errors import CompileError
-from graphc.loops.ir import Alloc, For, Kernel, Let, Load, Stmt, Update, indices, used
+from graphc.loops.ir import Alloc, Fetch, For, Kernel, Let, Load, Stmt, Update, indices, used
 
 
 def verify(kernel: Kernel) -> None:
@@ -30,7 +30,7 @@ def _body(
             raise CompileError(f"{kernel.name}: {name} is no loop around {stmt}")
         if isinstance(stmt, Alloc):
             buffers.add(stmt.buffer.name)
-        touched = [stmt.access] if isinstance(stmt, Load) else []
+        touched = [stmt.access] if isinstance(stmt, Load | Fetch) else []
         touched += [stmt.target] if isinstance(stmt, Update) else []
         for access in touched:
             if access.buffer.name not in buffers:

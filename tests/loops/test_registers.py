@@ -201,3 +201,27 @@ def test_large_filters_are_read_once_for_an_image(monkeypatch: pytest.MonkeyPatc
         bits.append(program(**given)[0])
     assert orders == [["i0", "i1", "i2"], ["i0", "i2", "i1"]]
     np.testing.assert_array_equal(*bits)
+
+
+FETCH = {"avx512": "prefetcht0", "avx2": "prefetcht0", "sse2": "prefetcht0", "neon": "prfm"}
+
+
+@pytest.mark.parametrize("target", FETCH)
+def test_what_follows_a_sum_is_asked_for_as_it_begins(target: str) -> None:
+    """Of an array that the second cache may not hold; a bias, or a small array, is near."""
+    shapes = {"x": (96, 64), "weight": (48, 64), "bias": (48,), "rest": (96, 48)}
+    x, weight, bias, rest = (graphc.input(name, shape) for name, shape in shapes.items())
+    y = ops.relu(ops.linear(x, weight, bias) + rest)
+    given = [np.ones(shape, np.float32) for shape in shapes.values()]
+    found = []
+    for level2 in (1 << 10, 1 << 20):
+        here = replace(targets.target(target), level2=level2)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(targets, "target", lambda name=None, here=here: here)
+            program = graphc.compile(y)
+            kernel = program.kernels["k00"]
+            asked = re.findall(r"fetch (b\d)\[48\*i0", kernel.as_text("loops"))
+            assert set(asked) == ({"b3"} if level2 == 1 << 10 else set())
+            assert (FETCH[target] in kernel.as_text("asm")) == bool(asked)
+            found += list(program(*given)) if program.loaded else []
+    np.testing.assert_array_equal(found[:1], found[1:])
