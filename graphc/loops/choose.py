@@ -345,12 +345,14 @@ class Read:
 class Step:
     """One inner step of a nest with lanes along one of its loops: its loads and what it computes.
 
-    `touched`: how far each index moves every access, in bytes; `sums`: the summed loops' extents.
+    `touched`: how far each index moves every access, in bytes; `sums`: the summed loops' extents;
+    `holds`: the registers of a point, where an argmax has one for its best, too.
     """
 
     reads: tuple[Read, ...]
     touched: tuple[dict[str, int], ...]
     updates: int
+    holds: int
     lets: int
     sums: tuple[tuple[str, int], ...]
     lanes: int
@@ -392,7 +394,7 @@ class Step:
         instructions = accumulators * self.updates + 2 * loads + counting
         cycles = (cycles + max(cycles, instructions / FRONT)) / 2 + computed + away
         cycles *= 1 + FAR * self.pages(tiles)
-        return cycles + 0.06 * loads + TOUCH * touched, accumulators * self.updates + held + spread
+        return cycles + 0.06 * loads + TOUCH * touched, accumulators * self.holds + held + spread
 
     def pages(self, tiles: tuple[tuple[str, int], ...]) -> float:
         """Pages that one step of a tile touches beyond one for each operand."""
@@ -424,10 +426,12 @@ def step_of(nest: Nest, loop: For, lanes: int, moving: set[str]) -> Step:
         {name: abs(by) * SIZE[a.buffer.dtype] for name, by in a.offset.terms}
         for a in accesses(nest.inner)
     ]
+    updates = [s for s in nest.inner if isinstance(s, Update)]
     return Step(
         tuple(reads),
         tuple(touched),
-        sum(isinstance(s, Update) for s in nest.inner),
+        len(updates),
+        len(updates) + sum(s.companion is not None for s in updates),
         sum(isinstance(s, Let) for s in nest.inner),
         tuple((other.index, extent(other)) for other in nest.summed),
         lanes,

@@ -225,3 +225,14 @@ def test_what_follows_a_sum_is_asked_for_as_it_begins(target: str) -> None:
             assert (FETCH[target] in kernel.as_text("asm")) == bool(asked)
             found += list(program(*given)) if program.loaded else []
     np.testing.assert_array_equal(found[:1], found[1:])
+
+
+def test_an_argmax_holds_its_best_too() -> None:
+    """A pool and where its maxima lie: three registers for each vector."""
+    x = graphc.input("x", (64, 32, 32, 32))
+    pooled = ops.max_pool2d(ops.transpose(x, (0, 3, 1, 2)), 2)
+    slope = graphc.grad(ops.sum(ops.sin(pooled)), [x])
+    program = graphc.compile([pooled, *slope], target="avx2")
+    (told,) = (t for t in map(program.explain, program.kernels) if "max_pool2d.at(" in t)
+    (sums,) = re.findall(r"(\d+) accumulators", told)
+    assert 3 * int(sums) <= 16
