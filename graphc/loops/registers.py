@@ -73,7 +73,7 @@ def outer_order(
     size = plan.lanes * plan.vectors
     tiles = [loop.index for loop, _ in rest]
     if all(any(load.access.offset.coefficient(n) for n in tiles) for load in loads) and rest:
-        return pieces  # nothing is read again along a panel
+        return far_outside(nest, pieces, schedule.machine.level2)  # nothing is read again in panels
     untiled = {loop.index for loop, _ in plain}
     around: set[str] = set()
     copied = False
@@ -88,6 +88,32 @@ def outer_order(
     if inner:
         return [*plain[:-1], *inner, plain[-1], *(p for p in (*panel, *rest) if p not in inner)]
     return [*plain, *panel, *rest]
+
+
+def far_outside(
+    nest: Nest, pieces: list[tuple[For, list[Range]]], level2: int
+) -> list[tuple[For, list[Range]]]:
+    """The loops of two tiles, that outside whose operand is too large to be read again.
+
+    for m by 2: for n by 5: r += x[m, s]*w[n, s]   -->   for n by 5: for m by 2: r += ...
+    """
+    tiles = [p for p in pieces if p[1]]
+    if len(tiles) != 2:
+        return pieces
+    loops = [p[0] for p in tiles]
+    inside = {loop.index: extent(loop) for loop in (*loops, *nest.summed)}
+    sizes = [
+        sum(
+            footprint(access, inside)
+            for access in accesses(nest.inner)
+            if access.offset.coefficient(one.index) and not access.offset.coefficient(other.index)
+        )
+        for one, other in (loops, reversed(loops))
+    ]
+    if not sizes[0] <= AGAIN * level2 < sizes[1]:
+        return pieces
+    order = iter(reversed(tiles))
+    return [next(order) if p[1] else p for p in pieces]
 
 
 def passing(

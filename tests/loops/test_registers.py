@@ -236,3 +236,19 @@ def test_an_argmax_holds_its_best_too() -> None:
     (told,) = (t for t in map(program.explain, program.kernels) if "max_pool2d.at(" in t)
     (sums,) = re.findall(r"(\d+) accumulators", told)
     assert 3 * int(sums) <= 16
+
+
+def test_the_larger_operand_of_two_tiles_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few rows by a large matrix, lanes along the sum: the rows are near, tile after tile."""
+    x, weight = graphc.input("x", (6, 128)), graphc.parameter("weight", (300, 128))
+    weight.op.cell.value[...] = np.random.default_rng(0).standard_normal((300, 128))  # type: ignore[attr-defined]
+    given = np.random.default_rng(1).standard_normal((6, 128)).astype("float32")
+    here, found = targets.target("avx2"), {}
+    for level2 in (1 << 20, 64 << 10):
+        small = replace(here, level2=level2)
+        monkeypatch.setattr(targets, "target", lambda name=None, small=small: small)
+        program = graphc.compile(ops.linear(x, weight))
+        text = program.kernels["k00"].as_text("loops")
+        assert re.search(r"lanes along summed .* tile \dx\d", text)
+        found[text.index("for i0.o in") < text.index("for i1.o in")] = program(given)[0]
+    np.testing.assert_array_equal(found[True], found[False])
