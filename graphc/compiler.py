@@ -34,6 +34,7 @@ from graphc.llvm.module import (
 from graphc.llvm.steps import Call, Ending
 from graphc.llvm.targets import Target
 from graphc.loops import show as loops
+from graphc.loops.back import back
 from graphc.loops.hoist import hoist
 from graphc.loops.ir import Kernel
 from graphc.loops.lower import lower
@@ -102,6 +103,7 @@ LOOP_PASSES: tuple[Callable[[Kernel, Machine], Kernel], ...] = (
     tile,
     hoist,
     past,
+    back,
     parallel,
 )
 PASSES = (

@@ -8,7 +8,7 @@ from graphc.errors import CompileError
 from graphc.llvm import scalar as formulas
 from graphc.llvm.builder import Value
 from graphc.llvm.function import Function, Lanes, Loop
-from graphc.llvm.index import argument, bound
+from graphc.llvm.index import argument, bound, position
 from graphc.llvm.memory import alloc, fetch, load, turned_block
 from graphc.llvm.reduction import factors, update
 from graphc.loops.ir import (
@@ -275,6 +275,7 @@ def counted(function: Function, loop: For, start: Value, stop: Value) -> None:
     carried = updated(function, loop.body)
     previous = {key: function.registers[key] for key in carried}
     uncertain = loop.extent is None or loop.kind == "parallel"
+    first, by, last = way(function, loop, start, stop)
     if uncertain:
         some = b.compare("slt", start, stop)
         b.emit(f"br i1 {some.text}, label %{head}, label %{after}")
@@ -293,12 +294,12 @@ def counted(function: Function, loop: For, start: Value, stop: Value) -> None:
     function.loops.append(Loop(loop.index, index, prelude))
     statements(function, loop.body)
     function.loops.pop()
-    following = b.binary("add", index, b.constant("int64", loop.step))
-    more = b.compare("slt", following, stop)
+    following = b.binary("add", index, by)
+    more = b.compare("ne", index, last) if loop.back else b.compare("slt", following, stop)
     end = function.label
     b.emit(f"br i1 {more.text}, label %{head}, label %{after}")
     again = f"[ {following.text}, %{end} ]{b.where}"
-    lines = [f"  {index.text} = phi i64 [ {start.text}, %{before} ], {again}"]
+    lines = [f"  {index.text} = phi i64 [ {first.text}, %{before} ], {again}"]
     for key, phi in entered.items():
         lines.append(
             f"  {phi.text} = phi {phi.type} [ {previous[key].text}, %{before} ], "
@@ -308,6 +309,21 @@ def counted(function: Function, loop: For, start: Value, stop: Value) -> None:
     function.open(after)
     if uncertain:
         merge(function, carried, previous, before, end)
+
+
+def way(function: Function, loop: For, start: Value, stop: Value) -> tuple[Value, Value, Value]:
+    """The first index of a loop, what leads to the next one, and where it ends.
+
+    That is the bound, or the last index of a loop that goes back: its steps are whole.
+    """
+    b = function.b
+    by = b.constant("int64", loop.step)
+    if not loop.back:
+        return start, by, stop
+    odd = b.convert("trunc", position(function, affine([(loop.back, 1)])), "bool")
+    last = b.binary("sub", stop, by)
+    ends = b.select(odd, last, start), b.select(odd, start, last)
+    return ends[0], b.select(odd, b.constant("int64", -loop.step), by), ends[1]
 
 
 def merge(

@@ -128,7 +128,10 @@ class Alloc:
 
 @dataclass(frozen=True, slots=True)
 class For:
-    """index = start, start + step, ... while below stop."""
+    """index = start, start + step, ... while below stop.
+
+    `back`: a loop around it, in whose odd steps it runs from the last of its own to the first.
+    """
 
     index: str
     start: Bound
@@ -136,6 +139,7 @@ class For:
     step: int
     kind: str
     body: tuple[Stmt, ...]
+    back: str = ""
 
     @property
     def extent(self) -> int | None:

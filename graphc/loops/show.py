@@ -32,7 +32,7 @@ def _exact(stmt: Stmt) -> str:
     match stmt:
         case For():
             inside = "\n".join(map(_exact, stmt.body))
-            head = f"{stmt.index} {stmt.start!r} {stmt.stop!r} {stmt.step} {stmt.kind}"
+            head = f"{stmt.index} {stmt.start!r} {stmt.stop!r} {stmt.step} {stmt.kind} {stmt.back}"
             return f"for {head} {{\n{inside}\n}}"
         case Load():
             return f"load {stmt.name} {_access(stmt.access)} {stmt.guards}"
@@ -83,9 +83,10 @@ def _show(stmt: Stmt, depth: int, lines: list[str]) -> None:
             lines.append(f"{indent}one thread:")
             for inner in body:
                 _show(inner, depth + 1, lines)
-        case For(index, start, stop, step, kind, body):
+        case For(index, start, stop, step, kind, body, back):
             span = f"{start}..{stop}" + (f" by {step}" if step != 1 else "")
-            lines.append(f"{indent}for {index} in {span}:  # {kind}")
+            turn = f", back in odd {back}" if back else ""
+            lines.append(f"{indent}for {index} in {span}:  # {kind}{turn}")
             for inner in body:
                 _show(inner, depth + 1, lines)
         case Load(name, access, guards):
