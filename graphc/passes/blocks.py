@@ -10,8 +10,9 @@ from graphc.graph.node import Node
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine
 
-LIMIT = 1 << 20
-"""Bytes of each value of a block that may be kept on the stack."""
+LIMIT, ROOM = 1 << 20, 4 << 20
+"""Bytes of a block that may be kept on the stack: of each value, and of all. A thread's has 8 MiB;
+the panels of a product may lie there, too."""
 
 
 def lead(op: Formula) -> int:

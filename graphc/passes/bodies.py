@@ -55,7 +55,9 @@ def prepare(graph: Graph, passes: tuple[GraphPass, ...], machine: Machine) -> Gr
     if not any(isinstance(n.op, Scan) for n in graph.nodes):
         return graph
     bodies = Bodies(passes, machine)
-    return rewrite(graph, [bodies.passed])
+    result = rewrite(graph, [bodies.passed])
+    notes = (note for scan in bodies.done.values() for note in scan.body.notes)
+    return replace(result, notes=(*result.notes, *notes))
 
 
 def final(node: Node) -> Node | None:

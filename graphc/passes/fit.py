@@ -10,7 +10,7 @@ from graphc.ops import scalar
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, Lookup, stays
 from graphc.passes import layout
-from graphc.passes.blocks import LIMIT, lead, spread
+from graphc.passes.blocks import LIMIT, ROOM, lead, spread
 from graphc.passes.invert import covered, covers
 from graphc.types import SIZE, Extent, Shape
 
@@ -91,6 +91,7 @@ def fits(nodes: Collection[Node], shared: Shape, views: Mapping[Node, Node]) -> 
     members = set(nodes)
     blocks = any(kind(node) == "block" for node in nodes)
     room = LIMIT // SIZE[next(iter(nodes)).dtype] if blocks else ROW_LIMIT
+    kept: dict[Node, int] = {}
     for user in nodes:
         op = user.op
         if not isinstance(op, Formula) or user.shape[: len(shared)] != shared:
@@ -108,7 +109,8 @@ def fits(nodes: Collection[Node], shared: Shape, views: Mapping[Node, Node]) -> 
                 return False
             if not passes(operand, user, len(shared), room):
                 return False
-    return True
+            kept[operand] = max(kept.get(operand, 0), held(operand, user, len(shared)))
+    return not blocks or sum(kept.values()) <= ROOM
 
 
 def looked_up(user: Node, operand: Node) -> bool:
@@ -127,12 +129,19 @@ def passes(operand: Node, user: Node, skip: int, room: int) -> bool:
 
     A map is computed where it is read, but not again and again for a formula with cases.
     """
+    rest = layout.size(operand.shape[skip:])
+    return isinstance(rest, int) and held(operand, user, skip) <= room * SIZE[operand.dtype]
+
+
+def held(operand: Node, user: Node, skip: int) -> int:
+    """Bytes of the rest of a row that is handed over; 0 where it is computed where it is read."""
     made = operand.op
     assert isinstance(made, Formula)
+    if made.pointwise and not spread(user, operand):
+        return 0
     rest = layout.size(operand.shape[skip:])
-    if not isinstance(rest, int):
-        return False
-    return (made.pointwise and not spread(user, operand)) or rest <= room
+    assert isinstance(rest, int)
+    return rest * SIZE[operand.dtype]
 
 
 def order_of(node: Node) -> str:

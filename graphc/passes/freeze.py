@@ -55,10 +55,12 @@ def variables(graph: Graph) -> tuple[Node, ...]:
 
 def compact(node: Node, sources: set[Node]) -> bool:
     """Whether keeping a value takes about the memory of what it is made of."""
-    if node.type.symbols:
-        return False
-    total = sum(elements(source) for source in sources)
-    return elements(node) <= GROWTH * total
+    return not node.type.symbols and small(elements(node), sources)
+
+
+def small(count: float, sources: set[Node]) -> bool:
+    """Whether so many elements are not much more than some variables have."""
+    return count <= GROWTH * sum(map(elements, sources))
 
 
 def elements(node: Node) -> int:

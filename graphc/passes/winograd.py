@@ -14,7 +14,7 @@ results and taps change places (see `passes/transposed.py`).
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from graphc.graph.graph import Graph, Note
@@ -23,8 +23,8 @@ from graphc.graph.rewrite import rewrite
 from graphc.machine import Machine
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, Lookup
-from graphc.passes.freeze import steady
-from graphc.passes.sliding import at, sliding
+from graphc.passes.freeze import elements, small, steady
+from graphc.passes.sliding import Sliding, at, sliding
 from graphc.passes.tiles import PRODUCTS, cut, estimate
 from graphc.passes.transform import in_tiles
 from graphc.passes.transposed import in_sum
@@ -32,13 +32,17 @@ from graphc.types import SIZE, TensorType, is_float
 
 LEAST = 1.2
 """The estimated gain from which on tiles are worth their digits."""
+OTHER = (
+    "no window of 2 to 5 by 2 to 5 that moves by 1 over a batch of images, all of their channels "
+    "if there are several, and is of their dtype"
+)
 
 
 def winograd(graph: Graph, machine: Machine) -> Graph:
     """Apply `contracted` and `followed` everywhere, where digits may be traded for speed."""
     if machine.math != "fast":
         return graph
-    tiler = Tiler(machine, steady(graph) if machine.frozen else ())
+    tiler = Tiler(machine, steady(graph) if machine.frozen else {})
     result = rewrite(graph, [tiler.contracted, tiler.followed])
     return replace(result, notes=(*graph.notes, *tiler.notes))
 
@@ -47,11 +51,11 @@ def winograd(graph: Graph, machine: Machine) -> Graph:
 class Tiler:
     """Rewrites contractions for a machine. `views` are results seen as images, with their tiles.
 
-    A filter that is `made` once is brought to its points once.
+    A filter that no call changes is `made` of some variables.
     """
 
     machine: Machine
-    made: Container[Node] = ()
+    made: Mapping[Node, set[Node]] = field(default_factory=dict)
     views: dict[Node, Node] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
     done: set[Node] = field(default_factory=set)
@@ -63,12 +67,11 @@ class Tiler:
             return None
         found = sliding(node)
         if found is None:
-            why = "no window of 2 to 5 by 2 to 5 that moves by 1 over all channels"
-            self.noted(node, f"as it is: {why}")
+            self.noted(node, f"as it is: {OTHER}")
             return None
         size = SIZE[node.dtype]
         tiles = cut(op, found, self.machine.lanes(size), size)
-        gain = estimate(tiles, size, once=node.inputs[found.filter] in self.made)
+        gain = estimate(tiles, size, once=self.once(node.inputs[found.filter], found))
         about = f"tiles of {tiles.down}x{tiles.across} {'places' if found.over else 'results'}"
         speed = f"{gain:.1f} times as fast by estimate"
         if gain < LEAST:
@@ -84,6 +87,13 @@ class Tiler:
         why = f"{PRODUCTS**2} products for {exact}, {speed}, at the cost of digits"
         self.noted(node, f"in {about}: {why}")
         return result
+
+    def once(self, filter: Node, found: Sliding) -> bool:
+        """Whether a filter is brought to its points once: whether they are kept."""
+        sources = self.made.get(filter)
+        one, two = found.slides
+        points = elements(filter) * PRODUCTS**2 / (one.taps * two.taps) if sources else 0.0
+        return sources is not None and small(points, sources)
 
     def noted(self, node: Node, what: str) -> None:
         """Note what was decided about a node."""

@@ -160,7 +160,9 @@ def _text(values: Mapping[str, float]) -> str:
 
 
 def _clock(seconds: float) -> str:
-    """Seconds as 1.2 s, 3:45 or 1:02:03."""
+    """Seconds as 12 ms, 1.2 s, 3:45 or 1:02:03."""
+    if seconds < 0.1:
+        return f"{seconds * 1e3:.2g} ms"
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

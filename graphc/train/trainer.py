@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from graphc.errors import InputError
 from graphc.graph.site import current_site, on_behalf_of
+from graphc.machine import MATH
 from graphc.metrics.metric import Average, Metrics, metrics_of
 from graphc.nn.loss import LossFunction, loss_of, target_dtype
 from graphc.nn.module import Module
@@ -62,6 +63,8 @@ class Trainer:
             raise InputError(f"model={model!r} is no nn.Module, such as nn.Linear(4, 2)")
         if not isinstance(optimizer, Optimizer):
             raise InputError(f"optimizer={optimizer!r} is no optimizer, such as optim.Adam(1e-3)")
+        if math not in MATH:
+            raise InputError(f"math={math!r}: there are {' and '.join(map(repr, MATH))}")
         metrics_of(metrics)
         self.model, self.loss, self.optimizer = model, loss_of(loss), optimizer
         self.metrics, self.seed, self.threads, self.math = metrics, seed, threads, math

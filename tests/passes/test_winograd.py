@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -286,6 +287,54 @@ def test_a_trainer_takes_it() -> None:
     trainer.fit(x, y, batch_size=4, epochs=1, verbose=False)
     exact = graphc.compile(model, inputs={"x": ("batch", 16, 6, 6)})
     assert distance(trainer.predict(x), exact(x)[0]) < 1e-4
+
+
+def test_a_scan_tells_of_its_windows() -> None:
+    x, k = graphc.input("x", (3, 2, 16, 8, 8)), graphc.parameter("k", value=numbers(16, 16, 3, 3))
+
+    def step(state: Node, image: Node) -> tuple[Node, Node]:
+        made = ops.tanh(ops.conv2d(state + image, k, padding=1))
+        return made, ops.sum(made)
+
+    zeros = graphc.constant(np.zeros((2, 16, 8, 8), np.float32))
+    state, _ = ops.scan(step, zeros, x)
+    fast, (found,), (expected,) = both([state], x=numbers(3, 2, 16, 8, 8) / 9)
+    assert in_tiles(fast) == 1 and distance(found, expected) < 1e-4
+    assert "in tiles of 4x4" in fast.as_text("simplified")
+
+
+@pytest.mark.parametrize("way", ["forward", "by the filter"])
+def test_a_block_has_room_on_a_stack(way: str) -> None:
+    """Eight windows over one image share its points, as many of them as a stack has room for."""
+    x = graphc.input("x", (1, 64, 8, 448))
+    filters = [graphc.parameter(f"k{i}", value=numbers(64, 64, 3, 3, seed=i)) for i in range(8)]
+    made = [ops.conv2d(x, k, padding=1) for k in filters]
+    total = made[0] + made[1] if way == "forward" else ops.sin(made[0])
+    for y in made[2:]:
+        total = total + (ops.relu(y) if way == "forward" else ops.sin(y))
+    outputs = [total] if way == "forward" else graphc.grad(ops.sum(total), filters)
+    fast = graphc.compile(outputs, math="fast")
+    sizes = r"stack \w+: float32\[(\d+)\]"
+    loops = [kernel.as_text("loops") for kernel in fast.kernels.values()]
+    stacks = [sum(map(int, re.findall(sizes, text))) for text in loops]
+    assert 1 << 18 < max(stacks) <= 5 << 18  # 5 MiB, with what keeps lines apart
+    given = numbers(1, 64, 8, 448) / 30
+    exact = graphc.compile(outputs)
+    for one, other in zip(fast(given), exact(given), strict=True):
+        assert distance(one, other) < 1e-4
+
+
+@pytest.mark.parametrize("taps, kept", [((3, 3), True), ((2, 2), False), ((2, 4), False)])
+def test_a_filter_that_would_grow_too_much_counts(taps: tuple[int, int], kept: bool) -> None:
+    """2x2 taps are nine times as many at their points: they are brought there at each call."""
+    net, inputs = nn.Conv2d(64, 64, taps), {"x": (1, 64, 9, 9)}
+    estimates = []
+    for freeze in (True, False):
+        program = graphc.compile(net, inputs=inputs, math="fast", freeze=freeze)
+        (note,) = program.stages.graph.notes
+        estimates += re.findall(r"([\d.]+) times as fast by estimate", note.text)
+    frozen, live = map(float, estimates)
+    assert frozen > live if kept else frozen == live
 
 
 def test_another_math_is_refused() -> None:

@@ -60,9 +60,11 @@ def test_a_line_an_epoch_where_there_is_no_terminal() -> None:
         bar.end_epoch({"loss": 0.51234, "val_loss": 1e-7}, 0.5)
         bar.epoch(2)
         bar.end_epoch({}, 3725.0)
+        bar.end_epoch({}, 0.01234)
     assert text(out).splitlines() == [
         "epoch 1/2  0.5 s  190 examples/s  loss 0.5123  val_loss 1e-07",
         "epoch 2/2  1:02:05  0 examples/s",
+        "epoch 2/2  12 ms  0 examples/s",
     ]
 
 

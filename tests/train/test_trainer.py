@@ -432,6 +432,8 @@ def test_what_trains_is_checked_at_once() -> None:
         graphc.Trainer(model, nn.MSELoss, adam)  # type: ignore[arg-type]  # what is tested
     with pytest.raises(InputError, match=r"optimizer='adam' is no optimizer, such as optim\.Adam"):
         graphc.Trainer(model, "mse", "adam")  # type: ignore[arg-type]  # what is tested
+    with pytest.raises(InputError, match=r"math='quick': there are 'exact' and 'fast'"):
+        graphc.Trainer(model, "mse", adam, math="quick")
     with pytest.raises(InputError, match=r"unknown metric 'acc'.*Did you mean 'accuracy'\?"):
         graphc.Trainer(model, "mse", adam, metrics=["acc"])
 
