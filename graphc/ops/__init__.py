@@ -48,6 +48,14 @@ from graphc.ops.arithmetic import (
     where,
 )
 from graphc.ops.classification import cross_entropy, multi_margin_loss, nll_loss
+from graphc.ops.convolution import (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+)
 from graphc.ops.create import (
     arange,
     eye,
@@ -64,20 +72,7 @@ from graphc.ops.create import (
 from graphc.ops.elementary import cos, erf, exp, expm1, log, log1p, logit, sin, tan, tanh
 from graphc.ops.gather import embedding, gather, one_hot, scatter_add, take_along_axis
 from graphc.ops.join import concat, pad, repeat, roll, stack, tile
-from graphc.ops.linear import (
-    bilinear,
-    conv1d,
-    conv2d,
-    conv3d,
-    conv_transpose1d,
-    conv_transpose2d,
-    conv_transpose3d,
-    dot,
-    einsum,
-    linear,
-    matmul,
-    outer,
-)
+from graphc.ops.linear import bilinear, dot, einsum, linear, matmul, outer
 from graphc.ops.logic import (
     equal,
     greater,
