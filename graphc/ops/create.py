@@ -11,9 +11,10 @@ from graphc.errors import ShapeError
 from graphc.graph.node import Node
 from graphc.ops import scalar
 from graphc.ops.formula import Formula
-from graphc.ops.index import Resolved, index
+from graphc.ops.index import index
 from graphc.ops.make import fail, fill, place
 from graphc.ops.scalar import Expr, argument
+from graphc.ops.signature import Resolved
 from graphc.types import Extent, TensorType, dtype_name, numbers
 
 Sizes = int | Sequence[Extent]

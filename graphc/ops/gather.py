@@ -8,11 +8,12 @@ from graphc.errors import DTypeError, ShapeError
 from graphc.graph import leaf
 from graphc.graph.node import Node, operators
 from graphc.ops import scalar
-from graphc.ops.index import Index, Lookup, Resolved, index
+from graphc.ops.index import Index, Lookup, index
 from graphc.ops.known import kept
 from graphc.ops.make import as_node, fail, place
 from graphc.ops.scalar import Expr, argument
 from graphc.ops.shape import axis_of
+from graphc.ops.signature import Resolved
 from graphc.types import Extent, dtype_name
 
 X, WHERE, UPDATES = argument("x"), argument("index"), argument("updates")

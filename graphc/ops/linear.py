@@ -9,11 +9,11 @@ from typing import Any
 
 from graphc.errors import ShapeError, UnsupportedOpError
 from graphc.graph.node import Node, operators
-from graphc.ops.index import parse
 from graphc.ops.known import kept
 from graphc.ops.make import apply, as_node, as_nodes, fail, symbols
 from graphc.ops.remedy import remedies
 from graphc.ops.scalar import Expr, Symbol
+from graphc.ops.signature import parse
 
 
 def product(

@@ -15,9 +15,10 @@ from graphc.graph.node import Node
 from graphc.graph.site import here
 from graphc.ops import scalar
 from graphc.ops.formula import Derivatives, Formula
-from graphc.ops.index import Resolved, Signature, index, parse, solve
+from graphc.ops.index import index
 from graphc.ops.remedy import remedies
 from graphc.ops.scalar import Expr, Symbol, argument
+from graphc.ops.signature import Resolved, Signature, parse, solve
 from graphc.types import Extent, Shape, TensorType, is_float
 
 

@@ -8,7 +8,7 @@ from math import prod
 from typing import Any
 
 from graphc.errors import ShapeError
-from graphc.ops.index import Signature, solve
+from graphc.ops.signature import Signature, solve
 from graphc.types import Extent, Shape
 
 MOST = 3

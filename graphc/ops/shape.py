@@ -9,9 +9,10 @@ from typing import Any
 
 from graphc.errors import DTypeError, ShapeError
 from graphc.graph.node import Node, operators
-from graphc.ops.index import Affine, Index, Resolved, affine, index
+from graphc.ops.index import Affine, Index, affine, index
 from graphc.ops.make import fail, fill, place
 from graphc.ops.scalar import argument
+from graphc.ops.signature import Resolved
 from graphc.types import Extent, Shape, TensorType, numbers
 
 X = argument("x")
