@@ -12,6 +12,7 @@ from graphc.errors import UnsupportedOpError
 from graphc.llvm.builder import Builder, Value
 from graphc.llvm.functions import FUNCTIONS
 from graphc.ops import numeric, scalar
+from graphc.ops.dtypes import common, computed_in, dtype_of
 from graphc.ops.scalar import Expr, Symbol
 from graphc.types import RANK, is_float
 
@@ -101,7 +102,7 @@ class Formula:
 
     def own(self, expr: Expr, default: str) -> str:
         """The element type in which an expression is computed."""
-        return scalar.computed_in(expr, self.dtypes, default)
+        return computed_in(expr, self.dtypes, default)
 
     def dispatch(self, expr: Expr, dtype: str) -> Value:
         """One rule per class of expression."""
@@ -128,7 +129,7 @@ class Formula:
                 inner, kind = expr.args[0], str(expr.args[1])
                 if inner.is_number:
                     return self.b.constant(kind, number(inner, kind))
-                return self.emit(inner, scalar.dtype_of(inner, self.dtypes, kind))
+                return self.emit(inner, dtype_of(inner, self.dtypes, kind))
             case scalar.bounded():
                 return self.emit(expr.args[0], dtype)
         for relation, predicates in RELATIONS.items():
@@ -240,7 +241,7 @@ class Formula:
 
     def compare(self, expr: Expr, predicates: tuple[str, str]) -> Value:
         """A comparison in the common element type of both sides."""
-        kind = scalar.common(expr.args, self.dtypes)
+        kind = common(expr.args, self.dtypes)
         x, y = self.both(self.emit(expr.args[0], kind), self.emit(expr.args[1], kind))
         if is_float(kind):
             return self.b.compare(predicates[0], x, y)

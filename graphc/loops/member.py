@@ -9,6 +9,7 @@ from graphc.loops.lowering import Lowering, formula
 from graphc.loops.place import Row, bound
 from graphc.loops.value import arguments, bounds, checked, compute, read, settled
 from graphc.ops import scalar
+from graphc.ops.dtypes import dtype_of
 from graphc.ops.index import Affine, index, stays
 from graphc.passes import layout
 from graphc.types import SIZE
@@ -29,7 +30,7 @@ def start(lowering: Lowering, node: Node) -> tuple[Access, Access | None]:
         lowering.write(Update(access, scalar.identity(op.how, node.dtype), ()))
         return access, None
     lowering.write(Update(access, scalar.whole(-1), ()))  # nowhere yet
-    best = Buffer(lowering.fresh("r", node), scalar.dtype_of(op.expr, kinds), 1, "register")
+    best = Buffer(lowering.fresh("r", node), dtype_of(op.expr, kinds), 1, "register")
     lowering.write(Alloc(best))
     companion = Access(best, Affine())
     lowering.write(Update(companion, scalar.identity(op.how[3:], best.dtype), ()))

@@ -12,7 +12,8 @@ import sympy
 from sympy.logic.boolalg import BooleanFunction
 
 from graphc.ops import numeric, scalar
-from graphc.ops.scalar import Expr, Symbol, computed_in, operands_in, variables
+from graphc.ops.dtypes import computed_in, operands_in
+from graphc.ops.scalar import Expr, Symbol, variables
 from graphc.types import is_float
 
 STYLES = ("whole", "plain", "typed")

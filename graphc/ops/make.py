@@ -13,7 +13,7 @@ from graphc.errors import GraphcError, ShapeError
 from graphc.graph import leaf
 from graphc.graph.node import Node
 from graphc.graph.site import here
-from graphc.ops import scalar
+from graphc.ops.dtypes import dtype_of
 from graphc.ops.formula import Derivatives, Formula
 from graphc.ops.index import index
 from graphc.ops.remedy import remedies
@@ -107,7 +107,7 @@ def apply(
 def result_dtype(expr: Expr, args: tuple[Symbol, ...], dtypes: tuple[str, ...]) -> str:
     """The element type of a formula's value, from those of its operands."""
     default = next((dtype for dtype in dtypes if is_float(dtype)), "float32")
-    return scalar.dtype_of(expr, dict(zip(args, dtypes, strict=True)), default)
+    return dtype_of(expr, dict(zip(args, dtypes, strict=True)), default)
 
 
 def place(

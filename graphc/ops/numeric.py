@@ -14,17 +14,8 @@ from sympy.logic.boolalg import BooleanFalse, BooleanTrue
 
 from graphc.errors import UnsupportedOpError
 from graphc.ops import philox
-from graphc.ops.scalar import (
-    Expr,
-    Symbol,
-    bounded,
-    cast,
-    common,
-    computed_in,
-    dtype_of,
-    is_nan,
-    name_of,
-)
+from graphc.ops.dtypes import common, computed_in, dtype_of
+from graphc.ops.scalar import Expr, Symbol, bounded, cast, is_nan, name_of
 from graphc.types import is_float
 
 Array = np.ndarray[Any, Any]

@@ -12,6 +12,7 @@ from graphc.graph import leaf
 from graphc.graph.graph import postorder
 from graphc.graph.node import Node
 from graphc.ops import numeric, scalar
+from graphc.ops.dtypes import dtype_of
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, Index, Lookup
 from graphc.ops.scan import Scan
@@ -164,7 +165,7 @@ def formula(op: Formula, node: Node, operands: list[Array], known: dict[str, int
         values[arg] = np.zeros((), operand.dtype) if 0 in operand.shape else operand[places]
     inner = node.dtype
     if op.how in ("argmax", "argmin"):
-        inner = scalar.dtype_of(op.expr, dtypes)
+        inner = dtype_of(op.expr, dtypes)
     point = np.broadcast_to(numeric.evaluate(op.expr, values, dtypes, inner), sizes)
     target = at(op.writes, result_shape)
     if op.how in ("argmax", "argmin"):
@@ -275,7 +276,7 @@ def check(node: Node, values: Mapping[int, Array], known: Mapping[str, int]) -> 
         at = {i: read_at(op, i, grid) for i in read}
         given: dict[Any, Array] = {scalar.position(n): g for n, g in grid.items()}
         given |= {op.args[i]: values[i][at[i]] for i in read}
-        kind = scalar.dtype_of(part.args[0], dtypes)
+        kind = dtype_of(part.args[0], dtypes)
         found = numeric.evaluate(part.args[0], given, dtypes, kind)
         if read:
             inside(node, read[0], found, int(part.args[1]), at[read[0]])

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 
 from graphc.graph.node import Node
-from graphc.ops import scalar
+from graphc.ops.dtypes import dtype_of
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, Lookup, stays
 from graphc.passes import layout
@@ -173,5 +173,5 @@ def widest(node: Node) -> int:
     op = node.op
     assert isinstance(op, Formula)
     kinds = {a: i.dtype for a, i in zip(op.args, node.inputs, strict=True)}
-    best = [scalar.dtype_of(op.expr, kinds)] if op.how in ("argmax", "argmin") else []
+    best = [dtype_of(op.expr, kinds)] if op.how in ("argmax", "argmin") else []
     return max(SIZE[dtype] for dtype in (node.dtype, *best))

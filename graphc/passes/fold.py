@@ -13,6 +13,7 @@ from graphc.graph.node import Node
 from graphc.graph.rewrite import rewrite
 from graphc.machine import Machine
 from graphc.ops import numeric, reference, scalar
+from graphc.ops.dtypes import dtype_of
 from graphc.ops.formula import Formula
 from graphc.ops.given import given
 from graphc.ops.index import Affine, Index, Lookup, stays
@@ -34,7 +35,7 @@ def inlined(node: Node) -> Node | None:
     if not isinstance(op, Formula):
         return None
     dtypes = {arg: i.dtype for arg, i in zip(op.args, node.inputs, strict=True)}
-    dtype = scalar.dtype_of(op.expr, dtypes) if op.how in ("argmax", "argmin") else node.dtype
+    dtype = dtype_of(op.expr, dtypes) if op.how in ("argmax", "argmin") else node.dtype
     for position, operand in enumerate(node.inputs):
         value = number(operand)
         if value is None or op.is_lookup(position) or not always(op, position, operand):
