@@ -25,7 +25,7 @@ from graphc.loops.ir import (
     Update,
     walk,
 )
-from graphc.ops import scalar as cases
+from graphc.ops import cases
 from graphc.ops.index import Affine, affine
 
 

@@ -19,7 +19,7 @@ from graphc.loops.nest import Nest, chain, parse
 from graphc.loops.peel import holds, settled
 from graphc.loops.strip import moved
 from graphc.machine import Machine
-from graphc.ops import scalar
+from graphc.ops import cases, scalar
 from graphc.ops.index import Affine, index
 from graphc.passes.border import RESIDUES
 
@@ -94,7 +94,7 @@ def emptying(nest: Nest) -> set[str]:
         if not isinstance(stmt, Update):
             continue
         places = {symbol: arg.plain for symbol, arg in stmt.args if isinstance(arg, Affine)}
-        for symbols in scalar.conditions(stmt.expr):
+        for symbols in cases.conditions(stmt.expr):
             names = {places.get(symbol) for symbol in symbols}
             loop = kept.get(names.pop() or "") if len(names) == 1 else None
             steps = range(loop.extent or 0) if loop is not None else ()
@@ -122,7 +122,7 @@ def decided(stmt: Stmt) -> Stmt | None:
     """A statement where some of its indices are numbers; None where it then adds nothing."""
     if not isinstance(stmt, Update) or stmt.how != "sum":
         return stmt
-    expr, choosing = stmt.expr, set().union(*scalar.conditions(stmt.expr))
+    expr, choosing = stmt.expr, set().union(*cases.conditions(stmt.expr))
     for symbol, arg in stmt.args:
         if isinstance(arg, Affine) and not arg.terms and symbol in choosing:
             expr = scalar.with_value(expr, symbol, arg.constant)

@@ -9,7 +9,7 @@ from graphc.graph.node import Node
 from graphc.loops.ir import Args, Check, Guard, Let, Load
 from graphc.loops.lowering import Lowering, formula
 from graphc.loops.place import Position, bound
-from graphc.ops import scalar
+from graphc.ops import cases, scalar
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, Bound, Index, Runtime, stays
 
@@ -81,7 +81,7 @@ def compute(
             else:
                 args += ((limit, guard.bound),)
             conditions.append(scalar.within(symbol, limit))
-        expr = scalar.only_where(expr, conditions)
+        expr = cases.only_where(expr, conditions)
     elif copies and node.dtype == node.inputs[0].dtype:
         name = args[0][1]
         assert isinstance(name, str)
@@ -97,7 +97,7 @@ def compute(
 def computed(op: Formula) -> scalar.Expr:
     """The formula of an op; checked data is compared with an index in 32 bits where both fit."""
     small = {n for n, extent in op.domain if isinstance(extent, int) and extent <= SHORT}
-    return scalar.compared_in("int32", op.expr, SHORT, small) if op.checks else op.expr
+    return cases.compared_in("int32", op.expr, SHORT, small) if op.checks else op.expr
 
 
 def loaded(lowering: Lowering, node: Node) -> bool:
@@ -163,7 +163,7 @@ def checked(
     lowering.scopes[depth].body.append(Check(name, limit, lowering.tag(node)))
     safe = lowering.fresh("v", node)
     i, n = scalar.position("i"), scalar.position("n")
-    expr = scalar.only_where(i, [scalar.within(i, n)])
+    expr = cases.only_where(i, [scalar.within(i, n)])
     count: Affine | Runtime = Affine((), limit) if isinstance(limit, int) else limit
     lowering.place(Let(safe, expr, ((i, name), (n, count)), "int64"), safe, key)
     return safe

@@ -15,7 +15,7 @@ import sympy
 
 from graphc.errors import UnsupportedOpError
 from graphc.graph.node import Node, make
-from graphc.ops import scalar
+from graphc.ops import cases, scalar
 from graphc.ops.chain import (
     GRAD,
     RESULT,
@@ -105,7 +105,7 @@ class Formula:
     @cached_property
     def switch(self) -> str | None:
         """The index for each value of which the formula is another one."""
-        symbol = scalar.switch(self.expr)
+        symbol = cases.switch(self.expr)
         return symbol.name if symbol is not None and symbol not in self.args else None
 
     def fills(self, shape: Shape) -> bool:

@@ -14,7 +14,7 @@ from graphc.graph.node import Node
 from graphc.graph.rewrite import rebuild, rewrite
 from graphc.graph.site import made_for
 from graphc.machine import Machine
-from graphc.ops import scalar
+from graphc.ops import cases, scalar
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, Lookup, index, stays
 from graphc.types import Extent, Shape
@@ -214,7 +214,7 @@ def moved(
     if conditions and op.how != "sum":
         return None
     if conditions:
-        expr = scalar.only_where(expr, conditions)
+        expr = cases.only_where(expr, conditions)
     reads = tuple(
         tuple(d.substitute(values) if isinstance(d, Affine) else d for d in read)
         for read in op.reads

@@ -8,7 +8,7 @@ from graphc.graph.graph import Graph
 from graphc.graph.node import Node
 from graphc.graph.rewrite import rewrite
 from graphc.machine import Machine
-from graphc.ops import scalar
+from graphc.ops import cases, scalar
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, Index, Lookup, index, stays
 from graphc.ops.make import fill
@@ -109,7 +109,7 @@ def chosen(node: Node) -> Node | None:
     op = node.op
     if not isinstance(op, Formula) or op.how != "sum":
         return None
-    choice = scalar.choice(op.expr)
+    choice = cases.choice(op.expr)
     if choice is None or choice.index.name not in op.summed or choice.label not in op.args:
         return None
     name, label = choice.index.name, op.args.index(choice.label)

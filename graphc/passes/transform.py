@@ -12,6 +12,7 @@ from fractions import Fraction
 
 from graphc.graph.node import Node
 from graphc.ops import scalar
+from graphc.ops.cases import cases
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, Index, index, stays
 from graphc.ops.toom_cook import Matrix, Transforms, transforms
@@ -236,7 +237,7 @@ def combined(
     What reads mention beside the axes has the extent 1.
     """
     args = tuple(scalar.argument(f"x{tap}") for tap in range(len(reads)))
-    expr = scalar.cases(case, [weighted(row, args) for row in matrix])
+    expr = cases(case, [weighted(row, args) for row in matrix])
     left_out = {n for read in reads for e in read if isinstance(e, Affine) for n in e.names}
     nothing = {n: Affine() for n in left_out - set(axes)}
     places = tuple(at(read, nothing) for read in reads)

@@ -13,7 +13,7 @@ from graphc import ops
 from graphc.graph.node import Node
 from graphc.llvm import targets
 from graphc.machine import Machine
-from graphc.ops import scalar
+from graphc.ops import cases, scalar
 from graphc.ops.cost import instructions
 from graphc.ops.formula import Formula
 from graphc.passes import keep
@@ -230,7 +230,7 @@ def test_a_value_that_the_forward_pass_reads_later_is_in_memory_no_longer(
 def test_a_branch_of_zero_stays_as_it_is() -> None:
     x, g = scalar.argument("x"), scalar.argument("g")
     one, exp = scalar.whole(1), graphc.ops.reduce.risen()
-    branches = scalar.only_where(g * exp, [x > 0])
+    branches = cases.only_where(g * exp, [x > 0])
     assert scalar.cofactor(branches, g) is None
     assert scalar.cofactor(g * exp, g) == exp
     assert scalar.cofactor(g, g) == one

@@ -8,7 +8,7 @@ import pytest
 import graphc
 from graphc import ops
 from graphc.graph.node import Node
-from graphc.ops import scalar
+from graphc.ops import cases, scalar
 
 K = scalar.position("k")
 
@@ -65,6 +65,6 @@ def test_what_may_not_fit_32_bits_is_compared_in_64() -> None:
     label = scalar.argument("label")
     wide = scalar.equals(scalar.bounded(label, scalar.whole(1 << 40)), K)
     short = scalar.equals(scalar.bounded(label, scalar.whole(1 << 31)), K)
-    assert scalar.compared_in("int32", wide, 1 << 31, {"k"}) == wide
-    assert scalar.compared_in("int32", short, 1 << 31, set()) == short
-    assert scalar.compared_in("int32", short, 1 << 31, {"k"}) != short
+    assert cases.compared_in("int32", wide, 1 << 31, {"k"}) == wide
+    assert cases.compared_in("int32", short, 1 << 31, set()) == short
+    assert cases.compared_in("int32", short, 1 << 31, {"k"}) != short
