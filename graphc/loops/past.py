@@ -18,7 +18,8 @@ from graphc.graph.leaf import ALIGNED
 from graphc.loops.ir import Access, For, Kernel, Load, Stmt, Update, rename, walk
 from graphc.machine import Machine
 from graphc.ops.index import affine
-from graphc.passes.memory import Plan, greatest
+from graphc.passes.arena import greatest
+from graphc.passes.memory import Plan
 from graphc.types import SIZE
 
 OURS = ("output", "arena")

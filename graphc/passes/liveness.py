@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from graphc.graph.node import Node
+from graphc.passes.arena import sizes
 from graphc.passes.group import Fused, Group
-from graphc.passes.memory import Plan, operands, sizes
+from graphc.passes.memory import Plan, operands
 
 
 def least(plan: Plan, fused: Fused, extents: Mapping[str, int]) -> int:

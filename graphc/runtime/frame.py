@@ -14,7 +14,7 @@ from graphc.graph.graph import Graph
 from graphc.graph.leaf import aligned, reserved
 from graphc.graph.node import Node
 from graphc.llvm.fastcall import BUSY
-from graphc.passes.memory import arena
+from graphc.passes.arena import arena
 from graphc.runtime import arrays as arrays_
 from graphc.runtime.buffers import logical, named, physical
 from graphc.runtime.image import Image, Result, constant, leaves

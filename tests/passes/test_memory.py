@@ -1,10 +1,8 @@
-"""The arena: nothing alive is overwritten, no order is broken, and little more than must be."""
+"""Memory: nothing alive is overwritten, no order is broken, and little more than must be."""
 
 from __future__ import annotations
 
-import itertools
 import random
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -12,7 +10,7 @@ import pytest
 import graphc
 from graphc import compiler, nn, ops, optim
 from graphc.llvm import targets
-from graphc.passes import layout, memory, sequence
+from graphc.passes import arena, layout, sequence
 from graphc.passes.group import Group
 from graphc.passes.liveness import kept, least
 from graphc.types import SIZE, TensorType
@@ -23,44 +21,6 @@ NETS = (
     *("xor", "playground", "mlp", "seednet", "convnet", "lstm", "transformer"),
     *("autoencoder", "resnet", "gru"),
 )
-
-
-@dataclass(frozen=True)
-class Slot:
-    """A slot of the arena."""
-
-    first: int
-    last: int
-    elements: int
-    kind: str = "arena"
-
-    @property
-    def type(self) -> TensorType:
-        """So many bytes."""
-        return TensorType("bool", (self.elements,))
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_slots_that_are_alive_together_do_not_overlap(seed: int) -> None:
-    drawn = random.Random(seed)
-    slots = []
-    for _ in range(60):
-        first = drawn.randrange(40)
-        slots.append(Slot(first, first + drawn.randrange(12), drawn.choice([0, 3, 64, 1000, 5000])))
-    offsets, size = memory.arena(slots, {})
-    sizes = memory.sizes(slots, {})
-    assert set(offsets) == set(range(len(slots)))
-    assert memory.greatest(slots, sizes) <= size <= sum(sizes.values())
-    for (a, one), (b, other) in itertools.combinations(enumerate(slots), 2):
-        if one.first <= other.last and other.first <= one.last:
-            apart = offsets[a] + sizes[a] <= offsets[b] or offsets[b] + sizes[b] <= offsets[a]
-            assert apart, f"{one} and {other}"
-    assert max(offsets[n] + sizes[n] for n in offsets) == size
-
-
-def test_an_empty_arena() -> None:
-    assert memory.arena([], {}) == ({}, 0)
-    assert memory.arena([Slot(0, 1, 8, "output")], {}) == ({}, 0)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -143,11 +103,11 @@ def test_the_arena_is_within_a_tenth_of_what_must_be_kept(
         plan, fused = stages.plan, stages.fused
         size, bound = plan.arena({})[1], least(plan, fused, {})
         must = max(kept(plan, fused, {}), bound)
-        padded = memory.sizes(plan.slots, {})
+        padded = arena.sizes(plan.slots, {})
         padding = {number: n - bare(plan.slots[number].type) for number, n in padded.items()}
-        assert all(0 <= n < memory.ALIGNMENT for n in padding.values())
-        assert bound <= memory.greatest(plan.slots, padded) <= size
-        allowed = 1.1 * must + memory.greatest(plan.slots, padding)
+        assert all(0 <= n < arena.ALIGNMENT for n in padding.values())
+        assert bound <= arena.greatest(plan.slots, padded) <= size
+        allowed = 1.1 * must + arena.greatest(plan.slots, padding)
         assert 0 < must <= size <= allowed, f"{size:,} bytes, {must:,} must be kept"
         if must > 100_000:
             assert allowed < 1.11 * must
