@@ -9,8 +9,9 @@ from graphc.llvm import scalar as formulas
 from graphc.llvm.builder import Value
 from graphc.llvm.function import Function, Lanes, Loop
 from graphc.llvm.index import argument, bound, position
-from graphc.llvm.memory import alloc, fetch, load, turned_block
+from graphc.llvm.memory import alloc, fetch, load
 from graphc.llvm.reduction import factors, update
+from graphc.llvm.transpose import turned_block
 from graphc.loops.ir import (
     Alloc,
     Barrier,
