@@ -64,7 +64,7 @@ def test_a_line_an_epoch_where_there_is_no_terminal() -> None:
     assert text(out).splitlines() == [
         "epoch 1/2  0.5 s  190 examples/s  loss 0.5123  val_loss 1e-07",
         "epoch 2/2  1:02:05  0 examples/s",
-        "epoch 2/2  12 ms  0 examples/s",
+        "epoch 2/2  12 ms  7,699 examples/s",
     ]
 
 
