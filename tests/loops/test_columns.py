@@ -14,6 +14,8 @@ from graphc.runtime.program import Program
 from tests.support import random
 
 SAID = "at a time: lines follow each other"
+COLUMNS = 512
+"""More than the registers of any machine hold at once."""
 
 
 @pytest.fixture(autouse=True)
@@ -48,12 +50,12 @@ def test_rows_are_added_in_order(rows: int, columns: int) -> None:
 @pytest.mark.parametrize("blocks, rows, said", [(30, 4, True), (130, 2, True), (9, 16, False)])
 def test_rows_of_blocks_are_added_in_order(blocks: int, rows: int, said: bool) -> None:
     """Whole blocks at a time, where they are of no more rows than go side by side."""
-    x = graphc.input("x", (blocks, rows, 256))
+    x = graphc.input("x", (blocks, rows, COLUMNS))
     program = graphc.compile(ops.sum(x, axis=(0, 1)), threads=1)
     assert (SAID in loops(program)) == said
-    given = random(blocks, rows, 256).astype(np.float32)
-    total = np.zeros(256, np.float32)
-    for row in given.reshape(-1, 256):
+    given = random(blocks, rows, COLUMNS).astype(np.float32)
+    total = np.zeros(COLUMNS, np.float32)
+    for row in given.reshape(-1, COLUMNS):
         total = total + row
     np.testing.assert_array_equal(program(given)[0], total)
 

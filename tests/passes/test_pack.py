@@ -54,14 +54,12 @@ def test_what_asks_where_it_is_is_walked_forwards_too(padding: Any) -> None:
     flat = ops.reshape(y, (2, -1))
     dy = graphc.input("dy", flat.shape)
     (slope,) = graphc.grad(ops.sum(flat * dy), [x])
-    program = graphc.compile(slope)
-    assert any(
-        "packed(" in line and "-" in line for line in program.as_text("simplified").split("\n")
-    )
+    lines = graphc.compile(slope, target="avx2").as_text("simplified").split("\n")
+    assert any("packed(" in line and "-" in line for line in lines)
     random = np.random.default_rng(0)
     given = {n.op.name: random.standard_normal(n.shape).astype(np.float32) for n in (dy, weight)}
     (expected,) = graphc.evaluate([slope], given)
-    np.testing.assert_allclose(program(**given)[0], expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(graphc.compile(slope)(**given)[0], expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_run_time_extent_stays_outermost_in_what_is_packed() -> None:

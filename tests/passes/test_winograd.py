@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -209,7 +210,8 @@ def test_the_way_back_is_one_kernel_with_filters_in_its_lanes(sides: tuple[int, 
 def test_a_frozen_filter_lies_at_its_points() -> None:
     net = nn.Conv2d(64, 64, 3, padding=1)
     frozen = graphc.compile(net, inputs={"x": (1, 64, 16, 16)}, math="fast", freeze=True)
-    assert (4, 8, 36, 8, 16) in [variable.shape for variable in frozen.source.variables()]
+    pieces = [shape for v in frozen.source.variables() if len(shape := v.shape) == 5]
+    assert [(shape[2], math.prod(shape)) for shape in pieces] == [(36, 36 * 64 * 64)]
     assert not any("conv2d.filter(" in frozen.explain(kernel) for kernel in frozen.kernels)
 
 
@@ -349,7 +351,7 @@ def test_programs_of_both_are_kept_apart(tmp_path: Any, monkeypatch: pytest.Monk
     y = ops.conv2d(graphc.input("x", (2, 16, 9, 9)), k)
     x = numbers(2, 16, 9, 9, seed=1)
     results = {}
-    for math in ("exact", "fast", "exact", "fast"):
-        result = graphc.compile(y, math=math)(x)[0]
-        np.testing.assert_array_equal(results.setdefault(math, result), result)
+    for mode in ("exact", "fast", "exact", "fast"):
+        result = graphc.compile(y, math=mode)(x)[0]
+        np.testing.assert_array_equal(results.setdefault(mode, result), result)
     assert (results["exact"] != results["fast"]).any()
