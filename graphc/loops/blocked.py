@@ -10,7 +10,7 @@ their neighbours in them are read, the sooner if they lie a power of two apart. 
 step's elements lie beside the next one's: rows of the operand that tiles read element by element
 (`a`) are gathered, turned over. Where the second cache holds all of them they are gathered once,
 and panels of the operand read in vectors (`b`) are copied one by one; else a few tiles of rows at a
-time, after all panels.
+time, after all panels. Where it holds both operands as they lie, nothing is gathered.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from graphc.loops.crosswise import crosswise
 from graphc.loops.ir import Access, Alloc, Buffer, For, Load, Stmt, Update
 from graphc.loops.map import LINE, mapped, pieces, transposed
 from graphc.loops.nest import Nest, extent, row_major
-from graphc.loops.panel import PANEL_REUSE, SCRATCH, filled, scattered
+from graphc.loops.panel import SCRATCH, filled, near, reuse, scattered
 from graphc.loops.registers import tiled
 from graphc.loops.schedule import Schedule
 from graphc.loops.strip import moved
@@ -47,7 +47,8 @@ TERMS = 64
 def summed(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...]:
     """A reduction in register tiles, on copied operands where that pays."""
     rows = gatherable(nest, plan)
-    if rows is not None and schedule.choice.gather is not False:
+    far = schedule.choice.gather or not near(nest, schedule.machine.level2)
+    if rows is not None and far and schedule.choice.gather is not False:
         return gathered(schedule, nest, plan, rows)
     if plan.vector not in {f.index for f in nest.kept}:
         return tiled(schedule, nest, plan)
@@ -143,7 +144,7 @@ def gathered(schedule: Schedule, nest: Nest, plan: Plan, rows: Rows) -> tuple[St
     def strided(nest: Nest, across: For, size: int, load: Load) -> bool:
         far = alone(nest, load, across) and stride(nest, load) >= APART
         far = far or crosswise(nest, across, load)
-        return far and extent(loop) >= PANEL_REUSE
+        return far and extent(loop) >= reuse(schedule.machine)
 
     row = apart(terms(nest) * SIZE[dtype]) // SIZE[dtype]
     result: list[Stmt] = []

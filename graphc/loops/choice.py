@@ -67,7 +67,7 @@ def flags(choice: Choice) -> Iterator[Choice]:
     for value in (True, False):
         yield replace(choice, pack=value)
         yield replace(choice, unroll=value)
-    yield replace(choice, gather=False)
+        yield replace(choice, gather=value)
 
 
 def written(choices: Choices) -> list[dict[str, Any]]:

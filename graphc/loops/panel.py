@@ -12,12 +12,16 @@ from graphc.loops.map import LINE, PERIOD, mapped, transposed
 from graphc.loops.nest import Nest, chain, extent
 from graphc.loops.schedule import Schedule
 from graphc.loops.strip import moved, vectors
+from graphc.machine import Machine
 from graphc.ops import scalar
 from graphc.ops.index import Affine, index
 from graphc.types import SIZE
 
-PANEL_REUSE = 24
-"""How often a panel must be read for packing it to pay,"""
+REUSE = 0.75
+"""How often a panel must be read for packing it to pay, for each byte of a vector:"""
+NEAR, NEAR_REUSE = 0.5, 3.0
+"""so often where what the sum reads fills no more than this part of the second cache as it lies, as
+lines come from there while others are computed on;"""
 FULL = 0.75
 """The part of its sets that a panel may fill."""
 SCRATCH = 1 << 18
@@ -130,7 +134,7 @@ def scattered(
     access, points = load.access, terms(nest)
     width = size * SIZE[access.buffer.dtype]
     others = [other for other in nest.kept if other is not loop and other.index not in around]
-    again = math.prod(map(extent, others))
+    again, machine = math.prod(map(extent, others)), schedule.machine
     apart = access.offset.coefficient(loop.index)
     moves = apart >= 1 and not access.lookups and not load.guards
     alone = not any(access.offset.coefficient(other.index) for other in others)
@@ -138,17 +142,31 @@ def scattered(
         return False
     if schedule.choice.pack is not None:
         return schedule.choice.pack
-    if again * steps < PANEL_REUSE:
+    if again * steps < reuse(machine):
         return False
     step = stride(nest, access)
     if step <= width * apart:
         return False
     if apart > 1:
         return True
+    if again * steps < reuse(machine, NEAR_REUSE) and near(nest, NEAR * machine.level2):
+        return False
     lines = -(-width // LINE) + bool(step % LINE)  # such rows begin anywhere in a line
     sets = min(PERIOD // LINE, PERIOD // math.gcd(step, PERIOD) * lines)
-    ways = schedule.machine.level1 / PERIOD
+    ways = machine.level1 / PERIOD
     return points * lines > FULL * ways * sets
+
+
+def reuse(machine: Machine, each: float = REUSE) -> float:
+    """How often what is copied must be read: wide vectors are done with a reading sooner."""
+    return each * machine.vector_bytes
+
+
+def near(nest: Nest, room: float) -> bool:
+    """Whether all that a sum reads lies in arrays of no more bytes than this together."""
+    read = {stmt.access.buffer for stmt in nest.inner if isinstance(stmt, Load)}
+    sizes = [b.size * SIZE[b.dtype] for b in read if isinstance(b.size, int)]
+    return len(sizes) == len(read) and sum(sizes) <= room
 
 
 def stride(nest: Nest, access: Access) -> int:

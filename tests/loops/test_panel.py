@@ -45,7 +45,7 @@ def test_a_long_sum_packs_its_panel(target: str) -> None:
 @pytest.mark.parametrize("threads", [1, 3])
 def test_each_step_of_a_batch_packs_its_panels(batch: int | str, threads: int) -> None:
     """Rows of 1024 bytes share four of the cache's 64 sets, and each matrix has its own."""
-    a, b = graphc.input("a", (batch, 40, 128)), graphc.input("b", (batch, 128, 256))
+    a, b = graphc.input("a", (batch, 100, 128)), graphc.input("b", (batch, 128, 256))
     program = graphc.compile([a @ b], target="avx2", threads=threads)
     assert "b1 packed: its rows lie 1024 bytes apart" in program.as_text("loops")
     if not program.loaded:
@@ -55,7 +55,7 @@ def test_each_step_of_a_batch_packs_its_panels(batch: int | str, threads: int) -
     x, y = (draw.standard_normal((count, *n.shape[1:])).astype(np.float32) for n in (a, b))
     (found,) = program(x, y)
     np.testing.assert_allclose(found, x @ y, rtol=1e-4, atol=1e-4)
-    singly = graphc.compile([graphc.input("a", (40, 128)) @ graphc.input("b", (128, 256))])
+    singly = graphc.compile([graphc.input("a", (100, 128)) @ graphc.input("b", (128, 256))])
     np.testing.assert_array_equal(found[-1], singly(x[-1], y[-1])[0])
 
 
@@ -79,3 +79,14 @@ def test_rows_that_begin_anywhere_take_two_lines(terms: int, packed: bool) -> No
     program = graphc.compile(a @ b, target="avx2")
     assert "of 2 vectors" in program.explain("k00")
     assert ("packed: its rows lie 200 bytes apart" in program.as_text("loops")) == packed
+
+
+@pytest.mark.parametrize(("rows", "packed"), [(95, False), (97, True)])
+@pytest.mark.parametrize(("columns", "near"), [(256, True), (1024, False)])
+def test_rows_that_stay_near_are_packed_where_they_are_read_more_often(
+    rows: int, packed: bool, columns: int, near: bool
+) -> None:
+    """128 KiB of B stay in a second cache of 512 as they lie, and 512 KiB do not."""
+    a, b = graphc.input("a", (rows, 128)), graphc.parameter("b", (128, columns))
+    text = graphc.compile(a @ b, target="avx2").as_text("loops")
+    assert (f"packed: its rows lie {4 * columns} bytes apart" in text) == (packed or not near)

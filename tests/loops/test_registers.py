@@ -41,12 +41,13 @@ def test_no_vector_is_spilled() -> None:
     assert not [line for line in assembly if "mmword ptr [rsp" in line]
 
 
-def test_what_steps_share_fits_beside_the_sums() -> None:
-    """Three rows of four, and channels last: three steps written out would hold six of each row."""
-    image = graphc.input("image", (64, 128, 8, 8))
+@pytest.mark.parametrize(("size", "tile"), [(6, "2x6"), (3, "3x3")])
+def test_what_steps_share_fits_beside_the_sums(size: int, tile: str) -> None:
+    """Several rows, and channels last: three steps written out would hold two more of each row."""
+    image = graphc.input("image", (64, 128, size, size))
     filters = graphc.parameter("filters", (32, 128, 3, 3))
     program = graphc.compile(ops.conv2d(image, filters, padding=1), target="avx512")
-    names = [name for name in program.kernels if "tile 3x4 of 2" in program.explain(name)]
+    names = [name for name in program.kernels if f"tile {tile} of 2" in program.explain(name)]
     (name,) = names
     lines = program.kernels[name].as_text("asm").splitlines()
     assert not [line for line in lines if "mmword ptr [rsp" in line]

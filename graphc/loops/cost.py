@@ -1,0 +1,216 @@
+"""What one step of a sum in registers costs: cycles, by its loads and where they come from.
+
+Cycles are the larger of multiply-adds over two ports, loads over two ports, and the latency of the
+accumulators. How near operands lie is told by their sizes, and what a line costs by how wide the
+machine's vectors are: no cache's size is asked for, as the order of a sum may depend on the choice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from graphc.loops.crosswise import crosswise
+from graphc.loops.ir import Access, For, Let, Load, Update
+from graphc.loops.nest import Nest, accesses, extent
+from graphc.types import SIZE
+
+LATENCY = 5.0
+"""Cycles between two additions to one register: four, and one so that no load is waited for."""
+CACHE_LINE = 64
+TOUCH = 0.1
+"""Cycles of each line that a step's vectors lie in."""
+PAGE = 4096
+FAR = 0.01
+"""The part of a step that each further page costs."""
+GATHER = 2.0
+"""Cycles per element of a vector whose lanes do not lie side by side."""
+FRONT = 3.0
+"""Instructions a cycle where a core's other thread is busy; twice as many where it is not."""
+
+
+@dataclass(frozen=True)
+class Caches:
+    """What vectors' operands cost by the bytes that a sum takes from them.
+
+    Beyond `near` some of them come from the second level, as the other operand and a core's other
+    thread use the first one too: a line costs `away` cycles beside all else. Beyond `panel` all do,
+    at `line` cycles each, and once more for a run of lines; beyond `second` they come from further.
+    """
+
+    near: int
+    away: float
+    panel: int
+    line: float
+    second: int
+
+
+FURTHER = 10.0
+"""How many times as long a line takes from beyond the second level."""
+NARROW = Caches(near=24 << 10, away=0.8, panel=32 << 10, line=2.7, second=1 << 60)
+WIDE = Caches(near=36 << 10, away=0.2, panel=48 << 10, line=0.8, second=512 << 10)
+"""Cores with vectors of a whole line take a line at once from a second level of 1 MiB and more."""
+
+
+def caches(vector_bytes: int) -> Caches:
+    """What operands cost on a machine with such vectors."""
+    return WIDE if vector_bytes >= CACHE_LINE else NARROW
+
+
+def load_cost(access: Access, index: str, lanes: int, moving: set[str]) -> float:
+    """Port cycles of one load for a whole vector."""
+    if any(name in moving for name, _ in access.lookups):
+        return GATHER * lanes
+    step = access.offset.coefficient(index)
+    if step == 2:
+        return 2.0
+    return 0.5 if step in (0, 1) else GATHER * lanes
+
+
+@dataclass(frozen=True)
+class Read:
+    """What one load of a nest's inner step costs: how far each index moves it, port cycles.
+
+    `step`: how far it moves from lane to lane.
+    """
+
+    moves: dict[str, int]
+    bytes: int
+    cost: float
+    guards: int
+    wide: bool
+    everywhere: bool
+    step: int
+
+    def times(self, tiles: Sequence[tuple[str, int]]) -> int:
+        """How many different places a tile reads."""
+        total = 1
+        for name, size in tiles:
+            if self.everywhere or name in self.moves:
+                total *= size
+        return total
+
+    def different(self, vectors: int, tiles: Sequence[tuple[str, int]], step: Step) -> float:
+        """The part of a tile's vectors, over the whole sum, that none before them has read.
+
+        What windows read again, x[i + s], is loaded again, but from the nearest cache.
+        """
+        if self.step != 1:
+            return 1.0
+        sides = [(self.moves[name], size) for name, size in tiles if name in self.moves]
+        sides += [(self.moves[name], size) for name, size in step.sums if name in self.moves]
+        found = span = float(vectors * step.lanes)
+        for by, size in sorted(sides):
+            found *= size if by >= span else 1 + by * (size - 1) / span
+            span += by * (size - 1)
+        return found / (vectors * step.lanes * math.prod(size for _, size in sides))
+
+    def shared(self, tiles: Sequence[tuple[str, int]]) -> int:
+        """How many values stay live, each used again, as a tile of two sides is walked."""
+        sides = [size for name, size in tiles if name in self.moves]
+        return sides[0] if len(tiles) == 2 and len(sides) == 1 else 1
+
+
+@dataclass(frozen=True)
+class Step:
+    """One inner step of a nest with lanes along one of its loops: its loads and what it computes.
+
+    `touched`: how far each index moves every access, in bytes; `sums`: the summed loops' extents;
+    `holds`: the registers of a point, where an argmax has one for its best, too; `caches`: what its
+    operands cost.
+    """
+
+    reads: tuple[Read, ...]
+    touched: tuple[dict[str, int], ...]
+    updates: int
+    holds: int
+    lets: int
+    sums: tuple[tuple[str, int], ...]
+    lanes: int
+    summed: bool
+    caches: Caches
+
+    @property
+    def points(self) -> int:
+        """Steps of the whole sum."""
+        return math.prod(max(1, size) for _, size in self.sums)
+
+    def cost(
+        self, vectors: int, tiles: tuple[tuple[str, int], ...], counting: float
+    ) -> tuple[float, int]:
+        """Cycles over the whole tile, and the vector registers it holds.
+
+        They are the mean of those of a core by itself and of one whose other thread is busy.
+        """
+        accumulators = vectors * math.prod(size for _, size in tiles)
+        loads, held, spread, lines, away, touched = 0.0, 0, 1, 0.0, 0.0, 0.0
+        for read in self.reads:
+            times = read.times(tiles) * (vectors if read.wide else 1)
+            loads += times * (read.cost + read.guards)
+            if not read.wide:
+                spread = max(spread, read.shared(tiles))
+                continue
+            at_once = times // vectors if self.summed else min(times, vectors if tiles else 1)
+            held = max(held, at_once)
+            row = times * self.lanes * read.bytes
+            run = vectors * self.lanes * read.bytes
+            touched += times // vectors * max(1, run / CACHE_LINE) if not self.summed else 0
+            if self.summed or self.points * row <= self.caches.near:
+                continue
+            away += self.caches.away * row / CACHE_LINE
+            panel = self.points * row * read.different(vectors, tiles, self)
+            if panel > self.caches.panel:
+                runs = 0 if tiles else 1  # each row of a panel that is read once is another run
+                further = tiles and panel > self.caches.second  # again and again
+                line = self.caches.line * (FURTHER if further else 1.0)
+                lines += line * (max(1, row / CACHE_LINE) + runs)
+        computed = self.lets * accumulators * 2
+        cycles = max(accumulators * self.updates / 2, loads, LATENCY, lines)
+        instructions = accumulators * self.updates + 2 * loads + counting
+        cycles = (cycles + max(cycles, instructions / FRONT)) / 2 + computed + away
+        cycles *= 1 + FAR * self.pages(tiles)
+        return cycles + 0.06 * loads + TOUCH * touched, accumulators * self.holds + held + spread
+
+    def pages(self, tiles: tuple[tuple[str, int], ...]) -> float:
+        """Pages that one step of a tile touches beyond one for each operand."""
+        total = 0.0
+        for moves in self.touched:
+            reach, places = 0, 1
+            for name, size in tiles:
+                if name in moves:
+                    reach += moves[name] * (size - 1)
+                    places *= size
+            total += min(reach / PAGE, places - 1)
+        return total
+
+
+def step_of(nest: Nest, loop: For, lanes: int, moving: set[str], known: Caches) -> Step:
+    """The inner step of a nest with lanes along a loop."""
+    reads = []
+    for stmt in nest.inner:
+        if isinstance(stmt, Load):
+            access = stmt.access
+            moves = {name: abs(by) for name, by in access.offset.terms}
+            turned = crosswise(nest, loop, stmt)
+            cost = 0.5 if turned else load_cost(access, loop.index, lanes, moving)
+            size, guards = SIZE[access.buffer.dtype], len(stmt.guards)
+            wide = loop.index in moves
+            step = access.offset.coefficient(loop.index)
+            reads.append(Read(moves, size, cost, guards, wide, bool(access.lookups), step))
+    touched = [
+        {name: abs(by) * SIZE[a.buffer.dtype] for name, by in a.offset.terms}
+        for a in accesses(nest.inner)
+    ]
+    updates = [s for s in nest.inner if isinstance(s, Update)]
+    return Step(
+        tuple(reads),
+        tuple(touched),
+        len(updates),
+        len(updates) + sum(s.companion is not None for s in updates),
+        sum(isinstance(s, Let) for s in nest.inner),
+        tuple((other.index, extent(other)) for other in nest.summed),
+        lanes,
+        loop in nest.summed,
+        known,
+    )
