@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from graphc.loops.ir import For, Load, Stmt
 from graphc.loops.nest import Nest, extent
-from graphc.passes.pack import FEWEST, rows
+from graphc.passes.pack import often, rows
 from graphc.types import is_float
 
 
@@ -32,8 +32,8 @@ def crosswise(nest: Nest, loop: For, stmt: Stmt) -> bool:
     if not all(offset.coefficient(f.index) for f in nest.summed):
         return False
     terms = [(f.index, extent(f)) for f in nest.summed]
-    count = math.prod(map(extent, others))
-    return rows(offset, loop.index, terms) and count >= FEWEST
+    count, known = math.prod(map(extent, others)), all(f.extent is not None for f in nest.kept)
+    return rows(offset, loop.index, terms, known) and count >= often(math.prod(n for _, n in terms))
 
 
 def crossed(nest: Nest, loop: For, stmts: Sequence[Stmt]) -> bool:

@@ -57,7 +57,7 @@ def packed(
             inner.append(stmt)
             continue
         access, count = stmt.access, terms(nest) * size
-        if not turned and not fits(schedule, count * SIZE[access.buffer.dtype]):
+        if not fits(schedule, count * SIZE[access.buffer.dtype]):
             inner.append(stmt)
             continue
         schedule.serial += 1

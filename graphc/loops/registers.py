@@ -93,15 +93,19 @@ def outer_order(
 def far_outside(
     nest: Nest, pieces: list[tuple[For, list[Range]]], level2: int
 ) -> list[tuple[For, list[Range]]]:
-    """The loops of two tiles, that outside whose operand is too large to be read again.
+    """The loops of two tiles, in the order in which less comes from beyond the second cache.
 
     for m by 2: for n by 5: r += x[m, s]*w[n, s]   -->   for n by 5: for m by 2: r += ...
+    What moves with the outer one is read once; what moves with the inner one for each of the outer
+    one's steps, where it does not stay.
     """
-    tiles = [p for p in pieces if p[1]]
+    ranged = [p for p in pieces if p[1]]
+    tiles = [p for p in ranged if extent(p[0]) > p[1][0].size]
     if len(tiles) != 2:
         return pieces
-    loops = [p[0] for p in tiles]
-    inside = {loop.index: extent(loop) for loop in (*loops, *nest.summed)}
+    loops = [loop for loop, _ in tiles]
+    steps = [extent(loop) / ranges[0].size for loop, ranges in tiles]
+    inside = {loop.index: extent(loop) for loop in (*(p[0] for p in ranged), *nest.summed)}
     sizes = [
         sum(
             footprint(access, inside)
@@ -110,10 +114,14 @@ def far_outside(
         )
         for one, other in (loops, reversed(loops))
     ]
-    if not sizes[0] <= AGAIN * level2 < sizes[1]:
+    here, other = (
+        sizes[outer] + sizes[1 - outer] * (steps[outer] if sizes[1 - outer] > AGAIN * level2 else 1)
+        for outer in (0, 1)
+    )
+    if here <= other:
         return pieces
     order = iter(reversed(tiles))
-    return [next(order) if p[1] else p for p in pieces]
+    return [next(order) if p in tiles else p for p in pieces]
 
 
 def passing(

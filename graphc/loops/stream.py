@@ -15,15 +15,17 @@ from dataclasses import replace
 
 from graphc.loops.blocked import fit, gatherable, summed, terms
 from graphc.loops.choose import Plan, choose
+from graphc.loops.crosswise import crossed
 from graphc.loops.ir import Access, Alloc, Buffer, Check, For, Let, Load, Stmt, Update
 from graphc.loops.map import mapped
 from graphc.loops.nest import Nest, accesses, extent, footprint, needed, row_major
 from graphc.loops.panel import SCRATCH
 from graphc.loops.registers import AGAIN
 from graphc.loops.schedule import Schedule
-from graphc.loops.strip import Range, moved
+from graphc.loops.strip import Range, moved, split
 from graphc.ops import scalar
 from graphc.ops.index import Affine, index
+from graphc.passes.pack import LONGEST
 from graphc.types import SIZE
 
 STEP, ALL = 0.75, 2.25
@@ -55,13 +57,16 @@ def streamed(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...] | N
     if part is None:
         return None
     target = destination(nest, ends[0])
-    total = math.prod(extent(loop) for loop in nest.kept)
-    if (target is None or not across) and total * SIZE[register.dtype] > SCRATCH:
+    total = math.prod(extent(loop) for loop in nest.kept) * SIZE[register.dtype]
+    if turned(nest, plan) and (done := blocks(schedule, nest, plan)) is not None:
+        return done
+    if (target is None or not across) and total > SCRATCH:
         return None
     opened: tuple[Stmt, ...] = ()
     if target is None:
         schedule.serial += 1
-        scratch = Buffer(f"t{schedule.serial}", register.dtype, total, "stack")
+        count = total // SIZE[register.dtype]
+        scratch = Buffer(f"t{schedule.serial}", register.dtype, count, "stack")
         opened, target = (Alloc(scratch),), Access(scratch, row_major(nest.kept))
     schedule.notes.append(why)
     symbol = scalar.argument("part")
@@ -112,6 +117,10 @@ def steps(nest: Nest, outer: For, plan: Plan, level2: int) -> tuple[int | None, 
     far = near * extent(outer)
     each = max(1, terms(nest) // max(1, extent(outer)))
     leaves, fits = far >= ALL * level2, near <= STEP * level2
+    if turned(nest, plan) and outer.extent is not None and terms(nest) > LONGEST:
+        most = max(1, LONGEST // each)
+        part = -(-outer.extent // -(-outer.extent // most))
+        return part, f"summed over {outer.index} in parts of {part * each}, each turned over"
     parts = len(nest.summed) > 1 and leaves and fits and extent(outer) >= 4
     if parts and not one_by_one(nest, plan, level2):
         size = f"{far >> 10} KiB in all, {near >> 10} KiB a step"
@@ -126,6 +135,38 @@ def steps(nest: Nest, outer: For, plan: Plan, level2: int) -> tuple[int | None, 
         return None, ""
     part = -(-outer.extent // -(-outer.extent // most))
     return part, f"summed over {outer.index} in parts of {part * each}: {terms(nest)} terms in all"
+
+
+def turned(nest: Nest, plan: Plan) -> bool:
+    """Whether panels are turned over for the lanes of a plan."""
+    loop = next((f for f in nest.kept if f.index == plan.vector), None)
+    return loop is not None and crossed(nest, loop, nest.inner)
+
+
+def blocks(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...] | None:
+    """A sum in parts for the columns of one panel after the other, so that partial sums are near.
+
+    for j by J: { t[...] = 0; for s by S: for k, j': t[k, j'] += ...; for k, j': c[k, j + j'] = t }
+    """
+    assert plan.vector is not None
+    loop, size = nest.loop(plan.vector), plan.lanes * plan.vectors
+    if extent(loop) <= size:
+        return None
+    outside, result = f"{loop.index}.b", []
+    for piece in split(loop, size, plan.lanes, False):
+        at = {loop.index: index(outside) + index(loop.index)}
+        part = Nest(
+            tuple(replace(f, stop=piece.size) if f is loop else f for f in nest.kept),
+            moved(nest.before, at),
+            nest.summed,
+            moved(nest.inner, at),
+            moved(nest.after, at),
+        )
+        body = streamed(schedule, part, plan)
+        if body is None:
+            return None
+        result.append(For(outside, piece.start, piece.stop, piece.size, "serial", body))
+    return tuple(result)
 
 
 def one_by_one(nest: Nest, plan: Plan, level2: int) -> bool:
@@ -157,8 +198,8 @@ def ranges(outer: For, part: int) -> list[Range]:
         return [Range(0, outer.stop, 1)]
     count = -(-stop // part)
     small, larger = divmod(stop, count)
-    split = larger * (small + 1)
-    found = [Range(0, split, small + 1), Range(split, stop, small)]
+    middle = larger * (small + 1)
+    found = [Range(0, middle, small + 1), Range(middle, stop, small)]
     return [piece for piece in found if piece.start != piece.stop]
 
 

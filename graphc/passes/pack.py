@@ -35,8 +35,9 @@ FAR = 32 << 10
 NARROWEST = 8
 """Columns of a matrix that is turned over ahead, at least: loops would add up few in lanes of a sum
 again, in another order than they do where they turn the matrix over themselves."""
-LONGEST = 1024
-"""Terms of a sum beyond which a panel of many columns is too large for loops to turn over."""
+LONG, LONGEST = 1024, 4096
+"""Terms of a sum beyond which few rows go along a matrix's, as its panels would leave the nearest
+caches; and of a panel: longer sums are made in parts, where the number of rows is known."""
 NOMINAL = 128
 
 
@@ -110,7 +111,8 @@ def by_panels(op: Formula, position: int, operand: Node) -> bool:
         return False
     if not all(isinstance(extent, int) for extent in terms):
         return False
-    return rows(offset, lanes, [(n, count(op, [n])) for n in op.summed])
+    known = all(isinstance(op.extents[name], int) for name in op.kept)
+    return rows(offset, lanes, [(n, count(op, [n])) for n in op.summed], known)
 
 
 def enough(op: Formula, position: int, operand: Node) -> int:
@@ -122,16 +124,26 @@ def enough(op: Formula, position: int, operand: Node) -> int:
     offset = layout.offset(operand.shape, op.reads[position])  # type: ignore[arg-type]  # as checked
     last = op.summed[-1]
     straight = offset.coefficient(last) == 1 and count(op, [last]) >= SHORTEST
-    return REUSE if straight and not by_panels(op, position, operand) else FEWEST
+    if straight and by_panels(op, position, operand):
+        return often(count(op, op.summed))
+    return REUSE if straight else FEWEST
 
 
-def rows(offset: Affine, lanes: str, terms: Sequence[tuple[str, int]]) -> bool:
-    """Whether sums go along rows of memory, neighbouring terms last, lanes from row to row."""
+def often(terms: int) -> int:
+    """How often a panel of so many terms must be read for turning it over to pay."""
+    return FEWEST if terms <= LONG else REUSE
+
+
+def rows(offset: Affine, lanes: str, terms: Sequence[tuple[str, int]], known: bool) -> bool:
+    """Whether sums go along rows of memory, neighbouring terms last, lanes from row to row.
+
+    `known`: whether the number of rows that are multiplied by them is.
+    """
     reach = sum(abs(offset.coefficient(name)) * (extent - 1) for name, extent in terms)
     return (
         offset.coefficient(terms[-1][0]) == 1
         and terms[-1][1] >= SHORTEST
-        and math.prod(extent for _, extent in terms) <= LONGEST
+        and (known or math.prod(extent for _, extent in terms) <= LONGEST)
         and offset.coefficient(lanes) > reach
     )
 
