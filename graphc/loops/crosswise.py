@@ -32,8 +32,8 @@ def crosswise(nest: Nest, loop: For, stmt: Stmt) -> bool:
     if not all(offset.coefficient(f.index) for f in nest.summed):
         return False
     terms = [(f.index, extent(f)) for f in nest.summed]
-    count, known = math.prod(map(extent, others)), all(f.extent is not None for f in nest.kept)
-    return rows(offset, loop.index, terms, known) and count >= often(math.prod(n for _, n in terms))
+    count = math.prod(map(extent, others))
+    return rows(offset, loop.index, terms) and count >= often(math.prod(n for _, n in terms))
 
 
 def crossed(nest: Nest, loop: For, stmts: Sequence[Stmt]) -> bool:

@@ -43,8 +43,6 @@ def streamed(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...] | N
     outer, starts = nest.summed[0], [s for s in nest.before if isinstance(s, Update)]
     if len(starts) != 1 or nest.summed[-1].kind != "serial" or starts[0].how != "=":
         return None
-    if any(loop.extent is None for loop in nest.kept):
-        return None
     register = starts[0].target.buffer
     ends = [s for s in nest.after if isinstance(s, Load) and s.access.buffer == register]
     updates = [s for s in nest.inner if isinstance(s, Update)]
@@ -56,7 +54,11 @@ def streamed(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...] | N
         part, why = tuned(schedule.choice.part, outer), f"summed over {outer.index} in parts"
     if part is None:
         return None
-    target = destination(nest, ends[0])
+    only = target = destination(nest, ends[0])
+    if any(loop.extent is None for loop in nest.kept):
+        target = only or room(nest, ends[0])
+        if target is None or not turned(nest, plan):
+            return None
     total = math.prod(extent(loop) for loop in nest.kept) * SIZE[register.dtype]
     if turned(nest, plan) and (done := blocks(schedule, nest, plan)) is not None:
         return done
@@ -100,7 +102,7 @@ def streamed(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...] | N
         if piece.single is None:
             body = (For(around, piece.start, piece.stop, piece.size, "serial", body),)
         result += body
-    if opened:
+    if target is not only:
         last = (*needed(shared, rest), Load(ends[0].name, target), *rest)
         result += mapped(schedule, Nest(nest.kept, (), (), last, ()))
     return tuple(result)
@@ -206,13 +208,33 @@ def ranges(outer: For, part: int) -> list[Range]:
 def destination(nest: Nest, end: Load) -> Access | None:
     """Where the sum is stored, if that is all that is done with it."""
     rest = [s for s in nest.after if s is not end]
-    if len(rest) != 1 or not isinstance(rest[0], Update) or rest[0].how != "=" or rest[0].guards:
+    if len(rest) != 1 or not isinstance(rest[0], Update):
         return None
     store = rest[0]
     same = len(store.args) == 1 and store.args[0][1] == end.name and store.expr == store.args[0][0]
-    target = store.target
-    if not same or target.lookups or target.buffer.dtype != end.access.buffer.dtype:
+    return store.target if same and holds(nest, end, store) else None
+
+
+def room(nest: Nest, end: Load) -> Access | None:
+    """Where what follows the sum is stored, if sums so far may lie there before.
+
+    Whatever else it reads is smaller: an array as large could lie in the same place.
+    """
+    loads = [s for s in nest.after if isinstance(s, Load) and s is not end]
+    if any(s.access.lookups or everywhere(nest, s.access) for s in loads):
         return None
-    read = {a.buffer.name for a in accesses(nest.inner)}
-    moves = all(target.offset.coefficient(f.index) for f in nest.kept if f.extent != 1)
-    return target if moves and target.buffer.name not in read else None
+    stores = (s for s in nest.after if isinstance(s, Update) and holds(nest, end, s))
+    return next((store.target for store in stores), None)
+
+
+def holds(nest: Nest, end: Load, store: Update) -> bool:
+    """Whether a store writes each sum's place once, in memory that a sum could lie in."""
+    target, read = store.target, {a.buffer.name for a in accesses(nest.inner)}
+    if store.how != "=" or store.guards or target.lookups or target.buffer.name in read:
+        return False
+    return target.buffer.dtype == end.access.buffer.dtype and everywhere(nest, target)
+
+
+def everywhere(nest: Nest, access: Access) -> bool:
+    """Whether an access moves with every kept loop."""
+    return all(access.offset.coefficient(f.index) for f in nest.kept if f.extent != 1)

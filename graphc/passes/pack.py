@@ -37,7 +37,7 @@ NARROWEST = 8
 again, in another order than they do where they turn the matrix over themselves."""
 LONG, LONGEST = 1024, 4096
 """Terms of a sum beyond which few rows go along a matrix's, as its panels would leave the nearest
-caches; and of a panel: longer sums are made in parts, where the number of rows is known."""
+caches; and those of a panel at most: longer sums are made in parts."""
 NOMINAL = 128
 
 
@@ -111,8 +111,7 @@ def by_panels(op: Formula, position: int, operand: Node) -> bool:
         return False
     if not all(isinstance(extent, int) for extent in terms):
         return False
-    known = all(isinstance(op.extents[name], int) for name in op.kept)
-    return rows(offset, lanes, [(n, count(op, [n])) for n in op.summed], known)
+    return rows(offset, lanes, [(n, count(op, [n])) for n in op.summed])
 
 
 def enough(op: Formula, position: int, operand: Node) -> int:
@@ -134,16 +133,12 @@ def often(terms: int) -> int:
     return FEWEST if terms <= LONG else REUSE
 
 
-def rows(offset: Affine, lanes: str, terms: Sequence[tuple[str, int]], known: bool) -> bool:
-    """Whether sums go along rows of memory, neighbouring terms last, lanes from row to row.
-
-    `known`: whether the number of rows that are multiplied by them is.
-    """
+def rows(offset: Affine, lanes: str, terms: Sequence[tuple[str, int]]) -> bool:
+    """Whether sums go along rows of memory, neighbouring terms last, lanes from row to row."""
     reach = sum(abs(offset.coefficient(name)) * (extent - 1) for name, extent in terms)
     return (
         offset.coefficient(terms[-1][0]) == 1
         and terms[-1][1] >= SHORTEST
-        and (known or math.prod(extent for _, extent in terms) <= LONGEST)
         and offset.coefficient(lanes) > reach
     )
 
