@@ -91,6 +91,10 @@ class Read:
                 total *= size
         return total
 
+    def apart(self, name: str) -> int:
+        """Bytes that a step of a summed index takes of the caches at least: a line, if that far."""
+        return min(CACHE_LINE, self.moves.get(name, 0) * self.bytes) if self.step == 1 else 0
+
     def different(self, vectors: int, tiles: Sequence[tuple[str, int]], step: Step) -> float:
         """The part of a tile's vectors, over the whole sum, that none before them has read.
 
@@ -153,8 +157,8 @@ class Step:
                 continue
             at_once = times // vectors if self.summed else min(times, vectors if tiles else 1)
             held = max(held, at_once)
-            row = times * self.lanes * read.bytes
             run = vectors * self.lanes * read.bytes
+            row = times // vectors * max(run, read.apart(self.sums[-1][0]))
             touched += times // vectors * max(1, run / CACHE_LINE) if not self.summed else 0
             if self.summed or self.points * row <= self.caches.near:
                 continue
