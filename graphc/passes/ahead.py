@@ -83,14 +83,14 @@ def across(op: Formula, position: int, operand: Node, lanes: str) -> bool:
 
 
 def matrix(op: Formula, read: Index, operand: Node, lanes: str) -> bool:
-    """Whether each element of an operand is read, for an index of the lanes and a term each."""
+    """Whether elements of an operand are read for an index of the lanes and a term each, once."""
     places = [e for e in read if isinstance(e, Affine)]
     names = {name for e in places for name in e.names}
     if len(places) != len(read) or names != {lanes, *op.summed}:
         return False
     inside = all(stays(e, n, op.extents) for e, n in zip(places, operand.shape, strict=True))
     known = all(isinstance(op.extents[name], int) for name in names)
-    return inside and known and count(op, [*names]) == count_of(operand.shape)
+    return inside and known and count(op, [*names]) <= count_of(operand.shape)
 
 
 def width(extent: Extent, lanes: int) -> int:

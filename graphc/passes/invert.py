@@ -6,6 +6,7 @@ iterate over the written index, solve for a loop index. What cannot be solved st
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import lru_cache
 
@@ -16,7 +17,7 @@ from graphc.graph.site import made_for
 from graphc.machine import Machine
 from graphc.ops import cases, scalar
 from graphc.ops.formula import Formula
-from graphc.ops.index import Affine, Lookup, index, stays
+from graphc.ops.index import Affine, Lookup, affine, index, stays
 from graphc.types import Extent, Shape
 
 Shapes = tuple[Shape, ...]
@@ -60,7 +61,11 @@ def shifted(node: Node) -> Node | None:
 
 
 def gathered(node: Node) -> Node | None:
-    """[s*h + t*r + c] += f(x[h], y[r])   ->   [X] += f(x[(X - t*r - c)/s], y[r])."""
+    """[s*h + t*r + c] += f(x[h], y[r])   ->   [X] += f(x[(X - t*r - c)/s], y[r]).
+
+    Where all steps have a factor in common only every so many elements are written to: the others
+    are 0.
+    """
     op = node.op
     if not isinstance(op, Formula) or covered(op, node):
         return None
@@ -143,25 +148,25 @@ def solve(
         others = e - index(longest) * sign
         values = {longest: (index(written) - others) * sign}
         return moved(op, shapes, axis, values, index(written), {written: size})
-    if len(e.terms) == 1:
-        name, step = e.terms[0]
-        if step < 0:
-            return None
-        low, shift = e.constant % step, e.constant // step
-        residue = fresh("v", taken | {written})
-        blocks = -(-size // step)
-        values = {name: index(written) + -shift}
-        here = scalar.equals(scalar.position(residue), low)
-        return moved(
-            op,
-            shapes,
-            axis,
-            values,
-            index(written) * step + index(residue),
-            {written: blocks, residue: step},
-            here,
-        )
-    return None
+    step = math.gcd(*(c for _, c in e.terms))
+    if step == 1:
+        return None
+    inner = affine([(n, c // step) for n, c in e.terms], e.constant // step)
+    part = solve(op, shapes, axis, inner, -(-size // step), taken)
+    return every(part, axis, step, e.constant % step, taken) if part is not None else None
+
+
+def every(op: Formula, axis: int, step: int, low: int, taken: set[str]) -> Formula | None:
+    """What an op writes along an axis at every `step` elements, from `low` on; 0 between them."""
+    if op.how != "sum":
+        return None
+    target, residue = op.writes[axis], fresh("v", taken | set(op.extents))
+    assert isinstance(target, Affine)
+    here = scalar.equals(scalar.position(residue), low)
+    writes = list(op.writes)
+    writes[axis] = target * step + index(residue)
+    expr, domain = cases.only_where(op.expr, [here]), (*op.domain, (residue, step))
+    return Formula(op.name, op.args, expr, op.reads, tuple(writes), domain, op.how)
 
 
 def residues(
@@ -195,10 +200,9 @@ def moved(
     values: dict[str, Affine],
     writes: Affine,
     extents: dict[str, Extent],
-    here: scalar.Expr | None = None,
 ) -> Formula | None:
     """The op over new indices; an old index that no operand bounds is bounded in the formula."""
-    conditions = [here] if here is not None else []
+    conditions = []
     for name, form in values.items():
         extent = op.extents[name]
         bounded = any(

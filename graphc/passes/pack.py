@@ -32,9 +32,10 @@ SHORTEST = 8
 """Terms of a row of a matrix, at least, for the loops to turn it over."""
 FAR = 32 << 10
 """Bytes of an operand from which on pieces of a row are gathered: the nearest cache holds less."""
-NARROWEST = 8
-"""Columns of a matrix that is turned over ahead, at least: loops would add up few in lanes of a sum
-again, in another order than they do where they turn the matrix over themselves."""
+NARROWEST, WIDEST = 8, 64
+"""Columns of a matrix that is turned over ahead: loops would add up fewer in lanes of a sum again,
+in another order than they do where they turn the matrix over themselves; and of more they would
+copy panels row by row from as many pages, which takes longer than turning them over."""
 LONG, LONGEST = 1024, 4096
 """Terms of a sum beyond which few rows go along a matrix's, as its panels would leave the nearest
 caches; and those of a panel at most: longer sums are made in parts."""
@@ -52,7 +53,7 @@ def turned(node: Node, lasting: Container[Node]) -> Node | None:
     if lanes is None or not isinstance(op, Formula):
         return None
     for position, (operand, read) in enumerate(zip(node.inputs, op.reads, strict=True)):
-        ahead = operand in lasting and count(op, [lanes]) >= NARROWEST
+        ahead = operand in lasting and NARROWEST <= count(op, [lanes]) <= WIDEST
         order = better(op, position, lanes, operand)
         whole = gathered(op, read, lanes, operand)
         axes = across(op, read, lanes, operand)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import graphc
-from graphc import ops
+from graphc import nn, ops
 from graphc.llvm import targets
 from graphc.llvm.targets import Target
 from graphc.loops.ir import For, Let, Stmt
@@ -253,3 +253,20 @@ def test_the_larger_operand_of_two_tiles_is_read_once(monkeypatch: pytest.Monkey
         assert re.search(r"lanes along summed .* tile \dx\d", text)
         found[text.index("for i0.o in") < text.index("for i1.o in")] = program(given)[0]
     np.testing.assert_array_equal(found[True], found[False])
+
+
+def test_panels_of_a_large_matrix_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tile of rows by two panels: outside goes what does not stay in the second cache."""
+    net = nn.Sequential(nn.Linear(784, 2048), nn.ReLU())
+    real = targets.target
+    for level2 in (1 << 20, 16 << 20):
+
+        def sized(name: str | None = None, level2: int = level2) -> targets.Target:
+            return replace(real(name), level2=level2)
+
+        monkeypatch.setattr(targets, "target", sized)
+        program = graphc.compile(net, inputs={"x": (64, 784)}, freeze=True, target="avx512")
+        text = program.kernels["k00"].as_text("loops")
+        assert "tile 6x2 of 2 vectors" in text
+        outside = text.index("for i1n.panel.o in") < text.index("for i0.o in")
+        assert outside == (level2 == 1 << 20)

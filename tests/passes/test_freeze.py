@@ -120,3 +120,20 @@ def test_matrices_lie_in_panels_and_give_the_same_bits(
     size = {40: 8, 96: 16}.get(columns)
     if rows == 48 and size and live.stages.target.name == "avx2":
         assert shapes.count((columns // size, terms, size)) == 2
+
+
+@pytest.mark.parametrize(("columns", "ahead"), [(7, False), (8, True), (61, True), (77, False)])
+@pytest.mark.parametrize("rows", [8, 100, "batch"])
+def test_a_matrix_that_no_panels_divide_is_turned_over_ahead_where_it_is_narrow(
+    columns: int, ahead: bool, rows: int | str
+) -> None:
+    """A wide one is left to the loops, which turn its panels over faster than they copy them."""
+    net = nn.Linear(300, columns)
+    live, frozen = (
+        graphc.compile(net, inputs={"x": (rows, 300)}, freeze=freeze) for freeze in (False, True)
+    )
+    shapes = [variable.shape for variable in frozen.source.variables()]
+    assert ((300, columns) in shapes) == ahead
+    x = np.random.default_rng(0).standard_normal((100 if rows == "batch" else rows, 300))
+    given = x.astype(np.float32)
+    np.testing.assert_array_equal(live(given)[0], frozen(given)[0])

@@ -63,3 +63,28 @@ def test_taps_that_lie_apart_are_summed_over_as_they_are(dilation: int) -> None:
     given = {name: array.astype(np.float32) for name, array in given.items()}
     (found,), (wanted,) = graphc.compile(by_image)(**given), evaluate([by_image], given)
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("stride", "dilation", "padding"),
+    [(2, 2, 0), (2, 2, 1), (3, 3, 1), (4, 2, 1), (4, 6, 2), (6, 4, 0)],
+)
+def test_where_stride_and_dilation_have_a_factor_in_common(
+    stride: int, dilation: int, padding: int
+) -> None:
+    """Only every so many elements are reached: a sum over the taps for these, and 0 elsewhere."""
+    x, kernel = graphc.input("x", (2, 3, 29, 31)), graphc.input("kernel", (4, 3, 3, 3))
+    options = {"stride": stride, "dilation": dilation, "padding": padding, "floor": True}
+    y = ops.conv2d(x, kernel, **options)
+    (slope,) = graphc.grad(ops.sum(ops.square(y)), [x])
+    graph = invert(make_graph([slope]), MACHINE)
+    for node in graph.nodes:
+        if node.op.name == "conv2d.dimage" and isinstance(node.op, Formula):
+            summed = math.prod(int(node.op.extents[name]) for name in node.op.summed)
+            assert math.gcd(stride, dilation) not in (stride, dilation) or summed <= 4 * 3 * 3
+    given = {
+        "x": RANDOM.standard_normal(x.shape).astype(np.float32),
+        "kernel": RANDOM.standard_normal(kernel.shape).astype(np.float32),
+    }
+    (found,), (expected,) = graphc.compile(slope)(**given), evaluate([slope], given)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
