@@ -220,7 +220,7 @@ def room(nest: Nest, end: Load) -> Access | None:
 
     Whatever else it reads is smaller: an array as large could lie in the same place.
     """
-    loads = [s for s in nest.after if isinstance(s, Load) and s is not end]
+    loads = [s for s in (*nest.before, *nest.after) if isinstance(s, Load) and s is not end]
     if any(s.access.lookups or everywhere(nest, s.access) for s in loads):
         return None
     stores = (s for s in nest.after if isinstance(s, Update) and holds(nest, end, s))
