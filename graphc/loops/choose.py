@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from graphc.loops.cost import caches, load_cost, step_of
+from graphc.loops.cost import Tile, caches, load_cost, step_of
 from graphc.loops.crosswise import crossed
 from graphc.loops.ir import Alloc, For, Let, Stmt, Update
 from graphc.loops.nest import Nest, accesses, depending, extent, flat, forms
@@ -154,27 +154,31 @@ def plans(
     step = step_of(nest, loop, lanes, moving, caches(machine.vector_bytes))
     ends = 1.5 + (8.0 if summed else end_cost(nest, loop, lanes))
     sizes = {f.index: extent(f) for f in nest.kept}
-    for vectors, tiles in shapes(nest, loop, lanes, machine):
-        counting = ALONE if any(again(nest, nest.loop(name)) for name, _ in tiles) else SHARED
-        cycles, registers = step.cost(vectors, tiles, counting)
-        if registers > machine.registers and (tiles or loop.kind != "lanes"):
+    beside = {f.index: again(nest, f) for f in nest.kept}
+    tiles: dict[tuple[tuple[str, int], ...], tuple[Tile, float, float]] = {}
+    for vectors, sides in shapes(nest, loop, lanes, machine):
+        if sides not in tiles:
+            alone = any(beside[name] for name, _ in sides)
+            filled = math.prod([fill(sizes[name], size) ** 0.25 for name, size in sides])
+            tiles[sides] = step.tile(sides), ALONE if alone else SHARED, filled
+        tile, counting, filled = tiles[sides]
+        if (sides or loop.kind != "lanes") and step.registers(vectors, tile) > machine.registers:
             continue  # a sum in lanes has its order from them: they are taken all the same
-        rows = math.prod(size for _, size in tiles)
-        accumulators = vectors * rows
+        cycles = step.cycles(vectors, tile, counting)
+        accumulators = vectors * tile.rows
         whole, rest = divmod(count, lanes * vectors)
         if summed:
             per_point = cycles / (accumulators * lanes) / use
         elif rest:
-            short, _ = step.cost(-(-rest // lanes), tiles, counting)
-            per_point = (whole * cycles + short) / (rows * count)
+            short = step.cycles(-(-rest // lanes), tile, counting)
+            per_point = (whole * cycles + short) / (tile.rows * count)
         else:
             per_point = cycles / (accumulators * lanes)
-        per_point /= math.prod(fill(sizes[name], size) ** 0.25 for name, size in tiles)
         results = accumulators // vectors if summed else accumulators * lanes
         tail = (20 + ends * accumulators) / (results * points)
         yield (
-            per_point + tail,
-            partial(tiled, loop.index, summed, use, lanes, vectors, tiles, cycles),
+            per_point / filled + tail,
+            partial(tiled, loop.index, summed, use, lanes, vectors, sides, cycles),
         )
 
 
@@ -213,34 +217,31 @@ def shapes(
 ) -> list[tuple[int, tuple[tuple[str, int], ...]]]:
     """Register tiles to compare: vectors along the vector index, and up to two other indices."""
     summed = loop in nest.summed
-    others = [f for f in nest.kept if f is not loop and useful(nest, f)]
+    others = [f for f in nest.kept if f is not loop and free(nest, f)]
     most = min(5 if others else machine.registers * 3 // 4, -(-extent(loop) // lanes))
     vectors = list(range(1, most + 1))
     if summed:
         count = together(loop, nest.inner, lanes)
         vectors = [-(-min(count, extent(loop)) // lanes)]
         others = others if vectors[0] < ENOUGH or extent(loop) <= count else []
-    found: list[tuple[int, tuple[tuple[str, int], ...]]] = []
     limit = machine.registers * 3 // 4 if summed else machine.registers
-    near = sorted(
-        others, key=partial(distance, nest)
-    )  # of tiles that cost alike the first is taken
-    for count in vectors:
-        found.append((count, ()))
-        for other in near:
-            found += [
-                (count, ((other.index, size),))
-                for size in range(2, min(14, extent(other)) + 1)
-                if count * size <= limit
-            ]
-        for a, b in itertools.combinations(others, 2):
-            found += [
-                (count, ((a.index, x), (b.index, y)))
-                for x in range(2, min(8, extent(a)) + 1)
-                for y in range(2, min(8, extent(b)) + 1)
-                if count * x * y <= limit and a.extent is not None and b.extent is not None
-            ]
-    return found
+    near = sorted(others, key=partial(distance, nest))  # the first of those that cost alike wins
+    tiles: list[tuple[tuple[str, int], ...]] = [()]
+    tiles += [(side,) for other in near for side in sides(other, 14)]
+    for a, b in itertools.combinations([f for f in others if f.extent is not None], 2):
+        tiles += itertools.product(sides(a, 8), sides(b, 8))
+    rows = [math.prod([size for _, size in tile]) for tile in tiles]
+    return [
+        (count, tile)
+        for count in vectors
+        for tile, size in zip(tiles, rows, strict=True)
+        if count * size <= limit or not tile
+    ]
+
+
+def sides(loop: For, most: int) -> list[tuple[str, int]]:
+    """A tile's steps along one loop, two and more."""
+    return [(loop.index, size) for size in range(2, min(most, extent(loop)) + 1)]
 
 
 def distance(nest: Nest, loop: For) -> tuple[bool, int]:
@@ -262,8 +263,6 @@ def again(nest: Nest, loop: For) -> bool:
     return False
 
 
-def useful(nest: Nest, loop: For) -> bool:
-    """Whether some operand stays the same along a loop, so that a tile would load it once."""
-    if extent(loop) == 1 or any(f.coefficient(loop.index) for f in forms(nest.inner)):
-        return False
-    return any(not a.offset.coefficient(loop.index) for a in accesses(nest.inner)) or True
+def free(nest: Nest, loop: For) -> bool:
+    """Whether a tile may take several steps of a loop: no guard and no formula asks which it is."""
+    return extent(loop) > 1 and not any(f.coefficient(loop.index) for f in forms(nest.inner))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from graphc.loops.crosswise import crosswise
 from graphc.loops.ir import Access, For, Let, Load, Update
@@ -83,10 +84,10 @@ class Read:
     everywhere: bool
     step: int
 
-    def times(self, tiles: Sequence[tuple[str, int]]) -> int:
+    def times(self, sides: Sequence[tuple[str, int]]) -> int:
         """How many different places a tile reads."""
         total = 1
-        for name, size in tiles:
+        for name, size in sides:
             if self.everywhere or name in self.moves:
                 total *= size
         return total
@@ -95,25 +96,40 @@ class Read:
         """Bytes that a step of a summed index takes of the caches at least: a line, if that far."""
         return min(CACHE_LINE, self.moves.get(name, 0) * self.bytes) if self.step == 1 else 0
 
-    def different(self, vectors: int, tiles: Sequence[tuple[str, int]], step: Step) -> float:
+    def different(self, vectors: int, sides: Sequence[tuple[str, int]], step: Step) -> float:
         """The part of a tile's vectors, over the whole sum, that none before them has read.
 
         What windows read again, x[i + s], is loaded again, but from the nearest cache.
         """
         if self.step != 1:
             return 1.0
-        sides = [(self.moves[name], size) for name, size in tiles if name in self.moves]
-        sides += [(self.moves[name], size) for name, size in step.sums if name in self.moves]
+        moved = [(self.moves[name], size) for name, size in sides if name in self.moves]
+        moved += [(self.moves[name], size) for name, size in step.sums if name in self.moves]
         found = span = float(vectors * step.lanes)
-        for by, size in sorted(sides):
+        for by, size in sorted(moved):
             found *= size if by >= span else 1 + by * (size - 1) / span
             span += by * (size - 1)
-        return found / (vectors * step.lanes * math.prod(size for _, size in sides))
+        return found / (vectors * step.lanes * math.prod(size for _, size in moved))
 
-    def shared(self, tiles: Sequence[tuple[str, int]]) -> int:
+    def shared(self, sides: Sequence[tuple[str, int]]) -> int:
         """How many values stay live, each used again, as a tile of two sides is walked."""
-        sides = [size for name, size in tiles if name in self.moves]
-        return sides[0] if len(tiles) == 2 and len(sides) == 1 else 1
+        moved = [size for name, size in sides if name in self.moves]
+        return moved[0] if len(sides) == 2 and len(moved) == 1 else 1
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """Rows of vectors side by side, however many vectors: what is the same for any number.
+
+    `times`: how many places each load reads; `shared`: the values that stay live; `pages`: those
+    touched beyond one for each operand.
+    """
+
+    sides: tuple[tuple[str, int], ...]
+    rows: int
+    times: tuple[int, ...]
+    shared: int
+    pages: float
 
 
 @dataclass(frozen=True)
@@ -135,53 +151,68 @@ class Step:
     summed: bool
     caches: Caches
 
-    @property
+    @cached_property
     def points(self) -> int:
         """Steps of the whole sum."""
         return math.prod(max(1, size) for _, size in self.sums)
 
-    def cost(
-        self, vectors: int, tiles: tuple[tuple[str, int], ...], counting: float
-    ) -> tuple[float, int]:
-        """Cycles over the whole tile, and the vector registers it holds.
+    def tile(self, sides: tuple[tuple[str, int], ...]) -> Tile:
+        """What a tile of these sides reads."""
+        narrow = (read.shared(sides) for read in self.reads if not read.wide)
+        return Tile(
+            sides,
+            math.prod([size for _, size in sides]),
+            tuple([read.times(sides) for read in self.reads]),
+            max(narrow, default=1),
+            self.pages(sides),
+        )
+
+    def registers(self, vectors: int, tile: Tile) -> int:
+        """The vector registers that a tile holds."""
+        at_once = vectors if tile.sides else 1
+        pairs = zip(self.reads, tile.times, strict=True)
+        wide = (times if self.summed else at_once for read, times in pairs if read.wide)
+        return vectors * tile.rows * self.holds + max(wide, default=0) + tile.shared
+
+    def cycles(self, vectors: int, tile: Tile, counting: float) -> float:
+        """Cycles over the whole tile, with `counting` instructions for the loop.
 
         They are the mean of those of a core by itself and of one whose other thread is busy.
         """
-        accumulators = vectors * math.prod(size for _, size in tiles)
-        loads, held, spread, lines, away, touched = 0.0, 0, 1, 0.0, 0.0, 0.0
-        for read in self.reads:
-            times = read.times(tiles) * (vectors if read.wide else 1)
-            loads += times * (read.cost + read.guards)
+        accumulators = vectors * tile.rows
+        loads, lines, away, touched = 0.0, 0.0, 0.0, 0.0
+        for read, times in zip(self.reads, tile.times, strict=True):
             if not read.wide:
-                spread = max(spread, read.shared(tiles))
+                loads += times * (read.cost + read.guards)
                 continue
-            at_once = times // vectors if self.summed else min(times, vectors if tiles else 1)
-            held = max(held, at_once)
+            loads += times * vectors * (read.cost + read.guards)
+            if self.summed:
+                continue
             run = vectors * self.lanes * read.bytes
-            row = times // vectors * max(run, read.apart(self.sums[-1][0]))
-            touched += times // vectors * max(1, run / CACHE_LINE) if not self.summed else 0
-            if self.summed or self.points * row <= self.caches.near:
+            row = times * max(run, read.apart(self.sums[-1][0]))
+            touched += times * max(1, run / CACHE_LINE)
+            if self.points * row <= self.caches.near:
                 continue
             away += self.caches.away * row / CACHE_LINE
-            panel = self.points * row * read.different(vectors, tiles, self)
+            panel = self.points * row * read.different(vectors, tile.sides, self)
             if panel > self.caches.panel:
-                runs = 0 if tiles else 1  # each row of a panel that is read once is another run
-                further = tiles and panel > self.caches.second  # again and again
+                runs = 0 if tile.sides else 1  # each row of a panel read once is another run
+                further = tile.sides and panel > self.caches.second  # again and again
                 line = self.caches.line * (FURTHER if further else 1.0)
                 lines += line * (max(1, row / CACHE_LINE) + runs)
         computed = self.lets * accumulators * 2
         cycles = max(accumulators * self.updates / 2, loads, LATENCY, lines)
         instructions = accumulators * self.updates + 2 * loads + counting
         cycles = (cycles + max(cycles, instructions / FRONT)) / 2 + computed + away
-        cycles *= 1 + FAR * self.pages(tiles)
-        return cycles + 0.06 * loads + TOUCH * touched, accumulators * self.holds + held + spread
+        cycles *= 1 + FAR * tile.pages
+        return cycles + 0.06 * loads + TOUCH * touched
 
-    def pages(self, tiles: tuple[tuple[str, int], ...]) -> float:
+    def pages(self, sides: tuple[tuple[str, int], ...]) -> float:
         """Pages that one step of a tile touches beyond one for each operand."""
         total = 0.0
         for moves in self.touched:
             reach, places = 0, 1
-            for name, size in tiles:
+            for name, size in sides:
                 if name in moves:
                     reach += moves[name] * (size - 1)
                     places *= size

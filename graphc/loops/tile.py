@@ -17,9 +17,10 @@ from graphc.loops.columns import columns
 from graphc.loops.ir import For, Kernel, Stmt
 from graphc.loops.lanes import lanes_only, open_reduction
 from graphc.loops.map import mapped, transposed
-from graphc.loops.nest import Nest, extent, parse, written
+from graphc.loops.nest import Nest, chain, extent, written
 from graphc.loops.peel import peeled
 from graphc.loops.schedule import Schedule
+from graphc.loops.several import several
 from graphc.loops.stream import streamed
 from graphc.machine import Machine
 
@@ -38,12 +39,12 @@ def nests(schedule: Schedule, stmts: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
         if not isinstance(stmt, For):
             result.append(stmt)
             continue
-        nest = parse(stmt)
+        around, nest = several(stmt)
         if nest is not None and nest.reduces:
             plan = decided(schedule, nest)
             done = columns(schedule, nest, plan) or streamed(schedule, nest, plan)
-            done = done or apart(schedule, nest, plan)
-            result += done or summed(schedule, nest, plan)
+            done = done or apart(schedule, nest, plan) or summed(schedule, nest, plan)
+            result += chain(around, done)
         elif nest is not None and open_reduction(nest):
             result += lanes_only(schedule, nest)
         elif nest is not None:
@@ -74,7 +75,7 @@ def reductions(stmts: tuple[Stmt, ...]) -> list[Nest]:
     for stmt in stmts:
         if not isinstance(stmt, For):
             continue
-        nest = parse(stmt)
+        _, nest = several(stmt)
         if nest is None:
             found += reductions(stmt.body)
         elif nest.reduces:

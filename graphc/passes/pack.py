@@ -3,9 +3,9 @@
 A contraction whose result is contiguous along an index wants its operands contiguous along it too,
 so that neighbouring elements of the result are the lanes of a vector. Where an operand is not, and
 each of its elements is read often, one transposing copy costs less than reading it crosswise. A
-matrix along whose rows a product sums is left as it lies: its loops copy it panel by panel, and
-turn each over on the way (`loops/crosswise.py`). Filters that are read element by element, the
-terms of a sum in pieces far apart, are gathered: in the copy they lie side by side.
+matrix along whose rows a product sums, or each of many, is left as it lies: its loops copy it panel
+by panel, and turn each over on the way (`loops/crosswise.py`). Filters that are read element by
+element, the terms of a sum in pieces far apart, are gathered: in the copy they lie side by side.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def by_panels(op: Formula, position: int, operand: Node) -> bool:
     offset = layout.offset(operand.shape, op.reads[position])  # type: ignore[arg-type]  # as checked
     (lanes,) = op.writes[-1].names if isinstance(op.writes[-1], Affine) else ("",)
     terms = [op.extents[name] for name in op.summed]
-    if set(offset.names) != {lanes, *op.summed} or not is_float(operand.dtype):
+    if not set(offset.names) >= {lanes, *op.summed} or not is_float(operand.dtype):
         return False
     if not all(isinstance(extent, int) for extent in terms):
         return False

@@ -125,6 +125,36 @@ def test_sums_over_several_indices_go_along_rows_too() -> None:
     np.testing.assert_allclose(found, np.einsum("mij,nij->mn", *given), rtol=1e-4, atol=1e-4)
 
 
+HEADS = {
+    "b h m k, b h n k": ("bhmk,bhnk->bhmn", (3, 2, "m", 40), (3, 2, 24, 40)),
+    "beside each other": ("bmhk,bnhk->bhmn", (3, "m", 2, 40), (3, 24, 2, 40)),
+    "results beside each other": ("bmhk,bnhk->bmhn", (3, "m", 2, 40), (3, 24, 2, 40)),
+    "one left for all right": ("mk,bnk->bmn", ("m", 40), (5, 24, 40)),
+    "sums over two": ("bmjk,bnjk->bmn", (4, "m", 3, 20), (4, 17, 3, 20)),
+    "any number of them": ("bmk,bnk->bmn", ("batch", "m", 40), ("batch", 24, 40)),
+}
+
+
+@pytest.mark.parametrize("case", HEADS)
+@pytest.mark.parametrize("m", [7, 8, 30])
+def test_products_side_by_side_turn_panels_over_one_by_one(case: str, m: int) -> None:
+    spelled, *shapes = HEADS[case]
+    known = [tuple(m if size == "m" else size for size in shape) for shape in shapes]
+    a, b = (graphc.input(name, shape) for name, shape in zip("ab", known, strict=True))
+    y = ops.einsum(spelled, a, b)
+    program = graphc.compile(y, target="avx2")
+    assert turning(program) == any(map(turns_panels, program.stages.graph.nodes)) == (m >= 8)
+    assert "packed" not in names(program)
+    rng = np.random.default_rng(m)
+    given = [
+        rng.standard_normal([4 if size == "batch" else size for size in shape]).astype(np.float32)
+        for shape in known
+    ]
+    found, shared = (graphc.compile(y, threads=n)(*given)[0] for n in (1, 2))
+    np.testing.assert_array_equal(found, shared)
+    np.testing.assert_allclose(found, np.einsum(spelled, *given), rtol=1e-4, atol=1e-4)
+
+
 def test_windows_that_overlap_are_no_rows() -> None:
     x, filters = graphc.input("x", (1, 1, 200)), graphc.input("filters", (25, 1, 9))
     y = ops.conv1d(x, filters, stride=2, floor=True)
