@@ -55,6 +55,7 @@ from graphc.passes.ahead import pack_ahead
 from graphc.passes.arrange import arrange
 from graphc.passes.bodies import prepare, unify
 from graphc.passes.border import border
+from graphc.passes.depth import depth_first
 from graphc.passes.direct import direct
 from graphc.passes.fold import fold
 from graphc.passes.freeze import lasting, settled, steady
@@ -109,6 +110,7 @@ LOOP_PASSES: tuple[Callable[[Kernel, Machine], Kernel], ...] = (
 PASSES = (
     *(step.__name__ for step in GRAPH_PASSES),
     "fuse",
+    depth_first.__name__,
     *(step.__name__ for step in LOOP_PASSES),
     TUNED,
 )
@@ -352,7 +354,10 @@ def run_passes(graph: Graph, log: Log, machine: Machine) -> tuple[Pass, ...]:
 
 def cut(graph: Graph) -> Fused:
     """The graph in groups: fused, or a kernel for each node where fusion is skipped."""
-    return separate(graph) if "fuse" in skipped() else fuse(graph)
+    if "fuse" in skipped():
+        return separate(graph)
+    fused = fuse(graph)
+    return fused if "depth_first" in skipped() else depth_first(fused)
 
 
 def schedule(kernel: Kernel, machine: Machine) -> Kernel:

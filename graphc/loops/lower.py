@@ -6,18 +6,19 @@ the others are computed where they are read, at the index they are read at.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graphc.graph.node import Node
-from graphc.loops.border import border
-from graphc.loops.ir import Kernel, Stmt
+from graphc.loops.border import border, runs
+from graphc.loops.ir import Access, Kernel, Stmt
 from graphc.loops.lowering import Lowering, formula, reduces
-from graphc.loops.member import accumulate, finish, mapped, save, scatter, start
+from graphc.loops.member import accumulate, finish, mapped, reserve, save, scatter, start
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, index
 from graphc.passes.blocks import spread
 from graphc.passes.fit import order_of, widest
 from graphc.passes.group import Fused, Group, Key
+from graphc.passes.inlay import axes_of
 from graphc.passes.invert import covered
 from graphc.types import Extent
 
@@ -43,18 +44,49 @@ def lower(group: Group, fused: Fused, name: str, tags: list[Node]) -> Lowered:
 
 
 def statements(lowering: Lowering) -> tuple[Stmt, ...]:
-    """Fill borders, open the outer loops, then lower each placed member in turn."""
-    for node in lowering.group.nodes:
+    """Fill borders, then lower the group, or its parts within the loops over their first axis."""
+    whole = lowering.group
+    for node in whole.roots:
         if node in lowering.fused.inlaid.values():
             lowering.scopes[0].body += border(lowering, node)
-    outer = [loop for loops in lowering.loops for loop in loops.items()]
+    if not whole.parts:
+        members(lowering, 0)
+    else:
+        ((letter, extent),) = lowering.loops[0].items()
+        lowering.open(letter)
+        for part in whole.parts:
+            lowering.begin(part)
+            for node in part.roots:
+                if node not in whole.roots:
+                    hand_over(lowering, node)
+            members(lowering, 1)
+        lowering.close(letter, extent)
+    return tuple(lowering.scopes[0].body)
+
+
+def members(lowering: Lowering, opened: int) -> None:
+    """Open the outer loops, some of whose axes are open, and lower each placed member in turn."""
+    outer = [loop for loops in lowering.loops[opened:] for loop in loops.items()]
     for letter, _ in outer:
         lowering.open(letter)
     for batch in batches(lowering):
         lower_batch(lowering, batch)
     for letter, extent in reversed(outer):
         lowering.close(letter, extent)
-    return tuple(lowering.scopes[0].body)
+
+
+def hand_over(lowering: Lowering, node: Node) -> None:
+    """Give what a part hands to another one a place on the stack, and zeros around it."""
+    if node in lowering.fused.inlaid:
+        return  # its copy has a place for it
+    lowering.local[node] = row = reserve(lowering, node, 1)
+    for value, copy in lowering.fused.inlaid.items():
+        if copy is node:
+            axes = axes_of(copy)[1:]
+            start = sum(a.before * by for a, by in zip(axes, row.strides, strict=True))
+            lowering.local[value] = replace(row, start=start)
+            for stmt in runs(lowering, Access(row.buffer, Affine()), axes):
+                lowering.write(stmt)
 
 
 def lower_batch(lowering: Lowering, batch: list[Node]) -> None:
@@ -86,7 +118,7 @@ def lower_batch(lowering: Lowering, batch: list[Node]) -> None:
             finish(lowering, node, bindings[node], accumulators[node], bool(kept))
     names = {node: mapped(lowering, node, bindings[node]) for node in maps}
     for node in maps:
-        if kept or formula(node).pointwise or lowering.is_stored(node):
+        if kept or formula(node).pointwise or lowering.is_stored(node) or node in lowering.local:
             save(lowering, node, bindings[node], names[node])
     written_out = len(cases(lowering, batch[0]))
     for letter, extent in reversed(list(zip(loops, kept, strict=True))):

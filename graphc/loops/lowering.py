@@ -48,19 +48,24 @@ class Lowering:
     depth: dict[str, int] = field(default_factory=dict)
     origins: dict[str, Node] = field(default_factory=dict)
     serial: int = 0
-    members: set[Node] = field(init=False)
     stored: dict[Node, Node] = field(init=False)
+    members: set[Node] = field(init=False)
     loops: tuple[dict[str, Extent], ...] = field(init=False)
     outer: tuple[Affine, ...] = field(init=False)
     switches: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        self.switches = any(
-            isinstance(n.op, Formula) and n.op.switch is not None for n in self.group.nodes
-        )
-        self.members = set(self.group.nodes)
         self.stored = {self.fused.viewed(r): r for r in self.group.roots}
-        self.loops, self.outer = around(self.group)
+        self.begin(self.group)
+
+    def begin(self, group: Group) -> None:
+        """Go on with a group, or with the next part of one."""
+        self.group = group
+        self.switches = any(
+            isinstance(n.op, Formula) and n.op.switch is not None for n in group.nodes
+        )
+        self.members = set(group.nodes)
+        self.loops, self.outer = around(group)
 
     def fresh(self, letter: str, node: Node | None = None) -> str:
         """A new name; of what is computed for a node, where that is known."""

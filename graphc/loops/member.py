@@ -73,7 +73,7 @@ def finish(
         at_least = scalar.maximum(place, scalar.ZERO)
         lowering.place(Let(name, at_least, ((place, found),), node.dtype), name)
     here(lowering, node, values, name)
-    if node in lowering.stored.values() or inner:
+    if node in lowering.stored.values() or node in lowering.local or inner:
         save(lowering, node, values, name)
 
 
@@ -106,13 +106,12 @@ def save(lowering: Lowering, node: Node, values: dict[str, Affine], name: str) -
         lowering.write(Update(target, symbol, ((symbol, name),), "=", guards))
         return
     if node not in lowering.local:
-        lowering.local[node] = reserve(lowering, node)
+        lowering.local[node] = reserve(lowering, node, len(lowering.group.outer))
     lowering.write(Update(lowering.local[node].at(position), symbol, ((symbol, name),)))
 
 
-def reserve(lowering: Lowering, node: Node) -> Row:
-    """A place on the stack for what a member is at one step of the outer loops."""
-    skip = len(lowering.group.outer)
+def reserve(lowering: Lowering, node: Node, skip: int) -> Row:
+    """A place on the stack for what a member is at one step of the loops over its first axes."""
     rest = node.shape[skip:]
     size = layout.size(rest)
     if not isinstance(size, int):

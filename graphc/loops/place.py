@@ -62,15 +62,19 @@ class Place:
 
 @dataclass(frozen=True)
 class Row:
-    """A member at one step of the outer loops: its axes but the first `skip`, on the stack."""
+    """A member at one step of the outer loops: its axes but the first `skip`, on the stack.
+
+    `start`: its first element, where it lies within a border.
+    """
 
     buffer: Buffer
     skip: int
     strides: tuple[int, ...]
+    start: int = 0
 
     def at(self, position: Position, lookups: tuple[tuple[str, int], ...] = ()) -> Access:
         """The element at a position of the member."""
-        total = Affine()
+        total = Affine((), self.start)
         for stride, e in zip(self.strides, position[self.skip :], strict=True):
             total = total + e * stride
         return Access(self.buffer, total, lookups)

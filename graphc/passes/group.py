@@ -18,6 +18,7 @@ class Group:
     `roots` are stored in buffers, in order; the rest are values inside. `outer` is the space of
     the loops that all members share: the leading axes of every member's result. A scan has a body.
     `direct` says whether its results may be written wherever strides are known (a scatter's not).
+    `parts`: groups that are computed one after the other at each step of the first axis.
     """
 
     nodes: tuple[Node, ...]
@@ -26,6 +27,7 @@ class Group:
     reasons: tuple[str, ...] = ()
     body: Body | None = None
     direct: bool = True
+    parts: tuple[Group, ...] = ()
 
 
 Key = Any
