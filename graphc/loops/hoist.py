@@ -26,7 +26,7 @@ def hoisted(stmts: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
             result.append(stmt)
             continue
         inside = replace(stmt, body=hoisted(stmt.body))
-        result += lifted(inside) if stmt.kind == "ordered" else [inside]
+        result += lifted(inside) if stmt.kind in ("ordered", "serial") else [inside]
     return tuple(result)
 
 

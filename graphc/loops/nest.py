@@ -107,6 +107,8 @@ def accesses(stmts: Sequence[Stmt]) -> Iterator[Access]:
             yield stmt.access
         if isinstance(stmt, Update) and stmt.target.buffer.space != "register":
             yield stmt.target
+        if isinstance(stmt, Transpose):
+            yield from (stmt.source, stmt.target)
 
 
 def written(stmts: Sequence[Stmt]) -> frozenset[str]:

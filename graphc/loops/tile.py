@@ -50,10 +50,8 @@ def nests(schedule: Schedule, stmts: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
         elif nest is not None:
             done = transposed(schedule, nest) or peeled(schedule, nest)
             result += done or mapped(schedule, nest)
-        elif stmt.kind == "ordered":
-            result.append(steps(schedule, stmt))
         else:
-            result.append(replace(stmt, body=nests(schedule, stmt.body)))
+            result.append(steps(schedule, stmt))
     return tuple(result)
 
 
@@ -84,7 +82,7 @@ def reductions(stmts: tuple[Stmt, ...]) -> list[Nest]:
 
 
 def steps(schedule: Schedule, loop: For) -> For:
-    """A loop in order with its body scheduled."""
+    """A loop around several nests with its body scheduled."""
     outside = schedule.steps, schedule.changing
     schedule.steps *= max(1, extent(loop))
     schedule.changing |= written(loop.body)

@@ -114,6 +114,21 @@ def test_weights_of_a_scan_are_turned_over_once(batch: int, wanted: bool) -> Non
         np.testing.assert_allclose(one, right, rtol=1e-4, atol=1e-5)
 
 
+def test_a_matrix_of_each_step_of_a_scan_is_turned_over_in_each() -> None:
+    draw = np.random.default_rng(0)
+    matrices = draw.standard_normal((6, 24, 24)).astype(np.float32)
+    state = draw.standard_normal((16, 24)).astype(np.float32)
+
+    def step(h: graphc.Node, m: graphc.Node) -> tuple[graphc.Node, None]:
+        return ops.tanh(h @ ops.transpose(m)), None
+
+    h, m = graphc.input("h", state.shape), graphc.input("m", matrices.shape)
+    (found,) = graphc.compile(ops.scan(step, h, m)[0])(state, matrices)
+    for matrix in matrices:
+        state = np.tanh(state @ matrix.T)
+    np.testing.assert_allclose(found, state, rtol=1e-3, atol=1e-4)
+
+
 def test_sums_over_several_indices_go_along_rows_too() -> None:
     a, b = graphc.input("a", (48, 3, 40)), graphc.input("b", (16, 3, 40))
     y = ops.einsum("mij,nij->mn", a, b)

@@ -151,6 +151,19 @@ def pools() -> Graph:
     return outputs, values
 
 
+def chains() -> Graph:
+    """Convolutions and pools one after the other, which are computed image by image."""
+    values: dict[str, Array] = {}
+    outputs: list[Node] = []
+    for n in FEW:
+        x, w = taken(f"x{n}", (16, 2, 7, n + 5), values), taken(f"w{n}", (3, 2, 3, 3), values)
+        y = ops.max_pool2d(ops.relu(ops.conv2d(x, w, padding=1)), 2, floor=True)
+        v = taken(f"v{n}", (9, 3, 1, 2), values)
+        outputs += pulled([ops.conv2d(y, v, padding=(0, 1))], [x, w])
+        outputs.append(ops.conv2d(y, v))
+    return outputs, values
+
+
 def lookups() -> Graph:
     """Rows chosen, and added, where an index says."""
     values: dict[str, Array] = {}
@@ -166,7 +179,7 @@ def lookups() -> Graph:
 
 
 KINDS: dict[str, Callable[[], Graph]] = {
-    k.__name__: k for k in (pointwise, reductions, products, convolutions, pools, lookups)
+    k.__name__: k for k in (pointwise, reductions, products, convolutions, pools, chains, lookups)
 }
 
 
