@@ -73,11 +73,11 @@ def ahead(schedule: Schedule, nest: Nest, plan: Plan, load: Load) -> bool:
     loop, buffer = nest.loop(plan.vector), load.access.buffer
     if not (alone(nest, load, loop) or crosswise(nest, loop, load)):
         return False
+    size = terms(nest) * extent(loop) * SIZE[buffer.dtype]
     if schedule.steps > 1:
-        return buffer.name not in schedule.changing
+        return buffer.name not in schedule.changing and size <= schedule.once
     tiles = {name for name, _ in plan.tiles}
     around = [f for f in nest.kept if f is not loop and f.index not in tiles and extent(f) > 1]
-    size = terms(nest) * extent(loop) * SIZE[buffer.dtype]
     return bool(around) and size <= schedule.machine.level2 // 2
 
 

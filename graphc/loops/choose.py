@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from graphc.loops.cost import Tile, caches, load_cost, step_of
+from graphc.loops.cost import Tile, load_cost, step_of
 from graphc.loops.crosswise import crossed
 from graphc.loops.ir import Alloc, For, Let, Stmt, Update
 from graphc.loops.nest import Nest, accesses, depending, extent, flat, forms
@@ -151,7 +151,7 @@ def plans(
         yield (cost + 0.1 * depth) / lanes / use, partial(Plan, loop.index, lanes, 1, (), why)
         return
     points = math.prod(max(1, extent(other)) for other in nest.summed)
-    step = step_of(nest, loop, lanes, moving, caches(machine.vector_bytes))
+    step = step_of(nest, loop, lanes, moving, machine)
     ends = 1.5 + (8.0 if summed else end_cost(nest, loop, lanes))
     sizes = {f.index: extent(f) for f in nest.kept}
     beside = {f.index: again(nest, f) for f in nest.kept}

@@ -15,6 +15,7 @@ from functools import cached_property
 from graphc.loops.crosswise import crosswise
 from graphc.loops.ir import Access, For, Let, Load, Update
 from graphc.loops.nest import Nest, accesses, extent
+from graphc.machine import Machine
 from graphc.types import SIZE
 
 LATENCY = 5.0
@@ -137,8 +138,8 @@ class Step:
     """One inner step of a nest with lanes along one of its loops: its loads and what it computes.
 
     `touched`: how far each index moves every access, in bytes; `sums`: the summed loops' extents;
-    `holds`: the registers of a point, where an argmax has one for its best, too; `caches`: what its
-    operands cost.
+    `holds`: the registers of a point, where an argmax has one for its best, too; `mask`: one for
+    the lanes in use, where a machine has no others for it; `caches`: what its operands cost.
     """
 
     reads: tuple[Read, ...]
@@ -149,6 +150,7 @@ class Step:
     sums: tuple[tuple[str, int], ...]
     lanes: int
     summed: bool
+    mask: int
     caches: Caches
 
     @cached_property
@@ -172,7 +174,7 @@ class Step:
         at_once = vectors if tile.sides else 1
         pairs = zip(self.reads, tile.times, strict=True)
         wide = (times if self.summed else at_once for read, times in pairs if read.wide)
-        return vectors * tile.rows * self.holds + max(wide, default=0) + tile.shared
+        return vectors * tile.rows * self.holds + max(wide, default=0) + tile.shared + self.mask
 
     def cycles(self, vectors: int, tile: Tile, counting: float) -> float:
         """Cycles over the whole tile, with `counting` instructions for the loop.
@@ -220,8 +222,10 @@ class Step:
         return total
 
 
-def step_of(nest: Nest, loop: For, lanes: int, moving: set[str], known: Caches) -> Step:
+def step_of(nest: Nest, loop: For, lanes: int, moving: set[str], machine: Machine) -> Step:
     """The inner step of a nest with lanes along a loop."""
+    summed = loop in nest.summed
+    part = summed and loop.kind == "serial" and extent(loop) % lanes
     reads = []
     for stmt in nest.inner:
         if isinstance(stmt, Load):
@@ -246,6 +250,7 @@ def step_of(nest: Nest, loop: For, lanes: int, moving: set[str], known: Caches) 
         sum(isinstance(s, Let) for s in nest.inner),
         tuple((other.index, extent(other)) for other in nest.summed),
         lanes,
-        loop in nest.summed,
-        known,
+        summed,
+        1 if part and not machine.masked else 0,
+        caches(machine.vector_bytes),
     )

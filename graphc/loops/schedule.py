@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from graphc.loops.choice import MODEL, Choice, Choices
@@ -13,8 +14,9 @@ class Schedule:
     """One kernel being scheduled. `notes` say what was chosen and why.
 
     `choices` are decided before, one for each nest that sums; `choice` is that of the nest at hand.
-    `steps`: how often the loops in order around what is being scheduled run it; `changing`: the
-    buffers that these steps write. `panels`: bytes on the stack that packed panels take.
+    `steps`: how often the loops around what is being scheduled run it; `changing`: the buffers that
+    these steps write; `once`: bytes that a copy for all steps may take. `panels`: bytes on the
+    stack that packed panels take.
     """
 
     machine: Machine
@@ -24,6 +26,7 @@ class Schedule:
     nests: int = 0
     choice: Choice = MODEL
     steps: int = 1
+    once: float = math.inf
     panels: int = 0
     changing: frozenset[str] = frozenset()
 

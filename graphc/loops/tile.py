@@ -83,9 +83,11 @@ def reductions(stmts: tuple[Stmt, ...]) -> list[Nest]:
 
 def steps(schedule: Schedule, loop: For) -> For:
     """A loop around several nests with its body scheduled."""
-    outside = schedule.steps, schedule.changing
+    outside = schedule.steps, schedule.changing, schedule.once
     schedule.steps *= max(1, extent(loop))
+    if loop.kind != "ordered":  # a scan reads all its weights at each step, however many
+        schedule.once = schedule.machine.level2 // 2
     schedule.changing |= written(loop.body)
     body = nests(schedule, loop.body)
-    schedule.steps, schedule.changing = outside
+    schedule.steps, schedule.changing, schedule.once = outside
     return replace(loop, body=body)

@@ -136,6 +136,18 @@ def test_gradients_of_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
     assert any("conv2d.dimage" in chain for chain in chained(program))
 
 
+def test_an_index_out_of_range_is_named() -> None:
+    words = graphc.input("words", (IMAGES, 30), "int64")
+    table, weight = graphc.input("table", (50, 32)), graphc.input("weight", (48, 32))
+    y = ops.relu(ops.relu(ops.gather(table, words) @ ops.transpose(weight)) @ weight)
+    program = graphc.compile(y, threads=2)
+    assert chained(program)
+    given = {"words": np.zeros((IMAGES, 30), np.int64), "table": numbers(50, 32)}
+    given["words"][7, 3] = 99
+    with pytest.raises(IndexError, match=r"index 99 at position \(7, 3\) is not in \[0, 50\)"):
+        program(weight=numbers(48, 32), **given)
+
+
 def convolutions(images: int | str, side: int, inner: int = 16) -> tuple[Node, Node]:
     """A convolution of 8 channels and what another one makes of it."""
     x = graphc.input("x", (images, 8, side, side))
