@@ -24,7 +24,7 @@ from graphc.loops.crosswise import crosswise
 from graphc.loops.ir import Access, Alloc, Buffer, For, Load, Stmt, Update
 from graphc.loops.map import LINE, mapped, pieces, transposed
 from graphc.loops.nest import Nest, extent, row_major
-from graphc.loops.panel import SCRATCH, filled, near, reuse, scattered
+from graphc.loops.panel import SCRATCH, filled, fits, near, reuse, scattered
 from graphc.loops.registers import tiled
 from graphc.loops.schedule import Schedule
 from graphc.loops.strip import moved
@@ -160,8 +160,9 @@ def gathered(schedule: Schedule, nest: Nest, plan: Plan, rows: Rows) -> tuple[St
     )
     for start, end, step in pieces(extent(loop), block):
         schedule.serial += 1
-        space = "stack" if row * step * SIZE[dtype] <= SCRATCH else "shared"
-        sliver = Buffer(f"p{schedule.serial}", dtype, row * step, space)
+        sliver = Buffer(
+            f"p{schedule.serial}", dtype, row * step, space(schedule, row * step, dtype)
+        )
         place = row_major(nest.summed) + index(loop.index) * row
         target = Access(sliver, place)
         outside = f"{loop.index}.b"
@@ -201,8 +202,7 @@ def panels(
         schedule.serial += 1
         dtype, count = stmt.access.buffer.dtype, terms(nest)
         size = -(-extent(loop) // width) * width * count
-        space = "stack" if size * SIZE[dtype] <= SCRATCH else "shared"
-        panel = Buffer(f"q{schedule.serial}", dtype, size, space)
+        panel = Buffer(f"q{schedule.serial}", dtype, size, space(schedule, size, dtype))
         row = affine([])
         factor = width
         for other in reversed(nest.summed):
@@ -221,6 +221,12 @@ def panels(
             result.append(For(outside, start, end, step, "serial", body))
         inner.append(Load(stmt.name, target))
     return result, replace(nest, inner=tuple(inner))
+
+
+def space(schedule: Schedule, size: int, dtype: str) -> str:
+    """Where so many elements are copied to: a thread's stack, if they are few and it has room."""
+    count = size * SIZE[dtype]
+    return "stack" if count <= SCRATCH and fits(schedule, count) else "shared"
 
 
 def rows_at_a_time(total: int, size: int, most: int) -> int:

@@ -29,7 +29,7 @@ SCRATCH = 1 << 18
 LONGEST = 1 << 20
 """and a packed panel, without which each row of a long sum would be another line far away;"""
 MOST = 1 << 22
-"""and all such panels of a kernel, which has some for every residue of a stride."""
+"""and all copies of a kernel, which has some for every residue of a stride, and for every part."""
 
 
 def packed(
