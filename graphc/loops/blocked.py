@@ -65,9 +65,10 @@ def summed(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...]:
 def ahead(schedule: Schedule, nest: Nest, plan: Plan, load: Load) -> bool:
     """Whether all panels of an operand are copied at once, before the loops.
 
-    That is where no step of a loop in order changes them; and where loops stand around the tiles,
-    the second cache holds all panels, and what a step of these loops reads is read for one panel
-    after the other while it is near.
+    That is where a loop around several nests does not change them in its steps, nor are they too
+    large to be kept for all; and where loops stand around the tiles, the second cache holds all
+    panels, and what a step of these loops reads is read for one panel after the other while it is
+    near.
     """
     assert plan.vector is not None
     loop, buffer = nest.loop(plan.vector), load.access.buffer

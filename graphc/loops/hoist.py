@@ -1,6 +1,8 @@
-"""Hoist: copies that every step of a loop in order would make alike are made once, before it.
+"""Hoist: copies that every step of a loop would make alike are made once, before it.
 
-ordered for t: { q[...] = b[...]; y[t] += x[t]*q }   -->   q[...] = b[...]; ordered for t: { ... }
+for t: { q[...] = b[...]; y[t] += x[t]*q }   -->   q[...] = b[...]; for t: { y[t] += x[t]*q }
+
+The loop is over the steps of a scan, in order, or over those of a batch.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from graphc.machine import Machine
 
 
 def hoist(kernel: Kernel, machine: Machine) -> Kernel:
-    """Apply `lifted` to every loop in order, the inner ones first."""
+    """Apply `lifted` to every loop, the inner ones first."""
     return replace(kernel, body=hoisted(kernel.body))
 
 

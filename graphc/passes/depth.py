@@ -21,7 +21,7 @@ from graphc.passes import layout
 from graphc.passes.fit import kind, looked_up
 from graphc.passes.group import Fused, Group
 from graphc.passes.invert import covered
-from graphc.passes.memory import operands
+from graphc.passes.memory import operands, reaches
 from graphc.passes.pack import REUSE, count
 from graphc.types import SIZE
 
@@ -51,10 +51,6 @@ class Region:
 
     parts: list[Group]
     images: int | None
-
-    def nodes(self) -> set[Node]:
-        """What its groups compute."""
-        return {node for part in self.parts for node in part.nodes}
 
 
 @dataclass
@@ -120,16 +116,8 @@ class Regions:
 
     def between(self, first: Region, second: Region) -> bool:
         """Whether a region reads another one by way of a third."""
-        stack = [r for r in self.before(second) if r not in (first, second)]
-        seen: set[Region] = set()
-        while stack:
-            current = stack.pop()
-            if current is first:
-                return True
-            if current not in seen:
-                seen.add(current)
-                stack += self.before(current)
-        return False
+        others = [region for region in self.before(second) if region not in (first, second)]
+        return reaches(self.before, others, first)
 
     def before(self, region: Region) -> list[Region]:
         """The regions that one reads."""

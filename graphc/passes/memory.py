@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from graphc.graph import leaf
 from graphc.graph.node import Node
@@ -14,6 +15,7 @@ from graphc.passes.group import Fused, Group, Key
 from graphc.passes.sequence import Traffic, sequence
 from graphc.types import SIZE, TensorType
 
+Maker = TypeVar("Maker")
 USUAL = 128
 """What a run-time extent is taken for when orders of kernels are compared."""
 
@@ -240,7 +242,7 @@ def order(
             continue
         before = [g for g in readers.get(variable, []) if g is not writer]
         before += [g for g in checking if g is not writer]
-        if writer in checking or reaches(needs, before, writer):
+        if writer in checking or reaches(needs.__getitem__, before, writer):
             continue
         if variable in operands(writer, fused) and not aligned(writer, variable, home, fused):
             continue
@@ -265,16 +267,18 @@ def traffic(fused: Fused, variables: set[Node], inplace: Sequence[Node]) -> Traf
     return Traffic(makes, reads, sizes)
 
 
-def reaches(needs: Mapping[Group, list[Group]], starts: Sequence[Group], goal: Group) -> bool:
-    """Whether one of some groups needs the goal, directly or not."""
-    stack, seen = list(starts), set()
+def reaches(
+    needs: Callable[[Maker], Iterable[Maker]], starts: Iterable[Maker], goal: Maker
+) -> bool:
+    """Whether one of some groups, or regions of them, needs the goal, directly or not."""
+    stack, seen = list(starts), set[Maker]()
     while stack:
-        group = stack.pop()
-        if group is goal:
+        current = stack.pop()
+        if current is goal:
             return True
-        if group not in seen:
-            seen.add(group)
-            stack.extend(needs[group])
+        if current not in seen:
+            seen.add(current)
+            stack.extend(needs(current))
     return False
 
 

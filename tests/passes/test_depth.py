@@ -81,6 +81,24 @@ def test_it_says_so_and_takes_less_memory(monkeypatch: pytest.MonkeyPatch) -> No
     assert deep.memory().arena < flat.memory().arena / 4
 
 
+@pytest.mark.parametrize("target", ["avx2", "avx512"])
+def test_inner_loops_keep_all_in_registers(target: str) -> None:
+    """However long a chain's kernel is: no loop of products reads registers back from the stack."""
+    program = graphc.compile(classifier(), inputs={"x": (IMAGES, 3, 20, 20)}, target=target)
+    (name,) = (n for n in program.kernels if "one after the other" in program.explain(n))
+    lines = program.kernels[name].as_text("asm").splitlines()
+    begins = {line[:-1]: number for number, line in enumerate(lines) if line.startswith(".LBB")}
+    bodies = [
+        lines[begins[line.split()[-1]] + 1 : number]
+        for number, line in enumerate(lines)
+        if line.startswith("\tj") and begins.get(line.split()[-1], number) < number
+    ]
+    inner = [b for b in bodies if not any(line.startswith(".LBB") for line in b)]
+    products = [b for b in inner if sum("vfmadd" in line for line in b) >= 16]
+    assert len(products) >= 3
+    assert not [line for body in products for line in body if re.search(r"\[rsp( \+ \d+)?\]", line)]
+
+
 NETS: dict[str, Callable[[], list[nn.Module]]] = {
     "residual": lambda: [
         nn.Conv2d(8, 16, 3, padding=1),
