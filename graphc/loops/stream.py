@@ -4,6 +4,9 @@
     -->
     t[...] = 0; for s by S: { for k: r = t[k]; for s' in S: r += f; t[k] = r }; for k: c[k] = t[k]
 
+Of sums in each other it is the outermost of which one step stays near that is made in parts: some
+small images at a time, or some rows of a large one.
+
 Each partial sum goes on from the one before, so that the order of the additions, and every bit, is
 that of the sum made at once. Where the sum is only stored, `t` is the memory it is stored in.
 """
@@ -18,7 +21,7 @@ from graphc.loops.choose import Plan, choose
 from graphc.loops.crosswise import crossed
 from graphc.loops.ir import Access, Alloc, Buffer, Check, For, Let, Load, Stmt, Update
 from graphc.loops.map import mapped
-from graphc.loops.nest import Nest, accesses, extent, footprint, needed, row_major
+from graphc.loops.nest import Nest, accesses, chain, extent, footprint, needed, row_major
 from graphc.loops.panel import SCRATCH
 from graphc.loops.registers import AGAIN
 from graphc.loops.schedule import Schedule
@@ -39,8 +42,8 @@ PANELS = 1 << 20
 
 
 def streamed(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...] | None:
-    """The nest with its outermost sum in parts; None where that gains nothing, or cannot be."""
-    outer, starts = nest.summed[0], [s for s in nest.before if isinstance(s, Update)]
+    """The nest with one of its sums in parts; None where that gains nothing, or cannot be."""
+    starts = [s for s in nest.before if isinstance(s, Update)]
     if len(starts) != 1 or nest.summed[-1].kind != "serial" or starts[0].how != "=":
         return None
     register = starts[0].target.buffer
@@ -49,11 +52,13 @@ def streamed(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...] | N
     if len(ends) != 1 or len(updates) != 1:
         return None
     across = plan.vector in {f.index for f in nest.kept}
-    part, why = steps(nest, outer, plan, schedule.machine.level2 if across else LEVEL2)
+    level, part, why = steps(nest, plan, schedule.machine.level2 if across else LEVEL2)
     if across and schedule.choice.part is not None:
-        part, why = tuned(schedule.choice.part, outer), f"summed over {outer.index} in parts"
+        part = tuned(schedule.choice.part, nest.summed[0])
+        level, why = 0, f"summed over {nest.summed[0].index} in parts"
     if part is None:
         return None
+    around, (outer, *inner) = nest.summed[:level], nest.summed[level:]
     only = target = destination(nest, ends[0])
     if any(loop.extent is None for loop in nest.kept):
         target = only or room(nest, ends[0])
@@ -84,15 +89,16 @@ def streamed(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...] | N
     )
     store = (ends[0], Update(target, symbol, ((symbol, ends[0].name),)))
     rest = tuple(s for s in nest.after if s is not ends[0])
-    result = [*opened, *mapped(schedule, Nest(nest.kept, (), (), clear, ()))]
+    cleared = mapped(schedule, Nest(nest.kept, (), (), clear, ()))
+    parts: list[Stmt] = []
     for piece in ranges(outer, part):
-        around = f"{outer.index}.p"
-        first = Affine((), piece.single) if piece.single is not None else index(around)
-        whole = piece.size == 1 and len(nest.summed) > 1
+        outside = f"{outer.index}.p"
+        first = Affine((), piece.single) if piece.single is not None else index(outside)
+        whole = piece.size == 1 and bool(inner)
         at = first if whole else first + index(outer.index)
         loops = () if whole else (replace(outer, start=0, stop=piece.size),)
         inside = moved(nest.inner, {outer.index: at})
-        within = Nest(nest.kept, begin, (*loops, *nest.summed[1:]), inside, store)
+        within = Nest(nest.kept, begin, (*loops, *inner), inside, store)
         part_plan = choose(within, schedule.machine)
         if across and part_plan.vector not in {f.index for f in nest.kept}:
             part_plan = plan  # lanes along the sum would add in another order than at once
@@ -100,43 +106,62 @@ def streamed(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...] | N
             part_plan = plan
         body = summed(schedule, within, part_plan)
         if piece.single is None:
-            body = (For(around, piece.start, piece.stop, piece.size, "serial", body),)
-        result += body
+            body = (For(outside, piece.start, piece.stop, piece.size, "serial", body),)
+        parts += body
+    result = [*opened, *cleared, *chain(around, tuple(parts))]
     if target is not only:
         last = (*needed(shared, rest), Load(ends[0].name, target), *rest)
         result += mapped(schedule, Nest(nest.kept, (), (), last, ()))
     return tuple(result)
 
 
-def steps(nest: Nest, outer: For, plan: Plan, level2: int) -> tuple[int | None, str]:
-    """How many steps of the outermost sum to take at a time, and why; None for all at once.
+def steps(nest: Nest, plan: Plan, level2: int) -> tuple[int, int | None, str]:
+    """Which of the sums is made in parts, how many of its steps at a time, and why; None for none.
 
     `level2`: the bytes of the cache that one step must fit in, and all must leave. Where lanes lie
     along the sum parts change its order, so that it must then be the same on any machine.
     """
-    inside = {f.index: extent(f) for f in (*nest.kept, *nest.summed[1:])}
-    near = sum(footprint(a, inside) for a in accesses(nest.inner))
-    far = near * extent(outer)
+    outer, *inner = nest.summed
     each = max(1, terms(nest) // max(1, extent(outer)))
-    leaves, fits = far >= ALL * level2, near <= STEP * level2
     if turned(nest, plan) and outer.extent is not None and terms(nest) > LONGEST:
         most = max(1, LONGEST // each)
         part = -(-outer.extent // -(-outer.extent // most))
-        return part, f"summed over {outer.index} in parts of {part * each}, each turned over"
-    parts = len(nest.summed) > 1 and leaves and fits and extent(outer) >= 4
-    if parts and not one_by_one(nest, plan, level2):
-        size = f"{far >> 10} KiB in all, {near >> 10} KiB a step"
-        together = max(1, FEW // each) if outer.extent is not None else 1
-        return together, f"summed over {outer.index} in parts: {size}"
-    rows = gatherable(nest, plan)
+        return 0, part, f"summed over {outer.index} in parts of {part * each}, each turned over"
+    far = taken(nest, 0, 1) * extent(outer) if inner else 0
+    rows, room = gatherable(nest, plan), STEP * level2
+    if far >= ALL * level2 and not one_by_one(nest, plan, level2):
+        for level, loop in enumerate(nest.summed[:-1]):
+            near = taken(nest, level, 1)
+            if near <= room and extent(loop) >= 4:
+                size = f"{far >> 10} KiB in all, {near >> 10} KiB a step"
+                part = together(nest, level, math.inf if rows else room)
+                return level, part, f"summed over {loop.index} in parts: {size}"
     if rows is None or outer.extent is None or fit(nest, rows, level2):
-        return None, ""
+        return 0, None, ""
     width = math.prod(extent(f) for f in nest.kept if f is not rows.loop) * SIZE["float32"]
     most = max(FEW, min(MANY, PANELS // width)) // each
     if outer.extent * 4 <= most * 5 or not most:
-        return None, ""
+        return 0, None, ""
     part = -(-outer.extent // -(-outer.extent // most))
-    return part, f"summed over {outer.index} in parts of {part * each}: {terms(nest)} terms in all"
+    why = f"summed over {outer.index} in parts of {part * each}: {terms(nest)} terms in all"
+    return 0, part, why
+
+
+def taken(nest: Nest, level: int, steps: int) -> int:
+    """The bytes that some steps of a sum read, of all that is inside it."""
+    inside = {f.index: extent(f) for f in (*nest.kept, *nest.summed[level + 1 :])}
+    inside[nest.summed[level].index] = steps
+    return sum(footprint(access, inside) for access in accesses(nest.inner))
+
+
+def together(nest: Nest, level: int, most: float) -> int:
+    """How many steps of a sum make a part: some terms, and no more bytes than the most."""
+    if nest.summed[level].extent is None:
+        return 1
+    steps = max(1, FEW // math.prod(extent(f) for f in nest.summed[level + 1 :]))
+    while steps > 1 and taken(nest, level, steps) > most:
+        steps -= 1
+    return steps
 
 
 def turned(nest: Nest, plan: Plan) -> bool:
