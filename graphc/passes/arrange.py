@@ -4,9 +4,11 @@ A contraction that slides one operand over the other reads the slid one at a sum
 `h + r`. Its result has an axis that the other operand alone carries (a convolution's channels):
 put last, it gives full vectors whatever the width of an image, and the contraction the form of a
 matrix product. What is pointwise on such values, or windows over them, follows, in both directions;
-so a whole region of the graph, from one contraction to the next, is decided at once. Where a value
-leaves its region in another order than its reader wants, it is copied. A contraction that stands
-alone would only be copied for, and stays as it is where its width fills the lanes.
+so a whole region of the graph, from one contraction to the next, is decided at once. Products of
+single points (1x1 filters) follow too where windows make a good part of the work, unless windows
+of one channel each (depthwise) stand between them. Where a value leaves its region in another order
+than its reader wants, it is copied. A contraction that stands alone would only be copied for, and
+stays as it is where its width fills the lanes.
 
 Few channels leave lanes unused, and an image's width has its lanes begin anywhere in a cache line.
 The other axis that only one operand carries, the slid one, is the batch: where it is long enough,
@@ -21,7 +23,6 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from graphc.graph import leaf
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
 from graphc.graph.rewrite import rebuild
@@ -29,31 +30,37 @@ from graphc.graph.site import made_for
 from graphc.machine import Machine
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, Index, index
-from graphc.passes.batch import blocked, leads, unblocked
+from graphc.passes.batch import blocked, unblocked
 from graphc.passes.copies import permuted
-from graphc.passes.invert import covered
-from graphc.types import SIZE, Extent, Shape, TensorType, is_float
-
-Order = tuple[int, ...]
-Link = tuple[int, ...]
-"""For each axis of an operand, the axis of the result that moves with it."""
+from graphc.passes.region import (
+    Order,
+    Region,
+    by_channel,
+    chains,
+    channel,
+    has_windows,
+    link,
+    regions,
+    slides,
+    volume,
+)
+from graphc.types import SIZE, Extent, Shape, TensorType
 
 NARROW = 0.9
 """Lanes along the last axis of an image are kept unless channels use at least this share of them,
 relative to the image's; and lanes along the batch are taken where they use so much more."""
 BLOCK = 2
 """Vectors along the images of a block."""
+SLID = 0.33
+"""The part of a chain's products that windows make, at least, for those of points to follow."""
 ASKEW = 0.92
 """The speed of vectors that begin anywhere, against that of aligned ones."""
 
 
 def arrange(graph: Graph, machine: Machine) -> Graph:
     """[n, f, h, w] += x[n, c, h + r, w + s]*k[f, c, r, s]   ->   [n, h, w, f] += ..."""
-    seeds = {n: axis for n in graph.nodes if (axis := channel(n)) is not None}
-    if not seeds:
-        return graph
+    found = arrangeable(graph)
     orders: dict[Node, Order] = {}
-    found = regions(graph, seeds)
     blocks: dict[Node, int] = {}
     for chain in chains([region for region in found if region.batched and not region.pinned]):
         size = block(chain, machine)
@@ -72,28 +79,18 @@ def arrange(graph: Graph, machine: Machine) -> Graph:
 # --- what to arrange ------------------------------------------------------------------------
 
 
-def channel(node: Node) -> int | None:
-    """The axis of a sliding contraction's result that only one, unslid, operand carries."""
-    op = node.op
-    if not isinstance(op, Formula) or op.how != "sum" or not op.reuses or len(node.shape) < 3:
-        return None
-    if not covered(op, node) or not is_float(node.dtype):
-        return None
-    if not any(len(e.names) > 1 for r in op.reads for e in r if isinstance(e, Affine)):
-        return None
-    places = [e for e in op.writes if isinstance(e, Affine) and e.terms]
-    kept = {max(e.terms, key=lambda term: term[1])[0] for e in places}  # residues are none of them
-    kept = {name for name in kept if op.extents[name] != 1}
-    for axis, e in enumerate(op.writes):
-        name = e.plain if isinstance(e, Affine) else None
-        if name is None or not isinstance(op.extents[name], int):
-            continue
-        carried = [{n for e in read if isinstance(e, Affine) for n in e.names} for read in op.reads]
-        carriers = [read for read, names in zip(op.reads, carried, strict=True) if name in names]
-        alone = any(names & kept == {name} for names in carried)
-        if alone and len(carriers) == 1 and e in carriers[0]:
-            return axis
-    return None
+def arrangeable(graph: Graph) -> list[Region]:
+    """The regions around contractions that slide, and around those of points that follow them."""
+    seeds = {n: axis for n in graph.nodes if (axis := channel(n)) is not None}
+    sliding = {n: axis for n, axis in seeds.items() if slides(n)}
+    if not sliding:
+        return []
+    apart = {n for n in graph.nodes if n not in seeds and by_channel(n)}
+    apart |= {operand for node in apart for operand in node.inputs}
+    joined = [c for c in chains(regions(graph, seeds)) if slid(c) and not holds(c, apart)]
+    found = [region for chain in joined for region in chain]
+    done = {seed for region in found for seed in region.seeds}
+    return found + regions(graph, {n: axis for n, axis in sliding.items() if n not in done})
 
 
 def slides_by_one(node: Node) -> bool:
@@ -105,79 +102,6 @@ def slides_by_one(node: Node) -> bool:
     ends = [r[-1] for r in op.reads if r and isinstance(r[-1], Affine)]
     moves = [e.coefficient(name) for e in ends if name and name in e.names]
     return bool(moves) and all(move == 1 for move in moves)
-
-
-def batch(node: Node) -> bool:
-    """Whether the first axis of a sliding contraction's result is the slid operand's alone."""
-    op = node.op
-    assert isinstance(op, Formula)
-    reads = [[e for e in read if isinstance(e, Affine)] for read in op.reads]
-    slid = [any(len(e.names) > 1 for e in read) for read in reads]
-    first = op.writes[0]
-    inside = [bool(read) and read[0] == first for read in reads]
-    return slid.count(True) == 1 and inside == slid and isinstance(node.shape[0], int)
-
-
-def link(node: Node, operand: Node, position: int) -> Link | None:
-    """How the axes of an operand correspond to those of a map, or of a reduction of windows."""
-    op = node.op
-    if not isinstance(op, Formula) or op.reuses or len(operand.shape) != len(node.shape):
-        return None
-    if len(node.shape) < 3:
-        return None
-    names = []
-    for place in (op.writes, op.reads[position]):
-        if not all(isinstance(e, Affine) for e in place):
-            return None
-        names.append([set(e.names) for e in place if isinstance(e, Affine)])
-    written, read = names
-    found = []
-    for axis in read:
-        meeting = [i for i, other in enumerate(written) if axis & other]
-        if len(meeting) != 1:
-            return None
-        found.append(meeting[0])
-    return tuple(found) if len(set(found)) == len(found) else None
-
-
-@dataclass
-class Region:
-    """Nodes whose axes move together, and which axis of each is the channel's.
-
-    `batched`: whether the first axis of each is the same for all, and no other one's.
-    """
-
-    seeds: list[Node] = field(default_factory=list)
-    channels: dict[Node, int] = field(default_factory=dict)
-    batched: bool = True
-    pinned: bool = False
-    torn: bool = False
-
-    def orders(self) -> dict[Node, Order]:
-        """The orders of the region's nodes, channels last."""
-        if self.torn:
-            return {}
-        nodes = self.seeds if self.pinned else list(self.channels)
-        found = {}
-        for node in nodes:
-            axis = self.channels[node]
-            order = (*(a for a in range(len(node.shape)) if a != axis), axis)
-            if order != tuple(range(len(order))):
-                found[node] = order
-        return found
-
-    def within(self, blocks: Container[Node]) -> bool:
-        """Whether a contraction makes or reads what lies in blocks."""
-        return any(node in blocks for seed in self.seeds for node in (seed, *seed.inputs))
-
-    def meets(self, other: Region) -> bool:
-        """Whether a contraction of one region reads a value of the other."""
-        return any(
-            operand in two.channels
-            for one, two in ((self, other), (other, self))
-            for seed in one.seeds
-            for operand in seed.inputs
-        )
 
 
 def stays(chain: Sequence[Region], machine: Machine) -> bool:
@@ -211,14 +135,23 @@ def gains(chain: Sequence[Region], machine: Machine) -> bool:
     return here * NARROW <= there
 
 
-def chains(regions: Sequence[Region]) -> list[list[Region]]:
-    """Regions that are decided on together, as contractions of one read values of another."""
-    result: list[list[Region]] = []
-    for region in regions:
-        near = [other for other in result if any(map(region.meets, other))]
-        result = [other for other in result if other not in near]
-        result.append([region, *(member for other in near for member in other)])
-    return result
+def holds(chain: Sequence[Region], nodes: Container[Node]) -> bool:
+    """Whether some nodes are among those that a chain arranges."""
+    return any(node in nodes for region in chain for node in region.channels)
+
+
+def slid(chain: Sequence[Region]) -> bool:
+    """Whether windows of several points make a good part of a chain's products.
+
+    Products of single points are as fast either way, and follow where the others gain.
+    """
+    work = windows = 0
+    for seed in (seed for region in chain for seed in region.seeds):
+        op = seed.op
+        assert isinstance(op, Formula)
+        work += volume(op)
+        windows += volume(op) if has_windows(op) else 0
+    return windows >= SLID * work
 
 
 def block(regions: Sequence[Region], machine: Machine) -> int:
@@ -256,54 +189,6 @@ def use(extent: Extent, lanes: int) -> float:
     if not isinstance(extent, int):
         return 1.0
     return max(extent, 1) / (-(-max(extent, 1) // lanes) * lanes)
-
-
-def volume(op: Formula) -> int:
-    """The points of a formula's domain; a run-time extent counts once."""
-    total = 1
-    for _, extent in op.domain:
-        total *= extent if isinstance(extent, int) else 1
-    return total
-
-
-def regions(graph: Graph, seeds: Mapping[Node, int]) -> list[Region]:
-    """The regions around the seeds."""
-    edges: dict[Node, list[tuple[Node, Link]]] = {n: [] for n in graph.nodes}
-    for node in graph.nodes:
-        for position, operand in enumerate(node.inputs):
-            found = link(node, operand, position)
-            if found is not None:
-                edges[operand].append((node, found))
-                back = tuple(found.index(axis) for axis in range(len(found)))
-                edges[node].append((operand, back))
-    pinned = {value for _, value in graph.updates}
-    done: set[Node] = set()
-    result = []
-    for seed in seeds:
-        if seed in done:
-            continue
-        region = Region()
-        stack = [(seed, seeds[seed])]
-        while stack:
-            node, axis = stack.pop()
-            if node in region.channels:
-                region.torn |= region.channels[node] != axis
-                continue
-            region.channels[node] = axis
-            region.batched &= isinstance(node.op, leaf.Leaf) or leads(node) is not None
-            if node in seeds:
-                region.seeds.append(node)
-                region.torn |= seeds[node] != axis
-                region.batched &= batch(node)
-            region.pinned |= node in pinned or isinstance(node.op, leaf.Variable)
-            for other, moved in edges[node]:
-                stack.append((other, moved[axis]))
-                region.batched &= moved[0] == 0 and node.shape[0] == other.shape[0]
-        for node in [n for n in region.channels if not isinstance(n.op, Formula)]:
-            del region.channels[node]  # it lies as it is declared: its readers copy it
-        done |= set(region.channels)
-        result.append(region)
-    return result
 
 
 # --- arranging it ---------------------------------------------------------------------------
@@ -345,7 +230,9 @@ class Arranger:
         if any(n in self.blocks for n in (node, *node.inputs)):
             operands = {i: self.done[i] for i in node.inputs if i in self.blocks}
             operands |= {i: self.logical(i) for i in node.inputs if i not in self.blocks}
-            return blocked(node, operands, self.blocks)
+            value = blocked(node, operands, self.blocks)
+            order = self.orders.get(node)
+            return permuted(value, order, "arranged") if order is not None else value
         if node not in self.orders and not any(i in self.orders for i in node.inputs):
             return rebuild(node, tuple(self.done[i] for i in node.inputs))
         if not isinstance(op, Formula):

@@ -152,3 +152,33 @@ def test_contractions_that_read_each_other_lie_alike(first: int, second: int) ->
         graphc.compile(list(outputs))(**given), graphc.evaluate(outputs, given), strict=True
     ):
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def bottleneck(x: Node, groups: int) -> Node:
+    """Windows of one channel each or of all, between two products of points."""
+    middle = kernel(32, 32 // groups, 3, 6)
+    hidden = ops.relu(ops.conv2d(x, kernel(32, 64, 1, 5)))
+    hidden = ops.relu(ops.conv2d(hidden, middle, padding=1, groups=groups))
+    return ops.relu(x + ops.conv2d(hidden, kernel(64, 32, 1, 7)))
+
+
+@pytest.mark.parametrize("groups", [1, 32])
+def test_products_of_points_follow_windows_but_those_of_one_channel(groups: int) -> None:
+    x = graphc.input("x", (2, 64, 12, 12))
+    y = bottleneck(bottleneck(x, groups), groups)
+    outputs = [y, *graphc.grad(ops.sum(ops.square(y)), [x])]
+    program = graphc.compile(outputs, target="avx2")
+    points = [n for n in program.stages.graph.nodes if n.op.name == "conv2d" and n.shape[1] != 32]
+    assert {n.shape[-1] in (32, 64) for n in points} == {groups == 1}
+    given = {"x": np.random.default_rng(0).standard_normal(x.shape).astype(np.float32)}
+    found, wanted = graphc.compile(outputs)(**given), graphc.evaluate(outputs, given)
+    for one, other in zip(found, wanted, strict=True):
+        scale = np.abs(other).max()
+        np.testing.assert_allclose(one / scale, other / scale, atol=1e-5)
+
+
+def test_products_of_points_alone_stay_as_they_are() -> None:
+    x = graphc.input("x", (2, 64, 12, 12))
+    y = ops.conv2d(ops.relu(ops.conv2d(x, kernel(32, 64, 1, 5))), kernel(64, 32, 1, 7))
+    program = graphc.compile([y, *graphc.grad(ops.sum(y), [x])], target="avx2")
+    assert all(n.shape[-1] == 12 for n in program.stages.graph.nodes if n.op.name == "conv2d")

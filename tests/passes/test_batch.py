@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import graphc
-from graphc import ops
+from graphc import nn, ops
 from graphc.graph.node import Node
+from graphc.passes.arrange import Arranger
 
 Array = np.ndarray[Any, Any]
 
@@ -81,3 +82,36 @@ def test_channels_that_fill_their_lanes_are_preferred() -> None:
     x = graphc.input("x", (32, 16, 5, 5))
     program = graphc.compile(conv(x, kernel(16, 16, 3, 4)), target="avx2")
     assert ".lane" not in program.as_text("simplified")
+
+
+def test_a_value_in_an_order_of_its_own_is_read_from_blocks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x = graphc.input("x", (32, 3, 12, 12))
+    monkeypatch.setenv("GRAPHC_SKIP", "arrange")
+    net = ops.relu(conv(conv(x), kernel(8, 3, 1, 4)))
+    graph = graphc.compile(net, target="avx2").stages.graph
+    first, second = (node for node in graph.nodes if node.op.name == "conv2d")
+    arranger = Arranger(graph, {second: (0, 2, 3, 1)}, {first: 16})
+    given = {"x": np.random.default_rng(0).standard_normal(x.shape).astype(np.float32)}
+    found, expected = graphc.evaluate([arranger.logical(second), second], given)
+    assert arranger.done[second].shape == (32, 12, 12, 8)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_two_branches_of_points_and_windows_on_few_channels() -> None:
+    """Gradients of the windows had channels last where the points before them read blocks."""
+    windows = [nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU()]
+    body = nn.Sequential(*windows, nn.Conv2d(8, 20, 1))
+    branches = nn.Residual(body, nn.Sequential(nn.Conv2d(3, 20, 1)))
+    model = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1, bias=False), branches)
+    x, dy = graphc.input("x", (32, 1, 12, 12)), graphc.input("dy", (32, 20, 12, 12))
+    y = model(x)
+    weights = [parameter.node for parameter in model.parameters()]
+    outputs = [y, *graphc.vjp(y, [x, *weights], dy)]
+    draw = np.random.default_rng(0).standard_normal
+    given = {"x": draw(x.shape).astype(np.float32), "dy": draw(dy.shape).astype(np.float32)}
+    found, expected = graphc.compile(outputs)(**given), graphc.evaluate(outputs, given)
+    for one, other in zip(found, expected, strict=True):
+        scale = np.abs(other).max()
+        np.testing.assert_allclose(one / scale, other / scale, atol=1e-5)

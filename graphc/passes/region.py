@@ -1,0 +1,194 @@
+"""Regions: values whose axes move together, around the contractions that would have them moved.
+
+A contraction with an axis that one operand alone carries, the channel's, is a seed. From it a
+region goes on through what is pointwise, or reduces windows, in both directions. Regions whose
+contractions read each other's values are a chain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from graphc.graph import leaf
+from graphc.graph.graph import Graph
+from graphc.graph.node import Node
+from graphc.ops.formula import Formula
+from graphc.ops.index import Affine
+from graphc.passes.batch import leads
+from graphc.passes.invert import covered
+from graphc.types import is_float
+
+Order = tuple[int, ...]
+Link = tuple[int, ...]
+"""For each axis of an operand, the axis of the result that moves with it."""
+
+
+@dataclass
+class Region:
+    """Nodes whose axes move together, and which axis of each is the channel's.
+
+    `batched`: whether the first axis of each is the same for all, and no other one's.
+    """
+
+    seeds: list[Node] = field(default_factory=list)
+    channels: dict[Node, int] = field(default_factory=dict)
+    batched: bool = True
+    pinned: bool = False
+    torn: bool = False
+
+    def orders(self) -> dict[Node, Order]:
+        """The orders of the region's nodes, channels last."""
+        if self.torn:
+            return {}
+        nodes = self.seeds if self.pinned else list(self.channels)
+        found = {}
+        for node in nodes:
+            axis = self.channels[node]
+            order = (*(a for a in range(len(node.shape)) if a != axis), axis)
+            if order != tuple(range(len(order))):
+                found[node] = order
+        return found
+
+    def within(self, blocks: Container[Node]) -> bool:
+        """Whether a contraction makes or reads what lies in blocks."""
+        return any(node in blocks for seed in self.seeds for node in (seed, *seed.inputs))
+
+    def meets(self, other: Region) -> bool:
+        """Whether a contraction of one region reads a value of the other."""
+        return any(
+            operand in two.channels
+            for one, two in ((self, other), (other, self))
+            for seed in one.seeds
+            for operand in seed.inputs
+        )
+
+
+def regions(graph: Graph, seeds: Mapping[Node, int]) -> list[Region]:
+    """The regions around the seeds."""
+    edges: dict[Node, list[tuple[Node, Link]]] = {n: [] for n in graph.nodes}
+    for node in graph.nodes:
+        for position, operand in enumerate(node.inputs):
+            found = link(node, operand, position)
+            if found is not None:
+                edges[operand].append((node, found))
+                back = tuple(found.index(axis) for axis in range(len(found)))
+                edges[node].append((operand, back))
+    pinned = {value for _, value in graph.updates}
+    done: set[Node] = set()
+    result = []
+    for seed in seeds:
+        if seed in done:
+            continue
+        region = Region()
+        stack = [(seed, seeds[seed])]
+        while stack:
+            node, axis = stack.pop()
+            if node in region.channels:
+                region.torn |= region.channels[node] != axis
+                continue
+            region.channels[node] = axis
+            region.batched &= isinstance(node.op, leaf.Leaf) or leads(node) is not None
+            if node in seeds:
+                region.seeds.append(node)
+                region.torn |= seeds[node] != axis
+                region.batched &= batch(node, seeds[node])
+            region.pinned |= node in pinned or isinstance(node.op, leaf.Variable)
+            for other, moved in edges[node]:
+                stack.append((other, moved[axis]))
+                region.batched &= moved[0] == 0 and node.shape[0] == other.shape[0]
+        for node in [n for n in region.channels if not isinstance(n.op, Formula)]:
+            del region.channels[node]  # it lies as it is declared: its readers copy it
+        done |= set(region.channels)
+        result.append(region)
+    return result
+
+
+def chains(regions: Sequence[Region]) -> list[list[Region]]:
+    """Regions that are decided on together, as contractions of one read values of another."""
+    result: list[list[Region]] = []
+    for region in regions:
+        near = [other for other in result if any(map(region.meets, other))]
+        result = [other for other in result if other not in near]
+        result.append([region, *(member for other in near for member in other)])
+    return result
+
+
+def channel(node: Node) -> int | None:
+    """The axis of a sliding contraction's result that only one, unslid, operand carries."""
+    op = node.op
+    if not isinstance(op, Formula) or op.how != "sum" or not op.reuses or len(node.shape) < 3:
+        return None
+    if not covered(op, node) or not is_float(node.dtype):
+        return None
+    places = [e for e in op.writes if isinstance(e, Affine) and e.terms]
+    kept = {max(e.terms, key=lambda term: term[1])[0] for e in places}  # residues are none of them
+    kept = {name for name in kept if op.extents[name] != 1}
+    for axis, e in enumerate(op.writes):
+        name = e.plain if isinstance(e, Affine) else None
+        if name is None or not isinstance(op.extents[name], int):
+            continue
+        carried = [{n for e in read if isinstance(e, Affine) for n in e.names} for read in op.reads]
+        carriers = [read for read, names in zip(op.reads, carried, strict=True) if name in names]
+        alone = any(names & kept == {name} for names in carried)
+        if alone and len(carriers) == 1 and e in carriers[0]:
+            return axis
+    return None
+
+
+def slides(node: Node) -> bool:
+    """Whether a contraction reads one operand at a sum of two indices."""
+    op = node.op
+    assert isinstance(op, Formula)
+    return any(len(e.names) > 1 for r in op.reads for e in r if isinstance(e, Affine))
+
+
+def has_windows(op: Formula) -> bool:
+    """The same, where a window is of more than one point."""
+    places = [e for read in op.reads for e in read if isinstance(e, Affine)]
+    return any(sum(op.extents[name] != 1 for name in e.names) > 1 for e in places)
+
+
+def by_channel(node: Node) -> bool:
+    """Whether windows of several points are multiplied, for each channel by themselves."""
+    op = node.op
+    return isinstance(op, Formula) and op.how == "sum" and op.reuses and has_windows(op)
+
+
+def batch(node: Node, channel: int) -> bool:
+    """Whether the first axis of a contraction's result is alone that of what has no channel."""
+    op = node.op
+    assert isinstance(op, Formula)
+    without = [op.writes[channel] not in read for read in op.reads]
+    inside = [bool(read) and read[0] == op.writes[0] for read in op.reads]
+    return without.count(True) == 1 and inside == without and isinstance(node.shape[0], int)
+
+
+def link(node: Node, operand: Node, position: int) -> Link | None:
+    """How the axes of an operand correspond to those of a map, or of a reduction of windows."""
+    op = node.op
+    if not isinstance(op, Formula) or op.reuses or len(operand.shape) != len(node.shape):
+        return None
+    if len(node.shape) < 3:
+        return None
+    names = []
+    for place in (op.writes, op.reads[position]):
+        if not all(isinstance(e, Affine) for e in place):
+            return None
+        names.append([set(e.names) for e in place if isinstance(e, Affine)])
+    written, read = names
+    found = []
+    for axis in read:
+        meeting = [i for i, other in enumerate(written) if axis & other]
+        if len(meeting) != 1:
+            return None
+        found.append(meeting[0])
+    return tuple(found) if len(set(found)) == len(found) else None
+
+
+def volume(op: Formula) -> int:
+    """The points of a formula's domain; a run-time extent counts once."""
+    total = 1
+    for _, extent in op.domain:
+        total *= extent if isinstance(extent, int) else 1
+    return total
