@@ -20,6 +20,7 @@ from graphc.passes.invert import covered
 from graphc.types import is_float
 
 Order = tuple[int, ...]
+"""A node's axes as they lie in memory, the outermost first."""
 Link = tuple[int, ...]
 """For each axis of an operand, the axis of the result that moves with it."""
 
@@ -115,7 +116,7 @@ def chains(regions: Sequence[Region]) -> list[list[Region]]:
 
 
 def channel(node: Node) -> int | None:
-    """The axis of a sliding contraction's result that only one, unslid, operand carries."""
+    """The axis of a contraction's result that only one operand carries, and no other with it."""
     op = node.op
     if not isinstance(op, Formula) or op.how != "sum" or not op.reuses or len(node.shape) < 3:
         return None
@@ -144,7 +145,7 @@ def slides(node: Node) -> bool:
 
 
 def has_windows(op: Formula) -> bool:
-    """The same, where a window is of more than one point."""
+    """Whether a contraction slides, and its windows are of more than one point."""
     places = [e for read in op.reads for e in read if isinstance(e, Affine)]
     return any(sum(op.extents[name] != 1 for name in e.names) > 1 for e in places)
 

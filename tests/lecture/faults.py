@@ -214,7 +214,10 @@ def both(first: Fault, second: Fault) -> Fault:
 
 
 def hurried(fault: Fault) -> Fault:
-    """A fault that is found before an example trains, which it then does on few of the data."""
+    """A fault that is found before an example trains, which it then does on few of the data.
+
+    Doing so fails claims of what is trained, and none of those that such a fault is listed with.
+    """
 
     def planted(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
         fit = graphc.Trainer.fit
