@@ -22,12 +22,13 @@ from dataclasses import dataclass, replace
 from graphc.loops.choose import Plan
 from graphc.loops.crosswise import crosswise
 from graphc.loops.ir import Access, Alloc, Buffer, For, Load, Stmt, Update
-from graphc.loops.map import LINE, mapped, pieces, transposed
+from graphc.loops.map import mapped
 from graphc.loops.nest import Nest, extent, row_major
 from graphc.loops.panel import SCRATCH, filled, fits, near, reuse, scattered
 from graphc.loops.registers import tiled
 from graphc.loops.schedule import Schedule
 from graphc.loops.strip import moved
+from graphc.loops.turn import LINE, pieces, transposed
 from graphc.ops import scalar
 from graphc.ops.index import affine, index
 from graphc.types import SIZE

@@ -8,10 +8,11 @@ from dataclasses import replace
 
 from graphc.loops.crosswise import crosswise
 from graphc.loops.ir import Access, Alloc, Buffer, For, Load, Stmt, Update
-from graphc.loops.map import LINE, PERIOD, mapped, transposed
+from graphc.loops.map import mapped
 from graphc.loops.nest import Nest, chain, extent
 from graphc.loops.schedule import Schedule
 from graphc.loops.strip import moved, vectors
+from graphc.loops.turn import LINE, PERIOD, transposed
 from graphc.machine import Machine
 from graphc.ops import scalar
 from graphc.ops.index import Affine, index

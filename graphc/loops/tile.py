@@ -16,12 +16,13 @@ from graphc.loops.choose import Plan, choose, like
 from graphc.loops.columns import columns
 from graphc.loops.ir import For, Kernel, Stmt
 from graphc.loops.lanes import lanes_only, open_reduction
-from graphc.loops.map import mapped, transposed
+from graphc.loops.map import mapped
 from graphc.loops.nest import Nest, chain, extent, written
 from graphc.loops.peel import peeled
 from graphc.loops.schedule import Schedule
 from graphc.loops.several import several
 from graphc.loops.stream import streamed
+from graphc.loops.turn import transposed
 from graphc.machine import Machine
 
 

@@ -100,13 +100,16 @@ class Stored:
     def is_simple(self, node: Node) -> bool:
         """Whether a map may be computed by each of its readers, which read it once for each result.
 
-        Elementary functions may not, nor what is an output, is read at an index that is data or
-        turned over (which is done in registers, from memory), or reads beyond the ends of its own.
+        Elementary functions may not, nor what is an output, is read at an index that is data, is
+        turned over or turns over (which is done in registers, from memory), or reads beyond the
+        ends of its own.
         """
         op = node.op
         if not isinstance(op, Formula) or kind(node) != "map" or op.switch is not None:
             return False
         if node in self.roots or node in self.seen or op.checks or scalar.elementary(op.expr):
+            return False
+        if turns(node):
             return False
         reads = zip(op.reads, node.inputs, strict=True)
         places = (pair for read, i in reads for pair in zip(read, i.shape, strict=True))

@@ -35,9 +35,9 @@ from graphc.passes.copies import permuted
 from graphc.passes.region import (
     Order,
     Region,
-    by_channel,
     chains,
     channel,
+    filters,
     has_windows,
     link,
     regions,
@@ -85,12 +85,15 @@ def arrangeable(graph: Graph) -> list[Region]:
     sliding = {n: axis for n, axis in seeds.items() if slides(n)}
     if not sliding:
         return []
-    apart = {n for n in graph.nodes if n not in seeds and by_channel(n)}
+    apart = {n for n in graph.nodes if n not in seeds and filters(n)}
     apart |= {operand for node in apart for operand in node.inputs}
     joined = [c for c in chains(regions(graph, seeds)) if slid(c) and not holds(c, apart)]
     found = [region for chain in joined for region in chain]
     done = {seed for region in found for seed in region.seeds}
-    return found + regions(graph, {n: axis for n, axis in sliding.items() if n not in done})
+    found += regions(graph, {n: axis for n, axis in sliding.items() if n not in done})
+    for region in found:
+        region.pinned |= holds([region], apart)
+    return found
 
 
 def slides_by_one(node: Node) -> bool:

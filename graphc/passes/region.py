@@ -150,10 +150,16 @@ def has_windows(op: Formula) -> bool:
     return any(sum(op.extents[name] != 1 for name in e.names) > 1 for e in places)
 
 
-def by_channel(node: Node) -> bool:
-    """Whether windows of several points are multiplied, for each channel by themselves."""
+def filters(node: Node) -> bool:
+    """Whether windows of several points are multiplied by what does not move with them."""
     op = node.op
-    return isinstance(op, Formula) and op.how == "sum" and op.reuses and has_windows(op)
+    if not isinstance(op, Formula) or op.how != "sum" or not op.reuses or not has_windows(op):
+        return False
+    kept = {n for e in op.writes if isinstance(e, Affine) for n in e.names}
+    carried = [
+        kept & {n for e in read if isinstance(e, Affine) for n in e.names} for read in op.reads
+    ]
+    return any(names != carried[0] for names in carried)
 
 
 def batch(node: Node, channel: int) -> bool:

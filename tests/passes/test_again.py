@@ -47,6 +47,17 @@ def same(
     return program
 
 
+@pytest.mark.parametrize("across", [True, False])
+def test_what_is_turned_over_is_stored(across: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Squares are summed, then scaled: made anew, both would read x across its rows."""
+    x, y = graphc.input("x", (40, 24)), graphc.input("y", (24, 1))
+    difference = ops.transpose(x, (1, 0)) - y if across else x - ops.reshape(y, (1, 24))
+    scaled = difference * ops.sum(ops.square(difference))
+    program = same([scaled], monkeypatch, (x, y))
+    stored = [r for group in program.stages.plan.groups for r in group.roots]
+    assert any(r.shape == difference.shape and r is not scaled for r in stored[:-1]) == across
+
+
 @pytest.mark.parametrize("shape", [(4, 3, 8, 8), (2, 33, 4, 4), (8, 16, 9, 7), ("n", 6, 8, 8)])
 def test_a_norm_stores_nothing_between_its_passes(
     shape: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch

@@ -177,6 +177,35 @@ def test_products_of_points_follow_windows_but_those_of_one_channel(groups: int)
         np.testing.assert_allclose(one / scale, other / scale, atol=1e-5)
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+def test_windows_of_one_channel_read_rows_of_what_others_made(stride: int) -> None:
+    """A stem before depthwise windows: its own result lies channels last, what follows does not."""
+    x, depth = graphc.input("x", (2, 3, 24, 24)), kernel(16, 1, 3, 6)
+    hidden = ops.relu(ops.conv2d(x, kernel(16, 3, 3, 5), stride=2, padding=1, floor=True))
+    y = ops.conv2d(hidden, depth, stride=stride, padding=1, groups=16, floor=True)
+    outputs = [y, *graphc.grad(ops.sum(ops.square(y)), [depth])]
+    program = graphc.compile(outputs, target="avx2")
+    nodes = program.stages.graph.nodes
+    stem = next(n for n in nodes if n.op.name == "conv2d")
+    assert stem.shape == (2, 12, 12, 16)
+    assert all(n.shape[1] == 16 for n in nodes if n.op.name == "relu")
+    given = {"x": np.random.default_rng(0).standard_normal(x.shape).astype(np.float32)}
+    found, wanted = graphc.compile(outputs)(**given), graphc.evaluate(outputs, given)
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4 * np.abs(other).max())
+
+
+@pytest.mark.parametrize("pool", [ops.max_pool2d, ops.avg_pool2d])
+def test_pools_that_overlap_are_no_windows_of_one_channel(pool: Callable[..., Node]) -> None:
+    """What they make lies channels last, as what the convolutions around them do."""
+    x, weight = graphc.input("x", (2, 16, 17, 17)), kernel(16, 16, 3, 6)
+    y = pool(ops.conv2d(x, weight, padding=1), 3, stride=2)
+    y = ops.conv2d(y, kernel(16, 16, 3, 7))
+    program = graphc.compile([y, *graphc.grad(ops.sum(y * y), [weight])], target="avx2")
+    (made,) = [n for n in program.stages.graph.nodes if n.op.name == pool.__name__]
+    assert made.shape == (2, 8, 8, 16)
+
+
 def test_products_of_points_alone_stay_as_they_are() -> None:
     x = graphc.input("x", (2, 64, 12, 12))
     y = ops.conv2d(ops.relu(ops.conv2d(x, kernel(32, 64, 1, 5))), kernel(64, 32, 1, 7))

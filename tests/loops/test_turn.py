@@ -1,0 +1,85 @@
+"""Turning: what is read across its rows comes in blocks turned over in registers, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc import ops
+from graphc.graph.node import Node
+from graphc.llvm import targets
+from graphc.loops.ir import Load, Transpose, walk
+
+READ = "turned over in registers"
+
+MAPS: dict[str, Callable[[Node, Node, Node], Node]] = {
+    "added": lambda x, y, row: ops.transpose(x, (1, 0)) + y,
+    "computed": lambda x, y, row: ops.maximum(ops.transpose(x * 2, (1, 0)) - row, y),
+    "twice": lambda x, y, row: ops.transpose(x, (1, 0)) * ops.transpose(ops.abs(x), (1, 0)) + row,
+    "squared": lambda x, y, row: ops.where(ops.transpose(x, (1, 0)) > 3, y, row),
+}
+
+
+def operands(shape: tuple[int, int], dtype: str) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    shapes = {"x": shape, "y": shape[::-1], "row": shape[:1]}
+    return {name: rng.integers(0, 9, s).astype(dtype) for name, s in shapes.items()}
+
+
+@pytest.mark.parametrize("target", [None, "avx2", "sse2"])
+@pytest.mark.parametrize("shape", [(70, 100), (16, 16), (8, 33), (5, 64), (64, 5)])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+@pytest.mark.parametrize("name", MAPS)
+def test_maps_of_what_is_turned_over(
+    name: str, dtype: str, shape: tuple[int, int], target: str | None
+) -> None:
+    if not targets.target(target).native:
+        pytest.skip(f"this machine does not run {target}")
+    given = operands(shape, dtype)
+    made = MAPS[name](*(graphc.input(n, v.shape, dtype) for n, v in given.items()))
+    program = graphc.compile([made], target=target)
+    given = {i.op.name: given[i.op.name] for i in program.inputs}
+    np.testing.assert_array_equal(program(**given)[0], graphc.evaluate([made], given)[0])
+    if min(shape) >= 16:
+        last = program.stages.kernels[-1]
+        assert READ in program.explain(last.name)
+        stmts = list(walk(last.body))
+        assert any(isinstance(s, Transpose) for s in stmts)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_images_of_several_rows(threads: int) -> None:
+    """[n, h, w, c] read for [n, c, h, w], with something for each channel."""
+    x, bias = graphc.input("x", (3, 6, 20, 24)), graphc.input("bias", (24, 1, 1))
+    made = ops.relu(ops.transpose(x, (0, 3, 1, 2)) + bias)
+    rng = np.random.default_rng(1)
+    given = {n.op.name: rng.standard_normal(n.shape).astype(np.float32) for n in (x, bias)}
+    program = graphc.compile([made], threads=threads)
+    assert READ in program.explain("k00")
+    np.testing.assert_array_equal(program(**given)[0], graphc.evaluate([made], given)[0])
+
+
+def test_what_is_counted_at_run_time_is_read_one_by_one() -> None:
+    x = graphc.input("x", ("rows", 40))
+    made = ops.transpose(x, (1, 0)) + 1
+    given = np.random.default_rng(2).standard_normal((17, 40)).astype(np.float32)
+    program = graphc.compile([made])
+    assert READ not in program.explain("k00")
+    np.testing.assert_array_equal(program(given)[0], given.T + np.float32(1))
+
+
+def test_what_leaves_its_operand_is_read_under_its_conditions() -> None:
+    """A border around what is turned over: no block of it may be read."""
+    x = graphc.input("x", (32, 32))
+    made = ops.pad(ops.transpose(x, (1, 0)), ((1, 2), (3, 1))) + 1
+    given = np.random.default_rng(3).standard_normal((32, 32)).astype(np.float32)
+    program = graphc.compile([made], threads=1)
+    for kernel in program.stages.kernels:
+        if any(isinstance(s, Load) and s.guards for s in walk(kernel.body)):
+            assert not any(isinstance(s, Transpose) for s in walk(kernel.body))
+    np.testing.assert_array_equal(
+        program(given)[0], np.pad(given.T, ((1, 2), (3, 1))) + np.float32(1)
+    )
