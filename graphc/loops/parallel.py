@@ -9,6 +9,7 @@ those whose steps depend on each other, are run by one thread; a loop in order h
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -174,6 +175,8 @@ def evenness(steps: int) -> float:
 
 def work(stmt: Stmt) -> float:
     """Instructions of a statement, vectors counted as one, run-time extents guessed."""
+    if isinstance(stmt, Transpose):
+        return stmt.size * (2.0 + math.log2(stmt.size))  # read, stored, and halves change places
     if not isinstance(stmt, For):
         return 4.0 if isinstance(stmt, Let) else 1.0
     inside = sum(map(work, stmt.body))
@@ -196,17 +199,20 @@ def summed(body: tuple[Stmt, ...]) -> frozenset[str]:
 
 
 def crossing(body: tuple[Stmt, ...]) -> frozenset[str]:
-    """Stack buffers that a thread fills and another may read: used in several parts."""
+    """Stack buffers that a thread fills and another may read: used in several parts.
+
+    Not those that begin anew in each part that uses them.
+    """
     users: dict[str, list[str]] = {}
     for part in parts(body):
-        touches = touched([part], frozenset())
+        own, touches = opened((part,)), touched([part], frozenset())
         for name in touches.reads | touches.writes:
             kind = part.kind if isinstance(part, For) else "all"
-            users.setdefault(name, []).append(kind)
+            users.setdefault(name, []).append("own" if name in own else kind)
     return frozenset(
         name
         for name in opened(body) & set(users)
-        if len(users[name]) > 1 and set(users[name]) != {"single"}
+        if len(users[name]) > 1 and set(users[name]) not in ({"single"}, {"own"})
     )
 
 

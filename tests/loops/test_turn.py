@@ -83,3 +83,27 @@ def test_what_leaves_its_operand_is_read_under_its_conditions() -> None:
     np.testing.assert_array_equal(
         program(given)[0], np.pad(given.T, ((1, 2), (3, 1))) + np.float32(1)
     )
+
+
+def test_threads_share_blocks() -> None:
+    """A block counts as the instructions that it is, so that a copy of 360 KB is not small."""
+    x = graphc.input("x", (300, 300))
+    program = graphc.compile([ops.transpose(x, (1, 0))], threads=2)
+    kernel = program.stages.kernels[0]
+    assert kernel.parallel
+    given = np.random.default_rng(4).standard_normal((300, 300)).astype(np.float32)
+    np.testing.assert_array_equal(program(given)[0], given.T)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_each_thread_has_blocks_of_its_own(threads: int) -> None:
+    """Whole lines, half a line and a rest, each a part that threads share."""
+    given = operands((303, 300), "float32")
+    made = MAPS["computed"](*(graphc.input(n, v.shape, "float32") for n, v in given.items()))
+    program = graphc.compile([made], threads=threads)
+    kernel = program.stages.kernels[-1]
+    assert kernel.parallel and READ in program.explain(kernel.name)
+    assert "shared t" not in program.kernels[kernel.name].as_text("loops")
+    (wanted,) = graphc.evaluate([made], given)
+    for _ in range(20):
+        np.testing.assert_array_equal(program(**given)[0], wanted)
