@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container, Sequence
+from itertools import takewhile
 
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
@@ -36,6 +37,8 @@ NARROWEST, WIDEST = 8, 64
 """Columns of a matrix that is turned over ahead: loops would add up fewer in lanes of a sum again,
 in another order than they do where they turn the matrix over themselves; and of more they would
 copy panels row by row from as many pages, which takes longer than turning them over."""
+PIECE = 256
+"""Bytes of a piece up to which it is gathered with others."""
 LONG, LONGEST = 1024, 4096
 """Terms of a sum beyond which few rows go along a matrix's, as its panels would leave the nearest
 caches; and those of a panel at most: longer sums are made in parts."""
@@ -171,6 +174,7 @@ def gathered(op: Formula, read: Index, lanes: str, operand: Node) -> tuple[str, 
     """The indices of a read with what is summed last, where its terms lie in pieces far apart.
 
     [c, w] += a[f, c, r]*b[f, w + r]: what is read for one c, a piece for each f, becomes one row.
+    Pieces of some lines, such as images of which each place is a term, are read well as they lie.
     """
     places = [e for e in read if isinstance(e, Affine)]
     if len(places) != len(read) or count_of(operand.shape) * SIZE[operand.dtype] <= FAR:
@@ -182,7 +186,9 @@ def gathered(op: Formula, read: Index, lanes: str, operand: Node) -> tuple[str, 
     kept = [name for name in names if name in op.kept]
     if not slides(op) or not kept or lanes in kept or {names[0], names[-1]} & set(kept):
         return None
-    if count(op, names) > count_of(operand.shape):
+    long = [name for name in names if op.extents[name] != 1]
+    piece = count(op, list(takewhile(lambda name: name not in op.kept, reversed(long))))
+    if count(op, names) > count_of(operand.shape) or piece * SIZE[operand.dtype] > PIECE:
         return None
     if count(op, [n for n in op.kept if n not in names]) < REUSE:
         return None
