@@ -87,7 +87,7 @@ def test_filters_that_would_be_gathered_are_copied_for_few_places(side: int, pac
 
 
 def test_images_are_not_gathered_for_the_gradient_of_filters_of_one_point() -> None:
-    """Their places are the terms, a whole image side by side: one of two operands is turned over."""
+    """Their places are the terms, an image side by side: one of two operands is turned over."""
     x, weight = graphc.input("x", (4, 32, 16, 16)), graphc.input("weight", (64, 32, 1, 1))
     dy = graphc.input("dy", (4, 64, 16, 16))
     (slope,) = graphc.grad(ops.sum(ops.conv2d(x, weight) * dy), [weight])
