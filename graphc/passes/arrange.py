@@ -6,7 +6,8 @@ put last, it gives full vectors whatever the width of an image, and the contract
 matrix product. What is pointwise on such values, or windows over them, follows, in both directions;
 so a whole region of the graph, from one contraction to the next, is decided at once. Products of
 single points (1x1 filters) follow too where windows make a good part of the work, unless windows
-of one channel each (depthwise) stand between them. Where a value leaves its region in another order
+of one channel each (depthwise) stand between them; of a region that such windows read, or make, the
+contractions alone have their channels last. Where a value leaves its region in another order
 than its reader wants, it is copied. A contraction that stands alone would only be copied for, and
 stays as it is where its width fills the lanes.
 

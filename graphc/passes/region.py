@@ -14,7 +14,7 @@ from graphc.graph import leaf
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
 from graphc.ops.formula import Formula
-from graphc.ops.index import Affine
+from graphc.ops.index import Affine, Index
 from graphc.passes.batch import leads
 from graphc.passes.invert import covered
 from graphc.types import is_float
@@ -29,7 +29,8 @@ Link = tuple[int, ...]
 class Region:
     """Nodes whose axes move together, and which axis of each is the channel's.
 
-    `batched`: whether the first axis of each is the same for all, and no other one's.
+    `batched`: whether the first axis of each is the same for all, and no other one's. `pinned`:
+    what its contractions make is moved, and nothing that follows. `torn`: two want two axes last.
     """
 
     seeds: list[Node] = field(default_factory=list)
@@ -129,12 +130,16 @@ def channel(node: Node) -> int | None:
         name = e.plain if isinstance(e, Affine) else None
         if name is None or not isinstance(op.extents[name], int):
             continue
-        carried = [{n for e in read if isinstance(e, Affine) for n in e.names} for read in op.reads]
-        carriers = [read for read, names in zip(op.reads, carried, strict=True) if name in names]
-        alone = any(names & kept == {name} for names in carried)
+        carriers = [read for read in op.reads if name in carried(read)]
+        alone = any(carried(read) & kept == {name} for read in op.reads)
         if alone and len(carriers) == 1 and e in carriers[0]:
             return axis
     return None
+
+
+def carried(place: Index) -> set[str]:
+    """The indices at which an operand is read, or a result is written."""
+    return {name for e in place if isinstance(e, Affine) for name in e.names}
 
 
 def slides(node: Node) -> bool:
@@ -155,11 +160,8 @@ def filters(node: Node) -> bool:
     op = node.op
     if not isinstance(op, Formula) or op.how != "sum" or not op.reuses or not has_windows(op):
         return False
-    kept = {n for e in op.writes if isinstance(e, Affine) for n in e.names}
-    carried = [
-        kept & {n for e in read if isinstance(e, Affine) for n in e.names} for read in op.reads
-    ]
-    return any(names != carried[0] for names in carried)
+    moving = [carried(op.writes) & carried(read) for read in op.reads]
+    return any(names != moving[0] for names in moving)
 
 
 def batch(node: Node, channel: int) -> bool:
