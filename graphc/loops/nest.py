@@ -6,6 +6,7 @@ from an identity, is updated by inner loops, and is read once they are done.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -156,12 +157,22 @@ def row_major(kept: tuple[For, ...]) -> Affine:
 
 
 def footprint(access: Access, extents: dict[str, int]) -> int:
-    """Bytes that an access touches while some indices run."""
-    reach = 1 + sum(abs(c) * (extents[n] - 1) for n, c in access.offset.terms if n in extents)
-    points = 1
-    for name in access.offset.names:
-        points *= extents.get(name, 1)
-    return min(reach, points) * SIZE[access.buffer.dtype]
+    """Bytes that an access touches while some indices run, at most.
+
+    x[M*h + M*r + w + s]: rows of h and r meet, as do places of w and s; these lie side by side.
+    """
+    moves = sorted((abs(c), extents[n]) for n, c in access.offset.terms if extents.get(n, 1) > 1)
+    run, pieces, step, count = 1, 1, 0, 1
+    for stride, steps in moves:
+        if not step and stride <= run:
+            run += stride * (steps - 1)
+        elif step and stride % step == 0 and stride <= step * count:
+            count += stride // step * (steps - 1)
+        else:
+            pieces, step, count = pieces * count, stride, steps
+    reach = 1 + sum(stride * (steps - 1) for stride, steps in moves)
+    points = math.prod(steps for _, steps in moves)
+    return min(run * count * pieces, reach, points) * SIZE[access.buffer.dtype]
 
 
 def depending(stmts: Sequence[Stmt], index: str) -> set[str]:

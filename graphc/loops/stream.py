@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from graphc.loops.blocked import fit, gatherable, summed, terms
+from graphc.loops.blocked import TERMS, fit, gatherable, summed, terms
 from graphc.loops.choose import Plan, choose
 from graphc.loops.crosswise import crossed
 from graphc.loops.ir import Access, Alloc, Buffer, Check, For, Let, Load, Stmt, Update
@@ -35,6 +35,10 @@ STEP, ALL = 0.75, 2.25
 """The parts of the second cache level: what one step may fill, and what all must exceed."""
 LEVEL2 = 512 << 10
 """Its bytes where the order of a sum depends on it."""
+LEVEL1 = 32 << 10
+"""Those of the first level, likewise."""
+ADDED = 2048
+"""Terms that lanes along the sum add at a time where the first cache does not hold a part."""
 FEW, MANY = 256, 512
 """Terms of a long sum that are added at a time, at least and at most,"""
 PANELS = 1 << 20
@@ -134,8 +138,9 @@ def steps(nest: Nest, plan: Plan, level2: int) -> tuple[int, int | None, str]:
             near = taken(nest, level, 1)
             if near <= room and extent(loop) >= 4:
                 size = f"{far >> 10} KiB in all, {near >> 10} KiB a step"
-                part = together(nest, level, math.inf if rows else room)
-                return level, part, f"summed over {loop.index} in parts: {size}"
+                part = together(nest, plan, level, math.inf if rows else room)
+                if min(part, extent(loop)) * inside(nest, level) >= TERMS:
+                    return level, part, f"summed over {loop.index} in parts: {size}"
     if rows is None or outer.extent is None or fit(nest, rows, level2):
         return 0, None, ""
     width = math.prod(extent(f) for f in nest.kept if f is not rows.loop) * SIZE["float32"]
@@ -154,14 +159,24 @@ def taken(nest: Nest, level: int, steps: int) -> int:
     return sum(footprint(access, inside) for access in accesses(nest.inner))
 
 
-def together(nest: Nest, level: int, most: float) -> int:
-    """How many steps of a sum make a part: some terms, and no more bytes than the most."""
+def together(nest: Nest, plan: Plan, level: int, most: float) -> int:
+    """How many steps of a sum make a part: some terms, and no more bytes than the most.
+
+    Lanes along the sum are added up at the end of each part, which takes as long as some steps.
+    """
     if nest.summed[level].extent is None:
         return 1
-    steps = max(1, FEW // math.prod(extent(f) for f in nest.summed[level + 1 :]))
+    steps = max(1, FEW // inside(nest, level))
+    if plan.vector in {f.index for f in nest.summed} and taken(nest, level, steps) > LEVEL1:
+        steps = max(1, ADDED // inside(nest, level))
     while steps > 1 and taken(nest, level, steps) > most:
         steps -= 1
     return steps
+
+
+def inside(nest: Nest, level: int) -> int:
+    """The terms of one step of a sum."""
+    return math.prod(extent(f) for f in nest.summed[level + 1 :])
 
 
 def turned(nest: Nest, plan: Plan) -> bool:

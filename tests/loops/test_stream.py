@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -125,3 +126,28 @@ def test_weights_gradients_of_large_images_go_some_rows_at_a_time(
     assert not any("in parts" in note for note in notes)
     for result in found:
         np.testing.assert_array_equal(result, np.asarray(whole(**given)))
+
+
+def test_sums_of_a_few_terms_are_made_at_once() -> None:
+    """Sums so far would be read and stored again after sixteen terms each."""
+    a, b = graphc.input("a", (36, 16, 16, 8)), graphc.input("b", (36, 16, 8, 128))
+    program = graphc.compile(ops.einsum("p m c d, p c d n -> p m n", a, b))
+    notes = [note for kernel in program.kernels.values() for note in kernel.notes]
+    assert notes and not any("in parts" in note for note in notes)
+
+
+@pytest.mark.parametrize(("shape", "filters"), [((3, 32, 32), 6), ((6, 28, 28), 10)])
+def test_parts_of_lanes_fill_the_first_cache_or_have_many_terms(
+    shape: tuple[int, int, int], filters: int, compared: Compared
+) -> None:
+    """Lanes are added up at the end of each part: as seldom as the nearest cache lets them."""
+    channels, height, width = shape
+    x, k = graphc.input("x", (64, *shape)), graphc.input("k", (filters, channels, 5, 5))
+    g = graphc.input("g", (64, filters, height - 4, width - 4))
+    given = {"x": random(x.shape, 1), "g": random(g.shape, 2)}
+    (kernel,) = compared(list(graphc.vjp(ops.conv2d(x, k), [k], g)), given).kernels.values()
+    parts = re.findall(r"for s2\.p in \d+\.\.\d+(?: by (\d+))?:", kernel.as_text("loops"))
+    image = 4 * (channels * height * width + filters * (height - 4) * (width - 4))
+    if "lanes along summed" in " ".join(kernel.notes):
+        assert {int(found or 1) for found in parts} <= ({1} if image <= 32 << 10 else {2, 3})
+        assert parts
