@@ -47,9 +47,11 @@ from tests.benchmarks.workloads.layers import (
 from tests.benchmarks.workloads.net import RING, Array, Net, samples
 from tests.benchmarks.workloads.training import Training
 
-# A program's start, which its compile time leaves out: what is imported when it is first used.
-for library in ("sympy.tensor.tensor", "networkx", "llvmlite.binding", "graphc.train"):
-    importlib.import_module(library)
+
+def begin() -> None:
+    """A program's start, which its compile time leaves out: what is imported when first used."""
+    for library in ("sympy.tensor.tensor", "networkx", "llvmlite.binding", "graphc.train"):
+        importlib.import_module(library)
 
 
 def describe() -> dict[str, object]:
