@@ -76,7 +76,10 @@ def diff(
     check(stages, STAGES, "stage")
     check(passes, PASSES, "pass")
     if second is None and not (passes or math or target):
-        raise InputError("A is compared with B, or with itself --without a pass, or in another way")
+        raise InputError(
+            f"{first} alone: give a second FILE.py:NAME to compare it with, or what to change of "
+            "it: --without PASS, --math or --target"
+        )
     one = load(first)
     other = one if second in (None, first) else load(str(second))
     changes = {"GRAPHC_SKIP": ",".join(passes), "GRAPHC_TARGET": target or ""}

@@ -73,7 +73,7 @@ def report(facts: dict[str, Any]) -> list[str]:
         ("versions", ", ".join(f"{name} {v}" for name, v in facts["versions"].items())),
         (
             "processor",
-            f"{cpu['model']} ({cpu['architecture']}), {cpu['usable_cores']} usable cores",
+            f"{cpu['model']} ({cpu['architecture']}), usable cores: {cpu['usable_cores']}",
         ),
         ("system", cpu["system"]),
         ("features", " ".join(cpu["features"]) or "none that matter here"),

@@ -31,9 +31,9 @@ def llvm_version() -> str:
 
 
 def parse(text: str) -> Any:
-    """The module of an IR text. Raises CompileError with LLVM's words and the line."""
+    """The module of an IR text, which nothing shares. Raises CompileError with LLVM's words."""
     try:
-        return llvm.parse_assembly(text)
+        return llvm.parse_assembly(text, llvm.create_context())
     except RuntimeError as error:
         raise CompileError(f"LLVM refused generated code: {error}") from None
 
@@ -53,6 +53,10 @@ def assembly(text: str, target: Target) -> str:
     if target.name != "neon":
         llvm.set_option("graphc", "--x86-asm-syntax=intel")
     return str(machine(target, jit=True).emit_assembly(module))
+
+
+MOST = 4
+"""Threads that generate code, at most: one writes what they are given."""
 
 
 @dataclass
@@ -84,14 +88,14 @@ def load(
 ) -> Loaded:
     """Link the objects kept under a key, or compile what is written; find functions.
 
-    `write` hands over each part of the program's text once it is complete: a thread compiles it
-    while the next is written. `common` is the object of a part that is not written here.
+    `write` hands over each part of the program's text once it is complete: threads compile them
+    while the next are written. `common` is the object of a part that is not written here.
     """
     check_runs(target)
     kept = fetch(key, names, target)
     if kept is not None:
         return kept
-    with ThreadPoolExecutor(1, "graphc-codegen") as codegen:
+    with ThreadPoolExecutor(min(MOST, cores()), "graphc-codegen") as codegen:
         parts: list[Future[bytes]] = []
         write(lambda text: parts.append(codegen.submit(compiled, text, target)))
         objects = [part.result() for part in (*parts, *([common] if common else []))]
@@ -108,7 +112,37 @@ def compiled(text: str, target: Target) -> bytes:
     """The object of a module's text."""
     module = parse(text)
     module.verify()
-    return bytes(machine(target, jit=True).emit_object(module))
+    made, lib = machine(target, jit=True), llvm.ffi.lib
+    with llvm.ffi.OutputString() as error:
+        buffer = emitter()(made, module, 1, error)
+        if not buffer:
+            raise CompileError(f"LLVM made no object of generated code: {error}")
+    try:
+        size = lib.LLVMPY_GetBufferSize(buffer)
+        return ctypes.string_at(lib.LLVMPY_GetBufferStart(buffer), size)
+    finally:
+        lib.LLVMPY_DisposeMemoryBuffer(buffer)
+
+
+@cache_forever
+def emitter() -> Any:
+    """LLVM's code generation, for any number of threads that each have a context of their own.
+
+    That is what LLVM asks for; llvmlite lets one thread into it at a time, as contexts may be
+    shared. It is the same function of the same library, and llvmlite's where that is not found.
+    """
+    locked = llvm.ffi.lib.LLVMPY_TargetMachineEmitToMemory
+    try:
+        found = ctypes.CDLL(llvm.ffi.lib._name).LLVMPY_TargetMachineEmitToMemory
+    except (AttributeError, OSError):
+        return locked
+    found.argtypes, found.restype = locked.argtypes, locked.restype
+    return found
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 _common: dict[tuple[str, Target], Future[bytes]] = {}

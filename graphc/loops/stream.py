@@ -8,7 +8,8 @@ Of sums in each other it is the outermost of which one step stays near that is m
 small images at a time, or some rows of a large one.
 
 Each partial sum goes on from the one before, so that the order of the additions, and every bit, is
-that of the sum made at once. Where the sum is only stored, `t` is the memory it is stored in.
+that of the sum made at once; but where lanes lie along the sum: they are added up at the end of
+each part. Where the sum is only stored, `t` is the memory it is stored in.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ def steps(nest: Nest, plan: Plan, level2: int) -> tuple[int, int | None, str]:
         most = max(1, LONGEST // each)
         part = -(-outer.extent // -(-outer.extent // most))
         return 0, part, f"summed over {outer.index} in parts of {part * each}, each turned over"
-    far = taken(nest, 0, 1) * extent(outer) if inner else 0
+    far = taken(nest, 0, extent(outer)) if inner else 0
     rows, room = gatherable(nest, plan), STEP * level2
     if far >= ALL * level2 and not one_by_one(nest, plan, level2):
         for level, loop in enumerate(nest.summed[:-1]):

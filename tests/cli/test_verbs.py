@@ -53,7 +53,7 @@ BAD = [
     ("inspect NET:model --stage lops", "no stage 'lops'; there are .*kernels, cost. Did you mean"),
     ("inspect NET:model --kernel k99", "no kernel 'k99'"),
     ("inspect NET:model --explain relu --json", "--explain tells of one node"),
-    ("diff NET:model", "A is compared with B"),
+    ("diff NET:model", "give a second FILE.py:NAME"),
     ("diff NET:model --without fus", "no pass 'fus'; .*Did you mean 'fuse'"),
     ("diff NET:model NET:wider --stage graf", "no stage 'graf'; .*Did you mean 'graph'"),
     ("diff NET:model NET:model3", "has no name 'model3'"),

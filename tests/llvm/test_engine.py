@@ -6,13 +6,16 @@ import hashlib
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
 import graphc
-from graphc import cache
+from graphc import cache, ops
 from graphc.errors import CompileError
 from graphc.llvm import engine, targets
 from graphc.llvm.epoch import EPOCH_NAME
@@ -119,3 +122,47 @@ def test_what_could_not_be_made_is_made_again(monkeypatch: pytest.MonkeyPatch) -
         with pytest.raises(ZeroDivisionError):
             engine.once(common(target), target).result(60)
     assert b"ELF" in engine.once(common(target), target).result(60)
+
+
+def texts(count: int) -> list[str]:
+    """Modules of several kernels, each other than the others."""
+    x = graphc.input("x", (37, 41))
+    nodes = [ops.softmax(ops.matmul(x, ops.transpose(x * k)) + k) for k in range(1, count + 1)]
+    return [graphc.compile(node).as_text("llvm") for node in nodes]
+
+
+def test_threads_that_generate_code_make_the_objects_of_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    target, given = targets.target(targets.host_level()), texts(6)
+    alone = [engine.compiled(text, target) for text in given]
+    for _ in range(3):
+        with ThreadPoolExecutor(6) as threads:
+            together = list(threads.map(engine.compiled, given, [target] * 6))
+        assert together == alone
+    monkeypatch.setattr(engine, "emitter", engine.emitter.__wrapped__)
+    assert engine.emitter() is not llvm.ffi.lib.LLVMPY_TargetMachineEmitToMemory
+    monkeypatch.setattr(engine.ctypes, "CDLL", lambda name: object())
+    assert engine.emitter() is llvm.ffi.lib.LLVMPY_TargetMachineEmitToMemory
+    assert [engine.compiled(text, target) for text in given] == alone
+
+
+def test_a_program_of_many_parts_is_the_same_on_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAPHC_CACHE_DIR", "off")
+    monkeypatch.setattr("graphc.llvm.module.PART", 50)
+    x = graphc.input("x", (5, 7))
+    results = [ops.sum(ops.tanh(x * k) @ ops.transpose(x), axis=1) for k in range(1, 9)]
+    made: list[bytes] = []
+    link = engine.link
+
+    def seen(objects: list[bytes], *rest: Any) -> engine.Loaded:
+        made.append(engine.packed(objects))
+        return link(objects, *rest)
+
+    monkeypatch.setattr(engine, "link", seen)
+    for cores in (1, 2, 9):
+        monkeypatch.setattr(engine, "cores", lambda cores=cores: cores)
+        program = graphc.compile(results)
+        assert np.isfinite(program(np.ones((5, 7), np.float32))[0]).all()
+    assert len(engine.unpacked(made[0])) > 3
+    assert made[0] == made[1] == made[2]
