@@ -92,7 +92,10 @@ def test_any_shape_and_both_gradients(shape: dict[str, Any]) -> None:
     weight = numbers(shape["filters"], shape["channels"], down, across, dtype=dtype) / 4
     image = ops.transpose(x, (0, 3, 1, 2)) if shape["last"] else x
     kernel = graphc.parameter("kernel", value=weight)
-    y = ops.relu(ops.conv2d(image, kernel, padding=pad) + 0.25)
+    y = ops.conv2d(image, kernel, padding=pad) + 0.25
+    y = (
+        ops.relu(y) if dtype == "float64" else ops.tanh(y)
+    )  # last digits decide of relu's slope at 0
     slopes = graphc.grad(ops.sum(ops.sin(y)), [x, kernel])
     given = numbers(*(7 if e == "batch" else e for e in images), dtype=dtype, seed=1)
     fast, found, expected = both([y, *slopes], x=given)
