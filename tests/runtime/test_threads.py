@@ -184,7 +184,6 @@ def test_calls_from_many_threads_are_right() -> None:
     assert not wrong
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_other_threads_of_python_run_during_a_long_call() -> None:
     n = 1024
     a, b = graphc.input("a", (n, n)), graphc.input("b", (n, n))
@@ -215,6 +214,7 @@ def test_other_threads_of_python_run_during_a_long_call() -> None:
     assert inside, "no other thread ran in the middle of a call"
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_child_of_fork_makes_a_team_of_its_own() -> None:
     script = """
 import os, sys
