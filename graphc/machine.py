@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -49,6 +50,11 @@ class Machine:
     def lanes(self, element: int) -> int:
         """Elements of `element` bytes in a vector."""
         return max(1, self.vector_bytes // max(element, 4))
+
+
+def cores() -> int:
+    """The cores that this process may use, by its affinity."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def processor() -> str:

@@ -18,6 +18,7 @@ from graphc import cache, debug
 from graphc.errors import CompileError
 from graphc.llvm import perf
 from graphc.llvm.targets import Target, host_level, machine, target
+from graphc.machine import cores
 
 ATTRIBUTES = (
     'attributes #0 = {{ nounwind "no-trapping-math"="true" "target-cpu"="{cpu}" '
@@ -138,11 +139,6 @@ def emitter() -> Any:
         return locked
     found.argtypes, found.restype = locked.argtypes, locked.restype
     return found
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 _common: dict[tuple[str, Target], Future[bytes]] = {}

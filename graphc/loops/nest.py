@@ -171,7 +171,7 @@ def footprint(access: Access, extents: dict[str, int]) -> int:
         else:
             pieces, step, count = pieces * count, stride, steps
     reach = 1 + sum(stride * (steps - 1) for stride, steps in moves)
-    points = math.prod(steps for _, steps in moves)
+    points = math.prod(extents.get(name, 1) for name in access.offset.names)
     return min(run * count * pieces, reach, points) * SIZE[access.buffer.dtype]
 
 

@@ -8,8 +8,8 @@ Of sums in each other it is the outermost of which one step stays near that is m
 small images at a time, or some rows of a large one.
 
 Each partial sum goes on from the one before, so that the order of the additions, and every bit, is
-that of the sum made at once; but where lanes lie along the sum: they are added up at the end of
-each part. Where the sum is only stored, `t` is the memory it is stored in.
+that of the sum made at once, unless lanes lie along the sum: they are added up at the end of each
+part. Where the sum is only stored, `t` is the memory it is stored in.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def steps(nest: Nest, plan: Plan, level2: int) -> tuple[int, int | None, str]:
     along the sum parts change its order, so that it must then be the same on any machine.
     """
     outer, *inner = nest.summed
-    each = max(1, terms(nest) // max(1, extent(outer)))
+    each = max(1, one_step(nest, 0))
     if turned(nest, plan) and outer.extent is not None and terms(nest) > LONGEST:
         most = max(1, LONGEST // each)
         part = -(-outer.extent // -(-outer.extent // most))
@@ -140,7 +140,7 @@ def steps(nest: Nest, plan: Plan, level2: int) -> tuple[int, int | None, str]:
             if near <= room and extent(loop) >= 4:
                 size = f"{far >> 10} KiB in all, {near >> 10} KiB a step"
                 part = together(nest, plan, level, math.inf if rows else room)
-                if min(part, extent(loop)) * inside(nest, level) >= TERMS:
+                if min(part, extent(loop)) * one_step(nest, level) >= TERMS:
                     return level, part, f"summed over {loop.index} in parts: {size}"
     if rows is None or outer.extent is None or fit(nest, rows, level2):
         return 0, None, ""
@@ -167,15 +167,15 @@ def together(nest: Nest, plan: Plan, level: int, most: float) -> int:
     """
     if nest.summed[level].extent is None:
         return 1
-    steps = max(1, FEW // inside(nest, level))
+    steps = max(1, FEW // one_step(nest, level))
     if plan.vector in {f.index for f in nest.summed} and taken(nest, level, steps) > LEVEL1:
-        steps = max(1, ADDED // inside(nest, level))
+        steps = max(1, ADDED // one_step(nest, level))
     while steps > 1 and taken(nest, level, steps) > most:
         steps -= 1
     return steps
 
 
-def inside(nest: Nest, level: int) -> int:
+def one_step(nest: Nest, level: int) -> int:
     """The terms of one step of a sum."""
     return math.prod(extent(f) for f in nest.summed[level + 1 :])
 

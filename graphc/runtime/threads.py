@@ -15,6 +15,7 @@ import numpy as np
 
 from graphc.errors import InputError
 from graphc.llvm import engine, targets, team
+from graphc.machine import cores
 from graphc.runtime import quota
 
 VARIABLE = "GRAPHC_THREADS"
@@ -24,8 +25,7 @@ STACK = 16 << 20
 
 def available() -> int:
     """The cores this process may use: by its affinity, and by its control groups' quotas."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(cores or 1, quota.granted() or cores or 1))
+    return max(1, min(cores(), quota.granted() or cores()))
 
 
 def resolve(threads: int | None) -> int:
