@@ -22,7 +22,7 @@ REUSE = 0.75
 """How often a panel must be read for packing it to pay, for each byte of a vector:"""
 NEAR, NEAR_REUSE = 0.5, 3.0
 """so often where what the sum reads fills no more than this part of the second cache as it lies, as
-lines come from there while others are computed on;"""
+lines come from there while others are computed on, unless all rows share one set of the first;"""
 FULL = 0.75
 """The part of its sets that a panel may fill."""
 SCRATCH = 1 << 18
@@ -150,7 +150,8 @@ def scattered(
         return False
     if apart > 1:
         return True
-    if again * steps < reuse(machine, NEAR_REUSE) and near(nest, NEAR * machine.level2):
+    seldom = step % PERIOD and again * steps < reuse(machine, NEAR_REUSE)
+    if seldom and near(nest, NEAR * machine.level2):
         return False
     lines = -(-width // LINE) + bool(step % LINE)  # such rows begin anywhere in a line
     sets = min(PERIOD // LINE, PERIOD // math.gcd(step, PERIOD) * lines)

@@ -105,18 +105,20 @@ def _convolution(
     x = zero_pad(x, window.padding)
     batch = "n " * (len(x.shape) == rank + 2)
     group = "g " * (groups > 1)
+    alone = filters == groups > 1  # one filter a group, which is its channel of the result
+    own = "" if alone else "f "
     if groups > 1:
         # Views, so that the product itself reads and writes every channel at a plain index.
-        x, weight = _split(x, -rank - 1, groups), _split(weight, 0, groups)
+        x, weight = _split(x, -rank - 1, groups), weight if alone else _split(weight, 0, groups)
     result = product(
         name,
-        f"{batch}{group}c {_reach(window)}, {group}f c {' '.join(TAPS[rank])} "
-        f"-> {batch}{group}f {' '.join(SPACE[rank])}",
+        f"{batch}{group}c {_reach(window)}, {group}{own}c {' '.join(TAPS[rank])} "
+        f"-> {batch}{group}{own}{' '.join(SPACE[rank])}",
         "image kernel",
         [x, weight],
         floor=True,
     )
-    if groups > 1:
+    if groups > 1 and not alone:
         result = reshape(result, (*result.shape[: -rank - 2], filters, *result.shape[-rank:]))
     return result if bias is None else shift(result, bias, "second" if batch else "first")
 

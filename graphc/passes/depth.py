@@ -25,7 +25,7 @@ from graphc.passes.memory import operands, reaches
 from graphc.passes.pack import REUSE, count
 from graphc.types import SIZE
 
-FEWEST = 16
+FEWEST = 8
 """Images, at least: threads share them."""
 ROOM = 1 << 20
 """Bytes of an image's values on the stack, at most;"""

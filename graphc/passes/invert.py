@@ -7,7 +7,7 @@ iterate over the written index, solve for a loop index. What cannot be solved st
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from graphc.graph.graph import Graph
@@ -18,46 +18,80 @@ from graphc.machine import Machine
 from graphc.ops import cases, scalar
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, Lookup, affine, index, stays
-from graphc.types import Extent, Shape
+from graphc.passes.simplify import identity
+from graphc.types import Extent, Shape, TensorType
 
 Shapes = tuple[Shape, ...]
 
 
 def invert(graph: Graph, machine: Machine) -> Graph:
-    """Apply `shifted`, then `gathered`, everywhere."""
+    """Leave out what nobody reads of a scatter, and apply `gathered` everywhere."""
     users, roots = graph.users(), set(graph.roots)
-    alone = {n for n in graph.nodes if len(users[n]) == 1 and n not in roots}
     done: dict[Node, Node] = {}
+    first: dict[Node, tuple[int, ...]] = {}  # of a scatter's elements, the first that is left
     for node in graph.nodes:
-        part = shifted(node) if alone.issuperset(node.inputs) else None
-        source = node if part is None else part
-        done[node] = rebuild(source, tuple(done[operand] for operand in source.inputs))
-    return rewrite(graph.replaced(done.__getitem__), [gathered])
+        part = later(node, first)
+        seen = window(node, users[node]) if node not in roots else None
+        if seen is not None:
+            first[node] = tuple(low for low, _ in seen)
+            part = shortened(part, seen)
+        done[node] = rebuild(part, tuple(done[operand] for operand in node.inputs))
+    return rewrite(graph.replaced(done.__getitem__), [identity, gathered])
 
 
-def shifted(node: Node) -> Node | None:
-    """y[j] = x[j + c]  where [e] += f makes x, compound e   ->   [e - c] += f makes y."""
+def window(node: Node, users: Iterable[Node]) -> list[tuple[int, Extent]] | None:
+    """The part of a scatter that its users read, the first element and how many of each axis.
+
+    None where that is all of it, and where it is not known.
+    """
     op = node.op
-    if not isinstance(op, Formula) or len(op.args) != 1 or op.expr != op.args[0]:
+    if not isinstance(op, Formula) or op.how != "sum" or covered(op, node):
         return None
-    (operand,), (read,) = node.inputs, op.reads
-    made = operand.op
-    if not isinstance(made, Formula) or made.how != "sum" or covered(made, operand):
-        return None
-    if not op.fills(node.shape) or operand.dtype != node.dtype or len(read) != len(op.writes):
-        return None
-    writes = []
-    for here, there, e, size in zip(op.writes, read, made.writes, operand.shape, strict=True):
-        if not all(isinstance(place, Affine) for place in (here, there, e)):
+    reads: list[list[tuple[int, int]]] = [[] for _ in node.shape]
+    for user in users:
+        if not isinstance(user.op, Formula) or 0 in user.op.extents.values():
             return None
-        assert isinstance(here, Affine) and isinstance(there, Affine) and isinstance(e, Affine)
-        moved = there - here
-        if moved.terms or not stays(there, size, op.extents):
-            return None
-        writes.append(e - moved)
-    part = Formula(made.name, made.args, made.expr, made.reads, tuple(writes), made.domain, "sum")
+        for operand, read in zip(user.inputs, user.op.reads, strict=True):
+            if operand is not node:
+                continue
+            for axis, (e, size) in enumerate(zip(read, node.shape, strict=True)):
+                if isinstance(e, Lookup) or not stays(e, size, user.op.extents):
+                    return None
+                if isinstance(size, int):
+                    reads[axis].append(e.range(user.op.extents))
+    seen: list[tuple[int, Extent]] = []
+    for size, ranges in zip(node.shape, reads, strict=True):
+        low = min((low for low, _ in ranges), default=0)
+        seen.append((low, max(high for _, high in ranges) - low + 1 if ranges else size))
+    return None if [size for _, size in seen] == list(node.shape) else seen
+
+
+def shortened(node: Node, seen: list[tuple[int, Extent]]) -> Node:
+    """[e] += f   ->   [e - low] += f, in fewer elements."""
+    op = node.op
+    assert isinstance(op, Formula)
+    writes = tuple(
+        e - low if isinstance(e, Affine) else e for e, (low, _) in zip(op.writes, seen, strict=True)
+    )
+    part = Formula(op.name, op.args, op.expr, op.reads, writes, op.domain, op.how)
     with made_for(node.site):
-        return part(operand.inputs, node.type)
+        return part(node.inputs, TensorType(node.dtype, tuple(size for _, size in seen)))
+
+
+def later(node: Node, first: Mapping[Node, tuple[int, ...]]) -> Node:
+    """f(x[i])   ->   f(x[i - low])   where x has lost what comes before `low`."""
+    op = node.op
+    if not isinstance(op, Formula) or first.keys().isdisjoint(node.inputs):
+        return node
+    reads = tuple(
+        tuple(e - low if isinstance(e, Affine) else e for e, low in zip(read, lows, strict=True))
+        if (lows := first.get(operand)) is not None
+        else read
+        for operand, read in zip(node.inputs, op.reads, strict=True)
+    )
+    moved = Formula(op.name, op.args, op.expr, reads, op.writes, op.domain, op.how)
+    with made_for(node.site):
+        return moved(node.inputs, node.type)
 
 
 def gathered(node: Node) -> Node | None:
@@ -179,7 +213,11 @@ def residues(
     short: str,
     taken: set[str],
 ) -> Formula | None:
-    """s*h + r + c = X: with X = s*u + v, c = s*d + b: r = s*k + (v - b), h = u - d - k."""
+    """s*h + r + c = X: with X = s*u + v, c = s*d + b: r = s*k + (v - b), h = u - d - k.
+
+    Where b = 1 of s = 2, as well r = 2*k + (1 - v), h = u - d - 1 - k + v, which an even number of
+    taps fills.
+    """
     step = e.coefficient(long)
     block, residue, part = fresh("x", taken), fresh("v", taken), fresh("k", taken)
     shift, low = e.constant // step, e.constant % step
@@ -189,6 +227,12 @@ def residues(
     }
     blocks = -(-size // step)
     parts = (_length(op, short) + low - 1) // step + 1
+    if step == 2 and low and _length(op, short) % 2 == 0:
+        parts -= 1
+        values = {
+            short: index(part) * 2 - index(residue) + 1,
+            long: index(block) - index(part) + index(residue) + -(shift + 1),
+        }
     writes = index(block) * step + index(residue)
     return moved(op, shapes, axis, values, writes, {block: blocks, residue: step, part: parts})
 

@@ -11,7 +11,7 @@ import pytest
 import graphc
 from graphc import ops
 from graphc.graph.node import Node
-from graphc.loops.ir import Barrier, For
+from graphc.loops.ir import Barrier, For, walk
 from graphc.passes import fuse
 
 Array = np.ndarray[Any, Any]
@@ -110,12 +110,13 @@ def test_other_readers_and_gradients(
 
 def test_shared_by_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both threads fill borders, and wait before they store what lies within."""
-    x = graphc.input("x", (15, 20, 20, 32))
+    x = graphc.input("x", (7, 20, 20, 32))
     p = ops.pad(ops.exp(x), ((0, 0), (6, 6), (6, 6), (0, 0)))
-    program = same([p @ graphc.constant(numbers(32, 8))], monkeypatch, x=numbers(15, 20, 20, 32))
+    program = same([p @ graphc.constant(numbers(32, 8))], monkeypatch, x=numbers(7, 20, 20, 32))
     filling, barrier, storing = program.stages.kernels[0].body
-    assert isinstance(filling, For) and isinstance(storing, For) and isinstance(barrier, Barrier)
-    assert filling.kind == storing.kind == "parallel"
+    assert isinstance(barrier, Barrier)
+    for part in (filling, storing):
+        assert any(isinstance(s, For) and s.kind == "parallel" for s in walk((part,)))
 
 
 @pytest.mark.parametrize("rank, before, after", [(1, 0, 1), (1, 3, 0), (3, 1, 2)])
