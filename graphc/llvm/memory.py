@@ -236,13 +236,18 @@ def read_lanes(
 
 
 def read_alternate(function: Function, name: str, kind: str, count: int) -> Value:
-    """Every other element: two loads that end at the last one wanted, and a shuffle."""
-    b, type, align = function.b, spell(kind, count), SIZE[kind]
-    first = b.define(kind, count, f"load {type}, ptr {name}, align {align}")
-    further = b.address(LLVM_TYPES[kind], name, b.constant("int64", count - 1))
-    second = b.define(kind, count, f"load {type}, {further}, align {align}")
-    order = [2 * lane if 2 * lane < count else 2 * lane + 1 for lane in range(count)]
-    return b.shuffle(first, second, order)
+    """Every other element: two loads, the second up to the last one wanted, and a shuffle.
+
+    Both are whole registers, so that 6 lanes, of 11 elements, are read as 8 and 8.
+    """
+    b, span = function.b, 2 * count - 1
+    width = 1 << (span.bit_length() - 1)
+    type, align = spell(kind, width), SIZE[kind]
+    first = b.define(kind, width, f"load {type}, ptr {name}, align {align}")
+    further = b.address(LLVM_TYPES[kind], name, b.constant("int64", span - width))
+    second = b.define(kind, width, f"load {type}, {further}, align {align}")
+    places = range(0, span, 2)
+    return b.shuffle(first, second, [p if p < width else p - span + 2 * width for p in places])
 
 
 def store(

@@ -173,7 +173,11 @@ class Step:
         """The vector registers that a tile holds."""
         at_once = vectors if tile.sides else 1
         pairs = zip(self.reads, tile.times, strict=True)
-        wide = (times if self.summed else at_once for read, times in pairs if read.wide)
+        wide = (
+            (times if self.summed else at_once) + (read.step == 2)
+            for read, times in pairs
+            if read.wide
+        )
         return vectors * tile.rows * self.holds + max(wide, default=0) + tile.shared + self.mask
 
     def cycles(self, vectors: int, tile: Tile, counting: float) -> float:

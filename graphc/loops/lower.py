@@ -13,8 +13,10 @@ from graphc.loops.border import border, runs
 from graphc.loops.ir import Access, Kernel, Stmt
 from graphc.loops.lowering import Lowering, formula, reduces
 from graphc.loops.member import accumulate, finish, mapped, reserve, save, scatter, start
+from graphc.loops.place import Row
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, index
+from graphc.passes import layout
 from graphc.passes.blocks import spread
 from graphc.passes.fit import order_of, widest
 from graphc.passes.group import Fused, Group, Key
@@ -79,7 +81,10 @@ def hand_over(lowering: Lowering, node: Node) -> None:
     """Give what a part hands to another one a place on the stack, and zeros around it."""
     if node in lowering.fused.inlaid:
         return  # its copy has a place for it
-    lowering.local[node] = row = reserve(lowering, node, 1)
+    views = [view for view in lowering.fused.aliases if lowering.fused.viewed(view) is node]
+    lowering.local[node] = row = reserve(lowering, node, 1, dense=bool(views))
+    for view in views:
+        lowering.local[view] = Row(row.buffer, 1, layout.strides(view.shape[1:]))
     for value, copy in lowering.fused.inlaid.items():
         if copy is node:
             axes = axes_of(copy)[1:]

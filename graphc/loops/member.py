@@ -110,14 +110,18 @@ def save(lowering: Lowering, node: Node, values: dict[str, Affine], name: str) -
     lowering.write(Update(lowering.local[node].at(position), symbol, ((symbol, name),)))
 
 
-def reserve(lowering: Lowering, node: Node, skip: int) -> Row:
-    """A place on the stack for what a member is at one step of the loops over its first axes."""
+def reserve(lowering: Lowering, node: Node, skip: int, *, dense: bool = False) -> Row:
+    """A place on the stack for what a member is at one step of the loops over its first axes.
+
+    Rows that would share sets of the nearest cache lie a line further apart, but for `dense`.
+    """
     rest = node.shape[skip:]
     size = layout.size(rest)
     if not isinstance(size, int):
         raise CompileError(f"a row of {node!r} has no fixed size")
     strides = layout.strides(rest)
-    if not formula(node).pointwise and strides and strides[0] * SIZE[node.dtype] % PERIOD == 0:
+    shared = bool(strides) and strides[0] * SIZE[node.dtype] % PERIOD == 0
+    if shared and not dense and not formula(node).pointwise:
         strides = (strides[0] + LINE // SIZE[node.dtype], *strides[1:])
         size = strides[0] * int(rest[0])
     stack = Buffer(lowering.fresh("row", node), node.dtype, size, "stack")

@@ -27,11 +27,11 @@ from graphc.types import SIZE
 
 FEWEST = 8
 """Images, at least: threads share them."""
-ROOM = 1 << 20
-"""Bytes of an image's values on the stack, at most;"""
+ROOM = 1 << 21
+"""Bytes of an image's values on the stack, at most, and of what one contraction makes and reads for
+an image;"""
 NEAR = 1 << 19
-"""and of what one contraction makes and reads for an image, its weights among them: a second cache
-holds so much."""
+"""and of its weights, which are read again for each image: a second cache holds so much."""
 PARTS = 16
 """Groups that become one, at most."""
 
@@ -130,9 +130,12 @@ class Regions:
             op = node.op
             assert isinstance(op, Formula)
             for operand, read in zip(node.inputs, op.reads, strict=True):
-                if self.fused.viewed(operand) not in touched:
+                home = self.fused.viewed(operand)
+                if home not in touched:
                     continue
-                if operand not in touched or not walks(node, images) or looked_up(node, operand):
+                if home.shape[:1] != operand.shape[:1] or looked_up(node, operand):
+                    return False
+                if not walks(node, images):
                     return False
                 if read[0] != op.writes[0]:
                     return False
@@ -192,16 +195,18 @@ def near(product: Node) -> bool:
     """
     op = product.op
     assert isinstance(op, Formula) and isinstance(op.writes[0], Affine)
-    step, size = op.writes[0].plain, image(product)
+    step, images, weights = op.writes[0].plain, image(product), 0
     for operand, read in zip(product.inputs, op.reads, strict=True):
         names = {name for e in read if isinstance(e, Affine) for name in e.names}
         if step in names:
-            size += image(operand)
+            images += image(operand)
             continue
-        size += layout.elements(operand.type, {}) * SIZE[operand.dtype] if fixed(operand) else NEAR
+        if not fixed(operand):
+            return False
+        weights += layout.elements(operand.type, {}) * SIZE[operand.dtype]
         if count(op, [n for n in op.kept if n not in names and n != step]) < REUSE:
             return False
-    return size <= NEAR
+    return images <= ROOM and weights <= NEAR
 
 
 def fixed(node: Node) -> bool:
@@ -212,4 +217,4 @@ def fixed(node: Node) -> bool:
 def image(node: Node) -> int:
     """Bytes of one image of a value."""
     size = layout.size(node.shape[1:])
-    return size * SIZE[node.dtype] if isinstance(size, int) else NEAR
+    return size * SIZE[node.dtype] if isinstance(size, int) else ROOM + 1

@@ -11,7 +11,8 @@ from graphc.passes.group import Fused, Group
 def verify(fused: Fused, groups: tuple[Group, ...]) -> None:
     """Raise CompileError unless every operand is a leaf, an earlier member, or stored earlier.
 
-    `groups` in the order in which they run.
+    Of what another part of a group has made a member may read a view. `groups` in the order in
+    which they run.
     """
     stored: set[Node] = set()
     for group in groups:
@@ -20,7 +21,8 @@ def verify(fused: Fused, groups: tuple[Group, ...]) -> None:
         for node in group.nodes:
             for operand in node.inputs:
                 home = fused.home(operand)
-                if isinstance(home.op, leaf.Leaf) or home in stored or operand in made:
+                inside = operand in made or (bool(group.parts) and home in made)
+                if isinstance(home.op, leaf.Leaf) or home in stored or inside:
                     continue
                 where = "later in its group" if home in members else "nowhere before"
                 raise CompileError(f"{node!r} reads {operand!r}, which is made {where}")
