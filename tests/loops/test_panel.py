@@ -90,3 +90,14 @@ def test_rows_that_stay_near_are_packed_where_they_are_read_more_often(
     a, b = graphc.input("a", (rows, 128)), graphc.parameter("b", (128, columns))
     text = graphc.compile(a @ b, target="avx2").as_text("loops")
     assert (f"packed: its rows lie {4 * columns} bytes apart" in text) == (packed or not near)
+
+
+@pytest.mark.parametrize(("side", "packed"), [(32, True), (28, False)])
+def test_rows_that_share_one_set_are_packed(side: int, packed: bool) -> None:
+    """32 rows begin 4096 bytes apart, in one set of the nearest cache, whose ways hold eight."""
+    image, taps = (
+        graphc.input("image", (1, 32, side, side)),
+        graphc.parameter("taps", (64, 32, 1, 1)),
+    )
+    text = graphc.compile(ops.relu(ops.conv2d(image, taps)), target="avx2").as_text("loops")
+    assert (f"packed: its rows lie {4 * side * side} bytes apart" in text) == packed

@@ -192,3 +192,12 @@ def test_a_convolution_has_no_ceil_mode() -> None:
         ops.conv2d(x, w, stride=2, ceil_mode=True)
     with pytest.raises(ShapeError, match="axis 1 has the run-time extent 'batch'"):
         ops.conv2d(ops.transpose(graphc.input("x", ("batch", 3, 6, 6)), (1, 0, 2, 3)), w)
+
+
+def test_what_follows_depthwise_windows_is_done_in_their_registers() -> None:
+    """One filter a group is a channel of the result as it stands: no reshape lies between."""
+    x, weight = input("x", (2, 8, 9, 9)), input("weight", (8, 1, 3, 3))
+    bias = input("bias", (8,))
+    program = graphc.compile(ops.relu(ops.conv2d(x, weight, bias, groups=8)))
+    assert len(program.kernels) == 1
+    assert "relu follows conv2d element by element" in program.as_text("fused")

@@ -116,6 +116,10 @@ NETS: dict[str, Callable[[], list[nn.Module]]] = {
         *(nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.SiLU(), nn.Conv2d(8, 32, 1)),
         *(nn.Conv2d(32, 32, 3, padding=1, groups=32), nn.Conv2d(32, 6, 1)),
     ],
+    "grouped": lambda: [
+        *(nn.Conv2d(8, 24, 1), nn.ReLU(), nn.Conv2d(24, 48, 3, padding=1, groups=6, bias=False)),
+        *(nn.BatchNorm2d(48), nn.ReLU(), nn.Conv2d(48, 8, 1), nn.Flatten(2), nn.LazyLinear(5)),
+    ],
     "strided": lambda: [nn.Conv2d(8, 12, 3, 2, 1, floor=True), nn.Tanh(), nn.Conv2d(12, 20, 2)],
     "transposed": lambda: [
         *(nn.ConvTranspose2d(8, 10, 2, stride=2), nn.ReLU(), nn.Conv2d(10, 3, 5, padding=2)),
@@ -197,3 +201,16 @@ def test_training_keeps_what_the_backward_pass_reads() -> None:
     )
     for chain in chained(step.program):
         assert re.search(r"\.d|bordered", " ".join(chain)) or chain.count("conv2d") < 2
+
+
+def test_what_is_read_on_other_axes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reshape that keeps the images is a view of each; one that does not is read as a whole."""
+    given = {"x": numbers(IMAGES, 40, 16), "v": numbers(16, 4, 16), "w": numbers(64, 24)}
+    x, v, w = (graphc.input(name, array.shape) for name, array in given.items())
+    heads = ops.einsum("n i c, c h d -> n i h d", x, v)
+    program = same([ops.reshape(heads, (IMAGES, 40, 64)) @ w], monkeypatch, given)
+    (chain,) = chained(program)
+    assert len(chain) == 2
+    assert [view.op.name for view in program.stages.fused.aliases] == ["reshape"]
+    program = same([ops.reshape(heads, (IMAGES * 40, 64)) @ w], monkeypatch, given)
+    assert not chained(program)

@@ -15,6 +15,7 @@ from graphc.machine import Machine
 from graphc.ops.formula import Formula
 from graphc.ops.reference import evaluate
 from graphc.passes.invert import invert
+from graphc.passes.simplify import simplify
 
 MACHINE = Machine(32, 16, False)
 RANDOM = np.random.default_rng(0)
@@ -88,3 +89,39 @@ def test_where_stride_and_dilation_have_a_factor_in_common(
     }
     (found,), (expected,) = graphc.compile(slope)(**given), evaluate([slope], given)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("taps", [2, 3, 4, 5, 6])
+@pytest.mark.parametrize("stride, padding", [(2, 0), (2, 1), (2, 2), (3, 1), (4, 1)])
+def test_what_is_cropped_is_not_computed(taps: int, stride: int, padding: int) -> None:
+    """Of a transposed convolution whose windows overlap; with stride 2 no term is a border's."""
+    x, kernel = graphc.input("x", (2, 3, 9, 8)), graphc.input("kernel", (3, 4, taps, taps))
+    y = ops.conv_transpose2d(x, kernel, stride=stride, padding=padding) * 2 + 1
+    graph = invert(simplify(make_graph([y]), MACHINE), MACHINE)
+    (sums,) = [n for n in graph.nodes if n.op.name == "conv_transpose2d"]
+    assert sums.shape == y.shape or taps == stride
+    if stride == 2 and taps != 2:
+        assert isinstance(sums.op, Formula)
+        terms = math.prod(int(sums.op.extents[name]) for name in sums.op.summed)
+        assert terms == 3 * math.ceil(taps / 2) ** 2
+    given = {
+        "x": RANDOM.standard_normal(x.shape).astype(np.float32),
+        "kernel": RANDOM.standard_normal(kernel.shape).astype(np.float32),
+    }
+    (found,), (expected,) = graphc.compile(y)(**given), evaluate([y], given)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_what_two_readers_leave_out() -> None:
+    whole = ops.conv_transpose2d(X, ops.transpose(K, (1, 0, 2, 3)), stride=2)  # 19 by 19
+    outputs = [ops.exp(whole[:, :, 2:9, 4:7]), whole[:, :, 5:12, 3:6] + 1]
+    graph = invert(simplify(make_graph(outputs), MACHINE), MACHINE)
+    (sums,) = [n for n in graph.nodes if n.op.name == "conv_transpose2d"]
+    assert sums.shape == (2, 4, 10, 4)
+    for a, b in zip(evaluate(outputs, GIVEN), evaluate(list(graph.outputs), GIVEN), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_nothing_of_it_is_read() -> None:
+    y = ops.conv_transpose2d(X, ops.transpose(K, (1, 0, 2, 3)), stride=2)[:, :, 3:3] + 1
+    assert graphc.compile(y)(**GIVEN)[0].shape == (2, 4, 0, 19)

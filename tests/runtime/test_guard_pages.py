@@ -82,7 +82,7 @@ def pointwise() -> Graph:
     for n in LENGTHS:
         x, y = taken(f"x{n}", (n,), values), taken(f"y{n}", (3, n), values)
         z = taken(f"z{n}", (3, 1), values)
-        outputs += [ops.tanh(x) * 2, ops.where(y > z, x, y)]
+        outputs += [ops.tanh(x) * 2, ops.where(y > z, x, y), ops.exp(x[::2]), y[:, 1::2] + 1]
         for dtype in ("float64", "int32", "uint8", "bool"):
             k = taken(f"{dtype}{n}", (n,), values, dtype)
             outputs.append(ops.logical_not(k) if dtype == "bool" else k + k)
@@ -122,10 +122,12 @@ def convolutions() -> Graph:
     values: dict[str, Array] = {}
     outputs: list[Node] = []
     w = taken("w", (3, 2, 3), values)
-    square = taken("square", (2, 1, 3, 2), values)
+    square, deep = taken("square", (2, 1, 3, 2), values), taken("deep", (2, 1, 4), values)
     for n in LENGTHS:
         x = taken(f"x{n}", (1, 2, n), values)
         outputs.append(ops.conv1d(x, w, padding=1))
+        depthwise = ops.conv1d(x, deep, stride=2, padding=2, groups=2, floor=True)
+        outputs += [depthwise, ops.conv_transpose1d(x, deep, stride=2, padding=1) + 1]
         if n in FEW and n > 2:
             image = taken(f"i{n}", (1, 1, 5, n), values)
             strided = ops.conv1d(x, w, stride=2, padding=2, floor=True)
