@@ -56,14 +56,30 @@ def statements(lowering: Lowering) -> tuple[Stmt, ...]:
     else:
         ((letter, extent),) = lowering.loops[0].items()
         lowering.open(letter)
-        for part in whole.parts:
+        read = last_reads(lowering.fused, whole.parts)
+        for number, part in enumerate(whole.parts):
             lowering.begin(part)
             for node in part.roots:
                 if node not in whole.roots:
                     hand_over(lowering, node)
             members(lowering, 1)
+            lowering.spare += [
+                row.buffer
+                for node, row in lowering.local.items()
+                if read.get(node) == number and lowering.fused.home(node) is node
+            ]
         lowering.close(letter, extent)
     return tuple(lowering.scopes[0].body)
+
+
+def last_reads(fused: Fused, parts: tuple[Group, ...]) -> dict[Node, int]:
+    """The last of some parts that reads what another one has made."""
+    return {
+        fused.home(operand): number
+        for number, part in enumerate(parts)
+        for node in part.nodes
+        for operand in node.inputs
+    }
 
 
 def members(lowering: Lowering, opened: int) -> None:

@@ -33,7 +33,8 @@ class Lowering:
     `stored`: the members that are results, by where they lie. `outer`: where the group's outer
     loops stand on each axis that members share; `loops`: those loops, axis by axis.
     `switches`: whether a member is another formula for each value of an index. `origins`: the node
-    that a value, or what a buffer is made to hold, is.
+    that a value, or what a buffer is made to hold, is. `spare`: places on the stack whose values
+    have been read for the last time.
     """
 
     group: Group
@@ -45,6 +46,7 @@ class Lowering:
     owner: Group | None = None
     blamed: Node | None = None
     local: dict[Node, Row] = field(default_factory=dict)
+    spare: list[Buffer] = field(default_factory=list)
     depth: dict[str, int] = field(default_factory=dict)
     origins: dict[str, Node] = field(default_factory=dict)
     serial: int = 0

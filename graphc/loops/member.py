@@ -113,7 +113,8 @@ def save(lowering: Lowering, node: Node, values: dict[str, Affine], name: str) -
 def reserve(lowering: Lowering, node: Node, skip: int, *, dense: bool = False) -> Row:
     """A place on the stack for what a member is at one step of the loops over its first axes.
 
-    Rows that would share sets of the nearest cache lie a line further apart, but for `dense`.
+    Rows that would share sets of the nearest cache lie a line further apart, but for `dense`. The
+    place is the smallest spare one that is large enough, or a new one.
     """
     rest = node.shape[skip:]
     size = layout.size(rest)
@@ -124,8 +125,17 @@ def reserve(lowering: Lowering, node: Node, skip: int, *, dense: bool = False) -
     if shared and not dense and not formula(node).pointwise:
         strides = (strides[0] + LINE // SIZE[node.dtype], *strides[1:])
         size = strides[0] * int(rest[0])
-    stack = Buffer(lowering.fresh("row", node), node.dtype, size, "stack")
-    lowering.scopes[0].body.insert(0, Alloc(stack))
+    spare = {
+        b: b.size
+        for b in lowering.spare
+        if b.dtype == node.dtype and isinstance(b.size, int) and b.size >= size
+    }
+    if spare:
+        stack = min(spare, key=spare.__getitem__)
+        lowering.spare.remove(stack)
+    else:
+        stack = Buffer(lowering.fresh("row", node), node.dtype, size, "stack")
+        lowering.scopes[0].body.insert(0, Alloc(stack))
     return Row(stack, skip, strides)
 
 
