@@ -120,14 +120,15 @@ def convolution(layer: Conv2d, own: Weights, x: Array) -> Result:
     size, stride, edge = layer.size, layer.stride, layer.padding
     padded = np.pad(x, ((0, 0), (0, 0), (edge, edge), (edge, edge))) if edge else x
     view = windows(padded, size, stride)
-    rows = view.reshape(-1, layer.channels * size**2)
-    filters = own["weight"].reshape(layer.filters, -1)
-    n, h, w = view.shape[:3]
+    groups, (n, h, w) = layer.groups, view.shape[:3]
+    rows = view.reshape(n * h * w, groups, -1).transpose(1, 0, 2)
+    filters = own["weight"].reshape(groups, layer.filters // groups, -1)
 
     def back(dy: Array) -> tuple[Array, Gradients]:
-        flat = dy.transpose(0, 2, 3, 1).reshape(-1, layer.filters)
-        slopes = {"weight": (flat.T @ rows).reshape(own["weight"].shape), "bias": flat.sum(0)}
-        parts = (flat @ filters).reshape(n, h, w, layer.channels, size, size)
+        flat = dy.transpose(0, 2, 3, 1).reshape(n * h * w, groups, -1).transpose(1, 0, 2)
+        by_filter = (flat.transpose(0, 2, 1) @ rows).reshape(own["weight"].shape)
+        slopes = {"weight": by_filter, "bias": flat.sum(1).reshape(-1)}
+        parts = (flat @ filters).transpose(1, 0, 2).reshape(n, h, w, layer.channels, size, size)
         parts = parts.transpose(4, 5, 0, 3, 1, 2)
         dx = np.zeros_like(padded)
         for r in range(size):
@@ -135,7 +136,8 @@ def convolution(layer: Conv2d, own: Weights, x: Array) -> Result:
                 dx[:, :, r : r + stride * h : stride, s : s + stride * w : stride] += parts[r, s]
         return dx[:, :, edge : edge + x.shape[2], edge : edge + x.shape[3]], slopes
 
-    result = (rows @ filters.T + own["bias"]).reshape(n, h, w, layer.filters)
+    result = (rows @ filters.transpose(0, 2, 1)).transpose(1, 0, 2).reshape(n, h, w, layer.filters)
+    result = result + own["bias"]
     return np.ascontiguousarray(result.transpose(0, 3, 1, 2)), back
 
 

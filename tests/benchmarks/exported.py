@@ -80,9 +80,9 @@ class Builder:
                 return self.node("Gemm", x, weight, bias, transB=1)
             case Linear():
                 return self.linear(x, own["weight"], own["bias"])
-            case Conv2d(_, _, size, stride, padding):
+            case Conv2d(_, _, size, stride, padding, groups):
                 weight, bias = self.constant(own["weight"]), self.constant(own["bias"])
-                options = {"strides": [stride] * 2, "pads": [padding] * 4}
+                options = {"strides": [stride] * 2, "pads": [padding] * 4, "group": groups}
                 return self.node("Conv", x, weight, bias, kernel_shape=[size] * 2, **options)
             case MaxPool2d(size):
                 return self.node("MaxPool", x, kernel_shape=[size] * 2, strides=[size] * 2)

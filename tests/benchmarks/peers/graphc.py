@@ -147,8 +147,9 @@ def build(layer: Layer) -> nn.Module:
     match layer:
         case Linear(inputs, outputs):
             return nn.Linear(inputs, outputs)
-        case Conv2d(channels, filters, size, stride, padding):
-            return nn.Conv2d(channels, filters, size, stride=stride, padding=padding, floor=True)
+        case Conv2d(channels, filters, size, stride, padding, groups):
+            options = {"stride": stride, "padding": padding, "groups": groups}
+            return nn.Conv2d(channels, filters, size, floor=True, **options)
         case MaxPool2d(size):
             return nn.MaxPool2d(size, floor=True)
         case GlobalAveragePool():

@@ -132,11 +132,10 @@ def apply(layer: Layer, own: Weights, x: Any) -> Any:
     match layer:
         case Linear():
             return x @ own["weight"].T + own["bias"]
-        case Conv2d(_, _, _, stride, padding):
-            edges = [(padding, padding)] * 2
-            result = lax.conv_general_dilated(
-                x, own["weight"], (stride, stride), edges, dimension_numbers=IMAGES
-            )
+        case Conv2d(_, _, _, stride, padding, groups):
+            edges, steps = [(padding, padding)] * 2, (stride, stride)
+            options = {"dimension_numbers": IMAGES, "feature_group_count": groups}
+            result = lax.conv_general_dilated(x, own["weight"], steps, edges, **options)
             return result + own["bias"]
         case MaxPool2d(size):
             window = (1, size, size, 1)

@@ -168,8 +168,8 @@ def build(layer: Layer) -> nn.Module:
     match layer:
         case Linear(inputs, outputs):
             return nn.Linear(inputs, outputs)
-        case Conv2d(channels, filters, size, stride, padding):
-            return nn.Conv2d(channels, filters, size, stride, padding)
+        case Conv2d(channels, filters, size, stride, padding, groups):
+            return nn.Conv2d(channels, filters, size, stride, padding, groups=groups)
         case MaxPool2d(size):
             return nn.MaxPool2d(size)
         case GlobalAveragePool():

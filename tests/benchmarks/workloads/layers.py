@@ -65,7 +65,7 @@ class Linear(Plain):
 
 @dataclass(frozen=True)
 class Conv2d(Plain):
-    """Cross-correlation of [n, channels, h, w] with [filters, channels, size, size].
+    """Cross-correlation of [n, channels, h, w] with [filters, channels / groups, size, size].
 
     What the stride leaves over at the end of an axis is dropped.
     """
@@ -75,6 +75,7 @@ class Conv2d(Plain):
     size: int
     stride: int = 1
     padding: int = 0
+    groups: int = 1
 
     def shape(self, shape: Shape) -> Shape:
         batch, channels, *sides = shape
@@ -86,14 +87,15 @@ class Conv2d(Plain):
         return (side + 2 * self.padding - self.size) // self.stride + 1
 
     def weights(self) -> dict[str, Weight]:
-        bound = (self.channels * self.size**2) ** -0.5
+        taps = (self.channels // self.groups, self.size, self.size)
+        bound = math.prod(taps) ** -0.5
         return {
-            "weight": Weight((self.filters, self.channels, self.size, self.size), bound),
+            "weight": Weight((self.filters, *taps), bound),
             "bias": Weight((self.filters,), bound),
         }
 
     def products(self, shape: Shape) -> int:
-        return math.prod(self.shape(shape)) * self.channels * self.size**2
+        return math.prod(self.shape(shape)) * self.channels // self.groups * self.size**2
 
 
 @dataclass(frozen=True)

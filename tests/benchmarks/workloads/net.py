@@ -68,9 +68,11 @@ class Net:
 
     @property
     def slides(self) -> bool:
-        """Whether a window of 3x3 moves over an image by one in it."""
+        """Whether a window of 3x3 moves over an image by one in it, over all channels at once."""
         layers = (layer for _, layer, _ in walk(self.layers, (1, *self.example)))
-        return any(isinstance(x, Conv2d) and (x.size, x.stride) == (3, 1) for x in layers)
+        return any(
+            isinstance(x, Conv2d) and (x.size, x.stride, x.groups) == (3, 1, 1) for x in layers
+        )
 
     def has(self, *kinds: type) -> bool:
         """Whether a layer of one of these kinds is in it."""

@@ -90,6 +90,23 @@ RESNET = Net(
     ),
     (3, 32, 32),
 )
+
+
+def separable(channels: int, filters: int, stride: int) -> tuple[Layer, ...]:
+    """A filter for each channel, then one of 1x1 over all."""
+    return (
+        *(Conv2d(channels, channels, 3, stride, 1, channels), BatchNorm2d(channels), RELU),
+        *(Conv2d(channels, filters, 1), BatchNorm2d(filters), RELU),
+    )
+
+
+MOBILENET = Net(
+    (
+        *(Conv2d(3, 32, 3, 2, 1), BatchNorm2d(32), RELU, *separable(32, 64, 1)),
+        *(*separable(64, 128, 2), *separable(128, 128, 1), GlobalAveragePool(), Linear(128, 10)),
+    ),
+    (3, 64, 64),
+)
 GRU = Net(
     (Embedding(64, 48), Recurrent("gru", 48, 160), Linear(160, 64), Rows()), (40,), vocabulary=64
 )
@@ -170,6 +187,15 @@ TRAINING = (
         held_out=True,
     ),
     Training(
+        name="train-mobilenet",
+        title="64x64x3, depthwise separable blocks of 64, 128, 128, batch 32, SGD momentum",
+        net=MOBILENET,
+        batch=32,
+        loss="cross_entropy",
+        optimizer=SGD(0.05, momentum=0.9),
+        held_out=True,
+    ),
+    Training(
         name="train-gru",
         title="character model, 64 characters, hidden 160, 40 steps, batch 16, Adam",
         net=GRU,
@@ -188,5 +214,11 @@ INFERENCE = (
     Inference("infer-lstm-1", "the net of train-lstm, batch 1", LSTM, 1),
     Inference("infer-transformer-1", "the net of train-transformer, batch 1", TRANSFORMER, 1),
     Inference("infer-resnet-1", "the net of train-resnet, batch 1", RESNET, 1, held_out=True),
+    Inference(
+        "infer-mobilenet-1", "the net of train-mobilenet, batch 1", MOBILENET, 1, held_out=True
+    ),
+    Inference(
+        "infer-mobilenet-16", "the net of train-mobilenet, batch 16", MOBILENET, 16, held_out=True
+    ),
     Inference("infer-gru-1", "the net of train-gru, batch 1", GRU, 1, held_out=True),
 )
