@@ -154,7 +154,7 @@ def formula(op: Formula, node: Node, operands: list[Array], known: dict[str, int
         return tuple(found)
 
     result_shape = resolve(node.shape, known)
-    if any(not size for size in sizes):
+    if 0 in (*sizes, *result_shape):
         return np.full(result_shape, start(op.how, node.dtype), node.dtype)
     if op.checks:
         check(node, dict(enumerate(operands)), known)
@@ -182,7 +182,9 @@ def formula(op: Formula, node: Node, operands: list[Array], known: dict[str, int
         else:
             reduced = UFUNC[op.how].reduce(point, axis=axes, dtype=node.dtype)
         reduced = np.transpose(reduced, [rest.index(str(n)) for n in order])
-        result[tuple(slice(0, n) for n in reduced.shape)] = reduced
+        both = zip(reduced.shape, result_shape, strict=True)
+        inside = tuple(slice(0, min(n, size)) for n, size in both)
+        result[inside] = reduced[inside]
         return result
     UFUNC[op.how].at(result, tuple(np.broadcast_to(t, sizes) for t in target), point)
     return result

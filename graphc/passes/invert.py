@@ -60,9 +60,10 @@ def window(node: Node, users: Iterable[Node]) -> list[tuple[int, Extent]] | None
                 if isinstance(size, int):
                     reads[axis].append(e.range(user.op.extents))
     seen: list[tuple[int, Extent]] = []
-    for size, ranges in zip(node.shape, reads, strict=True):
+    for e, size, ranges in zip(op.writes, node.shape, reads, strict=True):
         low = min((low for low, _ in ranges), default=0)
-        seen.append((low, max(high for _, high in ranges) - low + 1 if ranges else size))
+        looked_up = isinstance(e, Lookup) or not ranges
+        seen.append((0, size) if looked_up else (low, max(high for _, high in ranges) - low + 1))
     return None if [size for _, size in seen] == list(node.shape) else seen
 
 

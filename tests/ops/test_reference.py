@@ -1,4 +1,4 @@
-"""The oracle's refusals: an index out of bounds, found without the rest of the graph."""
+"""The oracle: what it refuses, found without the rest of the graph, and what is cut off."""
 
 from __future__ import annotations
 
@@ -78,3 +78,12 @@ def test_an_array_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
     given = {**GOOD, "x": np.ones(shape, np.float32)}
     with pytest.raises(InputError, match=r"input '.' is .*; the array has shape"):
         graphc.evaluate([loss()], given)
+
+
+@pytest.mark.parametrize("widths", [((0, 0), (0, -1)), ((0, 0), (-5, 0)), ((-1, 2), (-1, -2))])
+def test_what_is_cut_off(widths: tuple[tuple[int, int], ...]) -> None:
+    """A negative width leaves elements out, and may leave none."""
+    x = graphc.input("x", (3, 5))
+    given = {"x": np.arange(15, dtype=np.float32).reshape(3, 5)}
+    (found,) = reference.evaluate([ops.pad(x, widths)], given)
+    np.testing.assert_array_equal(found, graphc.compile(ops.pad(x, widths))(**given)[0])

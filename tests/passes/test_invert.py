@@ -125,3 +125,14 @@ def test_what_two_readers_leave_out() -> None:
 def test_nothing_of_it_is_read() -> None:
     y = ops.conv_transpose2d(X, ops.transpose(K, (1, 0, 2, 3)), stride=2)[:, :, 3:3] + 1
     assert graphc.compile(y)(**GIVEN)[0].shape == (2, 4, 0, 19)
+
+
+@pytest.mark.parametrize("rows", [[0, 3], [0, 1], [0, 0]])
+def test_where_an_index_is_data_nothing_is_left_out(rows: list[int]) -> None:
+    """Rows that nobody reads may be added to; the columns beside them are left out."""
+    table, dy = graphc.input("table", (4, 3)), graphc.input("dy", (2, 3))
+    (slope,) = graphc.vjp(ops.gather(table, graphc.constant(np.array(rows))), [table], dy)
+    given = {"dy": RANDOM.standard_normal((2, 3)).astype(np.float32)}
+    for part in (slope[1:] * 2, slope[:2] * 2, slope[1:3, 1:] * 2):
+        (found,), (expected,) = graphc.compile(part)(**given), evaluate([part], given)
+        np.testing.assert_array_equal(found, expected)
