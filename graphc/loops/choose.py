@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
 
-from graphc.loops.cost import Tile, load_cost, step_of
+from graphc.loops.cost import Step, Tile, load_cost, step_of
 from graphc.loops.crosswise import crossed
 from graphc.loops.ir import Alloc, For, Let, Stmt, Update
 from graphc.loops.nest import Nest, accesses, depending, extent, flat, forms
+from graphc.loops.strip import balanced
 from graphc.machine import Machine
 from graphc.types import SIZE
 
+Sides = tuple[tuple[str, int], ...]
+"""A tile's steps along some kept loops."""
 SUMS = 128
 """Bytes of the sums that one along the lanes is made of: four vectors on AVX2, so that as many
 additions are under way at once,"""
@@ -29,13 +32,19 @@ ALONE, SHARED = 5.0, 1.0
 
 @dataclass(frozen=True)
 class Plan:
-    """A schedule: the vector index, its lanes, vectors side by side, and register tiles."""
+    """A schedule: the vector index, its lanes, vectors side by side, and register tiles.
+
+    `cost`: its cycles for each point by the estimate; `reads`: bytes that a tile reads from here
+    and there over the whole sum.
+    """
 
     vector: str | None
     lanes: int
     vectors: int
     tiles: tuple[tuple[str, int], ...]
     why: str
+    cost: float = 0.0
+    reads: float = 0.0
 
     @property
     def tile(self) -> tuple[str | None, int, tuple[tuple[str, int], ...]]:
@@ -153,52 +162,43 @@ def plans(
     points = math.prod(max(1, extent(other)) for other in nest.summed)
     step = step_of(nest, loop, lanes, moving, machine)
     ends = 1.5 + (8.0 if summed else end_cost(nest, loop, lanes))
-    sizes = {f.index: extent(f) for f in nest.kept}
+    loops = {f.index: f for f in nest.kept}
     beside = {f.index: again(nest, f) for f in nest.kept}
-    tiles: dict[tuple[tuple[str, int], ...], tuple[Tile, float, float]] = {}
+    tile_of, least = cache(step.tile), math.inf
     for vectors, sides in shapes(nest, loop, lanes, machine):
-        if sides not in tiles:
-            alone = any(beside[name] for name, _ in sides)
-            filled = math.prod([fill(sizes[name], size) ** 0.25 for name, size in sides])
-            tiles[sides] = step.tile(sides), ALONE if alone else SHARED, filled
-        tile, counting, filled = tiles[sides]
+        tile = tile_of(sides)
+        counting = ALONE if any(beside[name] for name, _ in sides) else SHARED
         if (sides or loop.kind != "lanes") and step.registers(vectors, tile) > machine.registers:
             continue  # a sum in lanes has its order from them: they are taken all the same
         cycles = step.cycles(vectors, tile, counting)
         accumulators = vectors * tile.rows
-        whole, rest = divmod(count, lanes * vectors)
-        if summed:
-            per_point = cycles / (accumulators * lanes) / use
-        elif rest:
-            short = step.cycles(-(-rest // lanes), tile, counting)
-            per_point = (whole * cycles + short) / (tile.rows * count)
-        else:
-            per_point = cycles / (accumulators * lanes)
+        per_point = cycles / (accumulators * lanes)
         results = accumulators // vectors if summed else accumulators * lanes
         tail = (20 + ends * accumulators) / (results * points)
-        yield (
-            per_point / filled + tail,
-            partial(tiled, loop.index, summed, use, lanes, vectors, sides, cycles),
-        )
+        if per_point + tail < least:  # what remains at the end of a loop makes it no better
+            whole, rest = (1, 0) if summed else divmod(count, lanes * vectors)
+            total = sum(
+                times * many * step.cycles(wide, tile_of(part), counting)
+                for times, part in pieces(loops, sides)
+                for many, wide in ((whole, vectors), (1, -(-rest // lanes)))
+                if many and wide
+            )
+            covered = vectors * lanes * use if summed else count
+            per_point = total / covered / math.prod([extent(loops[name]) for name, _ in sides])
+            least = min(least, per_point + tail)
+        plan = Plan(loop.index, lanes, vectors, sides, "", per_point + tail)
+        yield plan.cost, partial(tiled, plan, step, tile, use, cycles)
 
 
-def tiled(
-    index: str,
-    summed: bool,
-    use: float,
-    lanes: int,
-    vectors: int,
-    tiles: tuple[tuple[str, int], ...],
-    cycles: float,
-) -> Plan:
+def tiled(plan: Plan, step: Step, tile: Tile, use: float, cycles: float) -> Plan:
     """The plan of a tile in registers, with its reason."""
-    sizes = [size for _, size in tiles]
+    sizes = [size for _, size in plan.tiles]
     why = (
-        f"lanes along {'summed' if summed else 'kept'} {index} ({use:.0%} used), "
-        f"tile {'x'.join(map(str, sizes)) or '1'} of {vectors} vectors: "
-        f"{vectors * math.prod(sizes)} accumulators, {cycles:.1f} cycles a step"
+        f"lanes along {'summed' if step.summed else 'kept'} {plan.vector} ({use:.0%} used), "
+        f"tile {'x'.join(map(str, sizes)) or '1'} of {plan.vectors} vectors: "
+        f"{plan.vectors * math.prod(sizes)} accumulators, {cycles:.1f} cycles a step"
     )
-    return Plan(index, lanes, vectors, tiles, why)
+    return replace(plan, why=why, reads=step.read_over(plan.vectors, tile))
 
 
 def end_cost(nest: Nest, loop: For, lanes: int) -> float:
@@ -240,8 +240,27 @@ def shapes(
 
 
 def sides(loop: For, most: int) -> list[tuple[str, int]]:
-    """A tile's steps along one loop, two and more."""
-    return [(loop.index, size) for size in range(2, min(most, extent(loop)) + 1)]
+    """A tile's steps along one loop, two and more; of those that split it alike the least."""
+    steps = range(2, min(most, extent(loop)) + 1)
+    different = (s for s in steps if loop.extent is None or balanced(loop, s)[0].size == s)
+    return [(loop.index, size) for size in different]
+
+
+def pieces(loops: Mapping[str, For], sides: Sides) -> list[tuple[int, Sides]]:
+    """The tiles that a nest is made of, and how many of each there are.
+
+    A run-time number of rows is taken for what `extent` guesses: what remains goes one by one.
+    """
+    found: list[tuple[int, Sides]] = [(1, ())]
+    for name, size in sides:
+        loop, count = loops[name], extent(loops[name])
+        if loop.extent is None:
+            parts = [(count // size, size), (count % size, 1)]
+        else:
+            each, larger = divmod(count, -(-count // size))
+            parts = [(larger, each + 1), (-(-count // size) - larger, each)]
+        found = [(n * m, (*done, (name, part))) for n, done in found for m, part in parts if m]
+    return found
 
 
 def distance(nest: Nest, loop: For) -> tuple[bool, int]:

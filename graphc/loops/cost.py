@@ -14,7 +14,7 @@ from functools import cached_property
 
 from graphc.loops.crosswise import crosswise
 from graphc.loops.ir import Access, For, Let, Load, Update
-from graphc.loops.nest import Nest, accesses, extent
+from graphc.loops.nest import Nest, accesses, extent, runs
 from graphc.machine import Machine
 from graphc.types import SIZE
 
@@ -23,6 +23,10 @@ LATENCY = 5.0
 CACHE_LINE = 64
 TOUCH = 0.1
 """Cycles of each line that a step's vectors lie in."""
+RUN = 2 * CACHE_LINE
+"""Bytes side by side from which on the lines after them are fetched ahead,"""
+SHORT = 7
+"""as are those that more steps of a sum than these find the same way apart."""
 PAGE = 4096
 FAR = 0.01
 """The part of a step that each further page costs."""
@@ -74,7 +78,8 @@ def load_cost(access: Access, index: str, lanes: int, moving: set[str]) -> float
 class Read:
     """What one load of a nest's inner step costs: how far each index moves it, port cycles.
 
-    `step`: how far it moves from lane to lane.
+    `step`: how far it moves from lane to lane; `gathered`: whether it walks along one kept loop and
+    all that is summed, and can be copied into the order in which it is read.
     """
 
     moves: dict[str, int]
@@ -84,6 +89,7 @@ class Read:
     wide: bool
     everywhere: bool
     step: int
+    gathered: bool
 
     def times(self, sides: Sequence[tuple[str, int]]) -> int:
         """How many different places a tile reads."""
@@ -112,6 +118,19 @@ class Read:
             span += by * (size - 1)
         return found / (vectors * step.lanes * math.prod(size for _, size in moved))
 
+    def scattered(self, sides: Sequence[tuple[str, int]], step: Step) -> float:
+        """Lines that values read one by one lie in, of a tile and the whole sum.
+
+        Those are counted that nothing fetches ahead: of short runs that begin anywhere.
+        """
+        every = (*sides, *step.sums)
+        moved = sorted((self.moves[n], size) for n, size in every if self.moves.get(n) and size > 1)
+        if self.gathered or step.sums[-1][1] > SHORT:
+            return 0.0
+        run, count = runs(moved)
+        length = run * self.bytes
+        return 0.0 if length >= RUN else count * (1 + (length - self.bytes) / CACHE_LINE)
+
     def shared(self, sides: Sequence[tuple[str, int]]) -> int:
         """How many values stay live, each used again, as a tile of two sides is walked."""
         moved = [size for name, size in sides if name in self.moves]
@@ -131,6 +150,7 @@ class Tile:
     times: tuple[int, ...]
     shared: int
     pages: float
+    scattered: float
 
 
 @dataclass(frozen=True)
@@ -167,6 +187,7 @@ class Step:
             tuple([read.times(sides) for read in self.reads]),
             max(narrow, default=1),
             self.pages(sides),
+            0.0 if self.summed else sum(r.scattered(sides, self) for r in self.reads if not r.wide),
         )
 
     def registers(self, vectors: int, tile: Tile) -> int:
@@ -187,6 +208,7 @@ class Step:
         """
         accumulators = vectors * tile.rows
         loads, lines, away, touched = 0.0, 0.0, 0.0, 0.0
+        all_of_it = tile.scattered * CACHE_LINE
         for read, times in zip(self.reads, tile.times, strict=True):
             if not read.wide:
                 loads += times * (read.cost + read.guards)
@@ -197,6 +219,7 @@ class Step:
             run = vectors * self.lanes * read.bytes
             row = times * max(run, read.apart(self.sums[-1][0]))
             touched += times * max(1, run / CACHE_LINE)
+            all_of_it += self.points * row
             if self.points * row <= self.caches.near:
                 continue
             away += self.caches.away * row / CACHE_LINE
@@ -206,12 +229,24 @@ class Step:
                 further = tile.sides and panel > self.caches.second  # again and again
                 line = self.caches.line * (FURTHER if further else 1.0)
                 lines += line * (max(1, row / CACHE_LINE) + runs)
+        if all_of_it > self.caches.panel:
+            away += self.caches.away * tile.scattered / self.points
         computed = self.lets * accumulators * 2
         cycles = max(accumulators * self.updates / 2, loads, LATENCY, lines)
         instructions = accumulators * self.updates + 2 * loads + counting
         cycles = (cycles + max(cycles, instructions / FRONT)) / 2 + computed + away
         cycles *= 1 + FAR * tile.pages
         return cycles + 0.06 * loads + TOUCH * touched
+
+    def read_over(self, vectors: int, tile: Tile) -> float:
+        """Bytes that a tile reads from here and there over the whole sum, windows among them."""
+        run = vectors * self.lanes
+        rows = (
+            times * max(run * read.bytes, read.apart(self.sums[-1][0]))
+            for read, times in zip(self.reads, tile.times, strict=True)
+            if read.wide and not self.summed and read.different(vectors, tile.sides, self) < 1
+        )
+        return tile.scattered * CACHE_LINE + self.points * sum(rows)
 
     def pages(self, sides: tuple[tuple[str, int], ...]) -> float:
         """Pages that one step of a tile touches beyond one for each operand."""
@@ -240,7 +275,10 @@ def step_of(nest: Nest, loop: For, lanes: int, moving: set[str], machine: Machin
             size, guards = SIZE[access.buffer.dtype], len(stmt.guards)
             wide = loop.index in moves
             step = access.offset.coefficient(loop.index)
-            reads.append(Read(moves, size, cost, guards, wide, bool(access.lookups), step))
+            kept = [moves[f.index] for f in nest.kept if f.index in moves and extent(f) > 1]
+            gathered = kept == [1] and all(f.index in moves for f in nest.summed) and not guards
+            everywhere = bool(access.lookups)
+            reads.append(Read(moves, size, cost, guards, wide, everywhere, step, gathered))
     touched = [
         {name: abs(by) * SIZE[a.buffer.dtype] for name, by in a.offset.terms}
         for a in accesses(nest.inner)

@@ -162,6 +162,14 @@ def footprint(access: Access, extents: dict[str, int]) -> int:
     x[M*h + M*r + w + s]: rows of h and r meet, as do places of w and s; these lie side by side.
     """
     moves = sorted((abs(c), extents[n]) for n, c in access.offset.terms if extents.get(n, 1) > 1)
+    run, count = runs(moves)
+    reach = 1 + sum(stride * (steps - 1) for stride, steps in moves)
+    points = math.prod(extents.get(name, 1) for name in access.offset.names)
+    return min(run * count, reach, points) * SIZE[access.buffer.dtype]
+
+
+def runs(moves: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """The elements of a run, and how many runs, that steps of some strides make, in their order."""
     run, pieces, step, count = 1, 1, 0, 1
     for stride, steps in moves:
         if not step and stride <= run:
@@ -170,9 +178,7 @@ def footprint(access: Access, extents: dict[str, int]) -> int:
             count += stride // step * (steps - 1)
         else:
             pieces, step, count = pieces * count, stride, steps
-    reach = 1 + sum(stride * (steps - 1) for stride, steps in moves)
-    points = math.prod(extents.get(name, 1) for name in access.offset.names)
-    return min(run * count * pieces, reach, points) * SIZE[access.buffer.dtype]
+    return run, count * pieces
 
 
 def depending(stmts: Sequence[Stmt], index: str) -> set[str]:

@@ -15,7 +15,9 @@ part. Where the sum is only stored, `t` is the memory it is stored in.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import dropwhile
 
 from graphc.loops.blocked import TERMS, fit, gatherable, summed, terms
 from graphc.loops.choose import Plan, choose
@@ -40,6 +42,11 @@ LEVEL1 = 32 << 10
 """Those of the first level, likewise."""
 ADDED = 2048
 """Terms that lanes along the sum add at a time where the first cache does not hold a part."""
+FULL, NEAR = 0.75, 0.5
+"""The part of the first cache beyond which what a tile reads here and there does not stay, and that
+which it may fill in a part of the sum."""
+GAIN = 0.95
+"""The part of the cycles that may be left for such parts to pay."""
 FEW, MANY = 256, 512
 """Terms of a long sum that are added at a time, at least and at most,"""
 PANELS = 1 << 20
@@ -62,7 +69,19 @@ def streamed(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...] | N
         part = tuned(schedule.choice.part, nest.summed[0])
         level, why = 0, f"summed over {nest.summed[0].index} in parts"
     if part is None:
-        return None
+        asked = across and schedule.choice.part is None
+        return nearer(schedule, nest, plan) if asked else None
+    return parts(schedule, nest, plan, level, part, why)
+
+
+def parts(
+    schedule: Schedule, nest: Nest, plan: Plan, level: int, part: int, why: str
+) -> tuple[Stmt, ...] | None:
+    """The nest with its sum at a level made some steps at a time; None where that cannot be."""
+    starts = [s for s in nest.before if isinstance(s, Update)]
+    register = starts[0].target.buffer
+    ends = [s for s in nest.after if isinstance(s, Load) and s.access.buffer == register]
+    across = plan.vector in {f.index for f in nest.kept}
     around, (outer, *inner) = nest.summed[:level], nest.summed[level:]
     only = target = destination(nest, ends[0])
     if any(loop.extent is None for loop in nest.kept):
@@ -70,8 +89,10 @@ def streamed(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...] | N
         if target is None or not turned(nest, plan):
             return None
     total = math.prod(extent(loop) for loop in nest.kept) * SIZE[register.dtype]
-    if turned(nest, plan) and (done := blocks(schedule, nest, plan)) is not None:
-        return done
+    if turned(nest, plan) and (panels := blocks(schedule, nest, plan)) is not None:
+        return panels
+    if target is None and across and total > SCRATCH:
+        target = room(nest, ends[0])
     if (target is None or not across) and total > SCRATCH:
         return None
     opened: tuple[Stmt, ...] = ()
@@ -95,7 +116,7 @@ def streamed(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...] | N
     store = (ends[0], Update(target, symbol, ((symbol, ends[0].name),)))
     rest = tuple(s for s in nest.after if s is not ends[0])
     cleared = mapped(schedule, Nest(nest.kept, (), (), clear, ()))
-    parts: list[Stmt] = []
+    done: list[Stmt] = []
     for piece in ranges(outer, part):
         outside = f"{outer.index}.p"
         first = Affine((), piece.single) if piece.single is not None else index(outside)
@@ -112,12 +133,61 @@ def streamed(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...] | N
         body = summed(schedule, within, part_plan)
         if piece.single is None:
             body = (For(outside, piece.start, piece.stop, piece.size, "serial", body),)
-        parts += body
-    result = [*opened, *cleared, *chain(around, tuple(parts))]
+        done += body
+    result = [*opened, *cleared, *chain(around, tuple(done))]
     if target is not only:
         last = (*needed(shared, rest), Load(ends[0].name, target), *rest)
         result += mapped(schedule, Nest(nest.kept, (), (), last, ()))
     return tuple(result)
+
+
+def nearer(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...] | None:
+    """The nest in parts of which a tile reads no more than the nearest cache holds.
+
+    for h: for w, f: r = 0; for c: r += x[c, h + r, w + s]*k[f, c, r, s]; y[h, w, f] = r
+    -->
+    for h: { t[...] = 0; for c by C: for w, f: r = t[w, f]; for c' in C: r += ...; t[w, f] = r }
+    Where all results leave the second cache, each step of the loops outside the tiles has its own.
+    """
+    machine = schedule.machine
+    outer, each = nest.summed[0], one_step(nest, 0)
+    if len(nest.summed) == 1 or outer.extent is None or plan.reads <= FULL * machine.level1:
+        return None
+    part = int(NEAR * machine.level1 * terms(nest) / plan.reads) // each
+    short = part * each < TERMS or part * 2 > outer.extent
+    if short or not wide(nest, plan, AGAIN * machine.level2):
+        return None
+    shorter = replace(nest, summed=(replace(outer, stop=part), *nest.summed[1:]))
+    better = choose(shorter, machine)
+    if better.cost > GAIN * plan.cost:
+        return None
+    tiles = {better.vector, *(name for name, _ in better.tiles)}
+    plain = [f for f in nest.kept if f.index not in tiles]
+    why = f"summed over {outer.index} in parts of {part * each}: a tile's operands stay near"
+    inside = tuple(f for f in nest.kept if f.index in tiles)
+    if results(nest.kept) > machine.level2 // 2 >= results(inside):
+        done = parts(schedule, replace(nest, kept=inside), plan, 0, part, why)
+        return chain(plain, done) if done is not None else None
+    if results(nest.kept) <= machine.level2 * 2:
+        return parts(schedule, nest, plan, 0, part, why)
+    return None
+
+
+def wide(nest: Nest, plan: Plan, room: float) -> bool:
+    """Whether windows over what one step of the outermost loops reads go beyond a size."""
+    tiles = {plan.vector, *(name for name, _ in plan.tiles)}
+    inside = list(dropwhile(lambda loop: loop.index not in tiles, nest.kept))
+    extents = {loop.index: extent(loop) for loop in (*inside, *nest.summed)}
+    for access in accesses(nest.inner):
+        along = [f for f in inside if extent(f) > 1 and access.offset.coefficient(f.index)]
+        if len(along) > 1 and footprint(access, extents) > room:
+            return True
+    return False
+
+
+def results(kept: Sequence[For]) -> int:
+    """The bytes of a sum of float32 for each point."""
+    return math.prod(map(extent, kept)) * SIZE["float32"]
 
 
 def steps(nest: Nest, plan: Plan, level2: int) -> tuple[int, int | None, str]:

@@ -38,7 +38,7 @@ def test_a_long_sum_packs_its_panel(target: str) -> None:
     rows, columns = graphc.input("rows", (48, 8192)), graphc.parameter("columns", (8192, 64))
     program = graphc.compile(rows @ columns, target=target)
     assert "packed: its rows lie 256 bytes apart" in program.as_text("loops")
-    assert stack(program.stages.kernels[0]) == {"avx2": 1 << 19, "avx512": 1 << 20}[target]
+    assert stack(program.stages.kernels[0]) == 1 << 19
 
 
 @pytest.mark.parametrize("batch", [1, 3, "batch"])

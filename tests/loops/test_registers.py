@@ -98,10 +98,10 @@ def test_a_row_that_ends_within_a_vector_is_summed_in_whole_ones(columns: int) -
     assert not [line for line in products if "[rsp" in line]
 
 
-def test_a_tile_is_as_wide_as_leaves_no_vector_alone() -> None:
-    """Nine vectors: by two, the last one would go alone, with five sums where eight are needed."""
+def test_a_tile_is_chosen_by_all_the_tiles_that_a_nest_is_made_of() -> None:
+    """Five rows of nine vectors: by 4 and 3, tiles of 3 and 2 rows would not fill the units."""
     a, b = graphc.input("a", (5, 256)), graphc.input("b", (256, 66))
-    assert "of 3 vectors" in graphc.compile(a @ b, target="avx2").explain("k00")
+    assert "tile 5 of 2 vectors" in graphc.compile(a @ b, target="avx2").explain("k00")
 
 
 @pytest.mark.parametrize("extent", [2, 3, 11, 13, 23])
