@@ -6,7 +6,7 @@ keep these names. What has no such name belongs to those that read it: a load, a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from graphc.graph.node import Node
@@ -36,14 +36,26 @@ def origin(kernel: Kernel) -> Origin:
             readers.setdefault(name, []).append(stmt)
     found: dict[str, tuple[Node, ...]] = {}
 
+    def reached(name: str) -> Iterator[tuple[Node, ...]]:
+        """The nodes of the first values to have any, of all that a value or a buffer goes into."""
+        seen, rest = {name}, [name]
+        while rest:
+            name = rest.pop()
+            own = kernel.origins.get(name.partition(".")[0])  # r1.w2: the lanes of r1
+            if own is not None:
+                yield own
+                continue
+            into = (made(stmt) for stmt in readers.get(name, ()))
+            new = [
+                other for other in dict.fromkeys(into) if other is not None and other not in seen
+            ]
+            seen.update(new)
+            rest += reversed(new)
+
     def named(name: str) -> tuple[Node, ...]:
         """The nodes of a value or a buffer."""
-        own = kernel.origins.get(name.partition(".")[0])  # r1.w2: the lanes of r1
-        if own is not None:
-            return own
         if name not in found:
-            found[name] = ()  # what is read on the way to itself adds nothing
-            found[name] = union([of(stmt) for stmt in readers.get(name, ())])
+            found[name] = union(reached(name))
         return found[name]
 
     def of(stmt: Stmt) -> tuple[Node, ...]:
@@ -55,7 +67,7 @@ def origin(kernel: Kernel) -> Origin:
     return of
 
 
-def union(parts: list[tuple[Node, ...]]) -> tuple[Node, ...]:
+def union(parts: Iterable[tuple[Node, ...]]) -> tuple[Node, ...]:
     """The nodes of all parts, each once."""
     return tuple(dict.fromkeys(node for part in parts for node in part))
 

@@ -23,6 +23,8 @@ REUSE = 0.75
 NEAR, NEAR_REUSE = 0.5, 3.0
 """so often where what the sum reads fills no more than this part of the second cache as it lies, as
 lines come from there while others are computed on, unless all rows share one set of the first;"""
+PAGES = 48
+"""Pages that a panel's rows may lie in as they are: a core has some 64 at hand, others late."""
 FULL = 0.75
 """The part of its sets that a panel may fill."""
 SCRATCH = 1 << 18
@@ -128,7 +130,8 @@ def scattered(
     """Whether the rows of a panel that is read again and again crowd each other out of the cache.
 
     Rows a power of two apart share few of its sets: of `step` bytes, only every so many begins one.
-    Elements that lie apart are gathered in any case: else they are for each vector.
+    Rows far apart lie in more pages than a core has at hand. Elements that lie apart are gathered
+    in any case: else they are for each vector.
     `steps`: how often the whole nest is run on the same panel. `around`: kept loops around those of
     the panels, each step of which has panels of its own.
     """
@@ -148,7 +151,7 @@ def scattered(
     step = stride(nest, access)
     if step <= width * apart:
         return False
-    if apart > 1:
+    if apart > 1 or points * min(step, PERIOD) > PAGES * PERIOD:
         return True
     seldom = step % PERIOD and again * steps < reuse(machine, NEAR_REUSE)
     if seldom and near(nest, NEAR * machine.level2):

@@ -41,6 +41,14 @@ def test_a_long_sum_packs_its_panel(target: str) -> None:
     assert stack(program.stages.kernels[0]) == 1 << 19
 
 
+@pytest.mark.parametrize(("size", "packed"), [(14, False), (27, False), (29, True), (31, True)])
+def test_rows_in_many_pages_are_packed(size: int, packed: bool) -> None:
+    """64 channels, each of them nearly a page: found in the second cache, but each a page away."""
+    image, taps = graphc.input("image", (2, 64, size, size)), graphc.input("taps", (64, 64, 1, 1))
+    program = graphc.compile(ops.conv2d(image, taps), target="avx2")
+    assert ("packed: its rows" in program.as_text("loops")) == packed
+
+
 @pytest.mark.parametrize("batch", [1, 3, "batch"])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_each_step_of_a_batch_packs_its_panels(batch: int | str, threads: int) -> None:
