@@ -107,19 +107,19 @@ def _convolution(
     group = "g " * (groups > 1)
     alone = filters == groups > 1  # one filter a group, which is its channel of the result
     own = "" if alone else "f "
+    channel = "g" if alone else _channel(groups, filters // groups)
     if groups > 1:
         # Views, so that the product itself reads and writes every channel at a plain index.
         x, weight = _split(x, -rank - 1, groups), weight if alone else _split(weight, 0, groups)
     result = product(
         name,
         f"{batch}{group}c {_reach(window)}, {group}{own}c {' '.join(TAPS[rank])} "
-        f"-> {batch}{group}{own}{' '.join(SPACE[rank])}",
+        f"-> {batch}{channel} {' '.join(SPACE[rank])}",
         "image kernel",
         [x, weight],
+        shape=(*x.shape[: len(batch) // 2], filters, *window.positions),
         floor=True,
     )
-    if groups > 1 and not alone:
-        result = reshape(result, (*result.shape[: -rank - 2], filters, *result.shape[-rank:]))
     return result if bias is None else shift(result, bias, "second" if batch else "first")
 
 
@@ -204,15 +204,18 @@ def _transposed(
     result = product(
         name,
         f"{batch}{group}c {' '.join(SPACE[rank])}, {group}c f {' '.join(TAPS[rank])} "
-        f"-> {batch}{group}f {_reach(window)}",
+        f"-> {batch}{_channel(groups, filters)} {_reach(window)}",
         "image kernel",
         [x, weight],
-        shape=(*lead, *((groups,) * (groups > 1)), filters, *whole),
+        shape=(*lead, groups * filters, *whole),
     )
-    if groups > 1:
-        result = reshape(result, (*lead, groups * filters, *whole))
     result = crop(result, [low for low, _ in pairs], left)
     return result if bias is None else shift(result, bias, "second" if batch else "first")
+
+
+def _channel(groups: int, each: int) -> str:
+    """A channel of the result, by its group and one of the filters that each group has."""
+    return "f" if groups == 1 else f"g*{each}+f"
 
 
 def _reach(window: Window) -> str:

@@ -194,10 +194,14 @@ def test_a_convolution_has_no_ceil_mode() -> None:
         ops.conv2d(ops.transpose(graphc.input("x", ("batch", 3, 6, 6)), (1, 0, 2, 3)), w)
 
 
-def test_what_follows_depthwise_windows_is_done_in_their_registers() -> None:
-    """One filter a group is a channel of the result as it stands: no reshape lies between."""
-    x, weight = input("x", (2, 8, 9, 9)), input("weight", (8, 1, 3, 3))
+@pytest.mark.parametrize("groups", [2, 4, 8])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_what_follows_groups_is_done_in_their_registers(groups: int, transposed: bool) -> None:
+    """A filter of a group is a channel of the result as it stands: no reshape lies between."""
+    x, weight = input("x", (2, 8, 9, 9)), input("weight", (8, 8 // groups, 3, 3))
     bias = input("bias", (8,))
-    program = graphc.compile(ops.relu(ops.conv2d(x, weight, bias, groups=8)))
-    assert len(program.kernels) == 1
-    assert "relu follows conv2d element by element" in program.as_text("fused")
+    convolution = ops.conv_transpose2d if transposed else ops.conv2d
+    program = graphc.compile(ops.relu(convolution(x, weight, bias, groups=groups)))
+    assert not any("reshape" in node.op.name for node in program.stages.graph.nodes)
+    assert "relu follows" in program.as_text("fused")
+    assert len(program.kernels) <= 1 + transposed  # a border, which what slides backwards needs
