@@ -78,15 +78,20 @@ def meanwhile(
 
 
 def past(kernel: Kernel, machine: Machine) -> Kernel:
-    """Have the innermost loops of maps store what is far past the caches."""
-    if not kernel.far:
+    """Have the innermost loops of maps store what is far past the caches.
+
+    A result that the kernel reads itself is not: sums in parts, which lie there until the last one.
+    """
+    read = {stmt.access.buffer.name for stmt in walk(kernel.body) if isinstance(stmt, Load)}
+    names = tuple(name for name in kernel.far if name not in read)
+    if not names:
         return kernel
-    body = statements(kernel.body, (), kernel.far)
+    body = statements(kernel.body, (), names)
     written = {s.target.buffer.name for s in walk(body) if isinstance(s, Update) and s.past}
     size = f"{machine.last >> 10:,} KiB"
     notes = [
         f"{name} is stored past the caches: more than {size} is touched until it is read again"
-        for name in kernel.far
+        for name in names
         if name in written
     ]
     return replace(kernel, body=body, notes=(*kernel.notes, *notes))

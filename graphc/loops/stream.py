@@ -150,7 +150,7 @@ def nearer(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...] | Non
     Where all results leave the second cache, each step of the loops outside the tiles has its own.
     """
     machine = schedule.machine
-    outer, each = nest.summed[0], one_step(nest, 0)
+    outer, each = nest.summed[0], max(1, one_step(nest, 0))
     if len(nest.summed) == 1 or outer.extent is None or plan.reads <= FULL * machine.level1:
         return None
     part = int(NEAR * machine.level1 * terms(nest) / plan.reads) // each
@@ -161,7 +161,7 @@ def nearer(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...] | Non
     better = choose(shorter, machine)
     if better.cost > GAIN * plan.cost:
         return None
-    tiles = {better.vector, *(name for name, _ in better.tiles)}
+    tiles = {name for one in (plan, better) for name in (one.vector, *dict(one.tiles))}
     plain = [f for f in nest.kept if f.index not in tiles]
     why = f"summed over {outer.index} in parts of {part * each}: a tile's operands stay near"
     inside = tuple(f for f in nest.kept if f.index in tiles)

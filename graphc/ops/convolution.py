@@ -107,14 +107,13 @@ def _convolution(
     group = "g " * (groups > 1)
     alone = filters == groups > 1  # one filter a group, which is its channel of the result
     own = "" if alone else "f "
-    channel = "g" if alone else _channel(groups, filters // groups)
-    if groups > 1:
-        # Views, so that the product itself reads and writes every channel at a plain index.
-        x, weight = _split(x, -rank - 1, groups), weight if alone else _split(weight, 0, groups)
+    image, made = _channel("c", groups, channels), _channel("f", groups, filters)
+    if groups > 1 and not alone:
+        weight = _split(weight, groups)
     result = product(
         name,
-        f"{batch}{group}c {_reach(window)}, {group}{own}c {' '.join(TAPS[rank])} "
-        f"-> {batch}{channel} {' '.join(SPACE[rank])}",
+        f"{batch}{image} {_reach(window)}, {group}{own}c {' '.join(TAPS[rank])} "
+        f"-> {batch}{'g' if alone else made} {' '.join(SPACE[rank])}",
         "image kernel",
         [x, weight],
         shape=(*x.shape[: len(batch) // 2], filters, *window.positions),
@@ -200,11 +199,12 @@ def _transposed(
     lead = x.shape[: -rank - 1]
     filters = number(name, weight, 1)
     if groups > 1:
-        x, weight = _split(x, -rank - 1, groups), _split(weight, 0, groups)
+        weight = _split(weight, groups)
+    image, made = _channel("c", groups, channels), _channel("f", groups, groups * filters)
     result = product(
         name,
-        f"{batch}{group}c {' '.join(SPACE[rank])}, {group}c f {' '.join(TAPS[rank])} "
-        f"-> {batch}{_channel(groups, filters)} {_reach(window)}",
+        f"{batch}{image} {' '.join(SPACE[rank])}, {group}c f {' '.join(TAPS[rank])} "
+        f"-> {batch}{made} {_reach(window)}",
         "image kernel",
         [x, weight],
         shape=(*lead, groups * filters, *whole),
@@ -213,9 +213,9 @@ def _transposed(
     return result if bias is None else shift(result, bias, "second" if batch else "first")
 
 
-def _channel(groups: int, each: int) -> str:
-    """A channel of the result, by its group and one of the filters that each group has."""
-    return "f" if groups == 1 else f"g*{each}+f"
+def _channel(letter: str, groups: int, count: int) -> str:
+    """A channel of so many, by its group and its number in it: `g*8+c`."""
+    return letter if groups == 1 else f"g*{count // groups}+{letter}"
 
 
 def _reach(window: Window) -> str:
@@ -283,8 +283,7 @@ def _channels_first(x: Node, rank: int, channels: int) -> list[str]:
     return [f"moveaxis(x, -1, {len(x.shape) - rank - 1}), if its channels are the last axis"]
 
 
-def _split(x: Node, axis: int, groups: int) -> Node:
-    """x with an axis cut into (groups, the rest)."""
-    axis %= len(x.shape)
-    part = number("split", x, axis) // groups
-    return reshape(x, (*x.shape[:axis], groups, part, *x.shape[axis + 1 :]))
+def _split(weight: Node, groups: int) -> Node:
+    """The filters of each group: a view."""
+    each = number("split", weight, 0) // groups
+    return reshape(weight, (groups, each, *weight.shape[1:]))

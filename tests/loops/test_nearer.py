@@ -10,7 +10,7 @@ import pytest
 import graphc
 from graphc import ops
 from graphc.llvm import targets
-from graphc.loops.alternatives import nests
+from graphc.loops.alternatives import nests, tiles
 from graphc.loops.choice import Choice
 from graphc.runtime.program import Program
 from graphc.tuning.trial import Trial
@@ -62,6 +62,35 @@ def test_parts_have_the_bits_of_the_sum_at_once(filters: int, size: int) -> None
     assert any(WHY in note for note in parts.kernel.notes)
     assert not any(WHY in note for note in whole.kernel.notes)
     assert trial.results(parts) == trial.results(whole)
+
+
+@pytest.mark.parametrize(("filters", "size"), [(64, 112), (20, 112)])
+def test_parts_have_the_bits_of_the_sum_at_once_with_any_tile(filters: int, size: int) -> None:
+    """A tuner's tile may lie along other loops than the best for a part."""
+    program = convolved(1, 64, filters, size)
+    target = program.stages.target
+    number = next(i for i, k in enumerate(program.stages.lowered) if nests(k, target.model))
+    kernel = program.stages.lowered[number]
+    trial = Trial(kernel, {}, target, 1)
+    whole = trial.version((Choice(part=0),))
+    assert whole is not None
+    wanted, seen = trial.results(whole), 0
+    for choices in tiles((), 0, nests(kernel, target.model)[0], target.model):
+        version = trial.version(choices)
+        assert version is not None and trial.results(version) == wanted
+        seen += any(WHY in note for note in version.kernel.notes)
+    assert seen
+
+
+def test_partial_sums_are_not_stored_past_the_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are read again at once; a result that is made of them on the stack is stored so."""
+    here = replace(targets.target(), last=4 << 20)
+    monkeypatch.setattr(targets, "target", lambda name=None: here)
+    image, kernel = graphc.input("image", (2, 64, 112, 112)), graphc.input("kernel", (64, 64, 3, 3))
+    alone = graphc.compile(ops.conv2d(image, kernel, padding=1)).as_text("loops")
+    followed = convolved(2, 64, 64, 112).as_text("loops")
+    assert WHY in alone and "b2 is stored past the caches" not in alone
+    assert WHY in followed and "b2 is stored past the caches" in followed
 
 
 @pytest.mark.parametrize(("channels", "size"), [(64, 28), (16, 56), (8, 112)])

@@ -156,7 +156,7 @@ def test_what_was_just_read_or_is_read_soon_is_stored_as_ever(
 def test_a_later_kernel_sees_what_was_stored(small: None) -> None:
     x = graphc.input("x", (512, 1024))
     y = ops.exp(x) - 1
-    results = [ops.sum(ops.transpose(y) @ x), ops.max(y, axis=0)]
+    results = [ops.sum(ops.transpose(y) @ x)]
     program = graphc.compile([y, *results], threads=2)
     kernels = [call.kernel for call in program.stages.calls]
     assert any(s.past for k in kernels for s in walk(k.body) if isinstance(s, Update))

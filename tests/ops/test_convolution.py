@@ -205,3 +205,13 @@ def test_what_follows_groups_is_done_in_their_registers(groups: int, transposed:
     assert not any("reshape" in node.op.name for node in program.stages.graph.nodes)
     assert "relu follows" in program.as_text("fused")
     assert len(program.kernels) <= 1 + transposed  # a border, which what slides backwards needs
+
+
+@pytest.mark.parametrize(("groups", "filters"), [(2, 8), (8, 8), (4, 4)])
+def test_a_gradient_of_groups_makes_no_border_to_crop(groups: int, filters: int) -> None:
+    """The image is read where it lies, so that what its border would get is not computed."""
+    x, weight = input("x", (2, 8, 9, 9)), input("weight", (filters, 8 // groups, 3, 3))
+    loss = ops.sum(ops.square(ops.conv2d(x, weight, padding=1, groups=groups)))
+    program = graphc.compile(graphc.grad(loss, [x]))
+    names = [node.op.name for node in program.stages.graph.nodes]
+    assert "pad.dx" not in names and not any("reshape" in name for name in names)
