@@ -15,7 +15,6 @@ from graphc.loops.cost import Step, Tile, load_cost, step_of
 from graphc.loops.crosswise import crossed
 from graphc.loops.ir import Alloc, For, Let, Stmt, Update
 from graphc.loops.nest import Nest, accesses, depending, extent, flat, forms
-from graphc.loops.strip import balanced
 from graphc.machine import Machine
 from graphc.types import SIZE
 
@@ -163,8 +162,9 @@ def plans(
     step = step_of(nest, loop, lanes, moving, machine)
     ends = 1.5 + (8.0 if summed else end_cost(nest, loop, lanes))
     loops = {f.index: f for f in nest.kept}
+    extents = {f.index: extent(f) for f in nest.kept}
     beside = {f.index: again(nest, f) for f in nest.kept}
-    tile_of, least = cache(step.tile), math.inf
+    tile_of, parts_of, least = cache(step.tile), cache(partial(pieces, loops)), math.inf
     for vectors, sides in shapes(nest, loop, lanes, machine):
         tile = tile_of(sides)
         counting = ALONE if any(beside[name] for name, _ in sides) else SHARED
@@ -179,12 +179,12 @@ def plans(
             whole, rest = (1, 0) if summed else divmod(count, lanes * vectors)
             total = sum(
                 times * many * step.cycles(wide, tile_of(part), counting)
-                for times, part in pieces(loops, sides)
+                for times, part in parts_of(sides)
                 for many, wide in ((whole, vectors), (1, -(-rest // lanes)))
                 if many and wide
             )
             covered = vectors * lanes * use if summed else count
-            per_point = total / covered / math.prod([extent(loops[name]) for name, _ in sides])
+            per_point = total / covered / math.prod([extents[name] for name, _ in sides])
             least = min(least, per_point + tail)
         plan = Plan(loop.index, lanes, vectors, sides, "", per_point + tail)
         yield plan.cost, partial(tiled, plan, step, tile, use, cycles)
@@ -228,8 +228,9 @@ def shapes(
     near = sorted(others, key=partial(distance, nest))  # the first of those that cost alike wins
     tiles: list[tuple[tuple[str, int], ...]] = [()]
     tiles += [(side,) for other in near for side in sides(other, 14)]
-    for a, b in itertools.combinations([f for f in others if f.extent is not None], 2):
-        tiles += itertools.product(sides(a, 8), sides(b, 8))
+    both = [sides(other, 8) for other in others if other.extent is not None]
+    for a, b in itertools.combinations(both, 2):
+        tiles += itertools.product(a, b)
     rows = [math.prod([size for _, size in tile]) for tile in tiles]
     return [
         (count, tile)
@@ -241,9 +242,9 @@ def shapes(
 
 def sides(loop: For, most: int) -> list[tuple[str, int]]:
     """A tile's steps along one loop, two and more; of those that split it alike the least."""
-    steps = range(2, min(most, extent(loop)) + 1)
-    different = (s for s in steps if loop.extent is None or balanced(loop, s)[0].size == s)
-    return [(loop.index, size) for size in different]
+    count, known = extent(loop), loop.extent is not None
+    steps = range(2, min(most, count) + 1)
+    return [(loop.index, s) for s in steps if not known or -(-count // -(-count // s)) == s]
 
 
 def pieces(loops: Mapping[str, For], sides: Sides) -> list[tuple[int, Sides]]:

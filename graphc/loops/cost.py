@@ -123,10 +123,10 @@ class Read:
 
         Those are counted that nothing fetches ahead: of short runs that begin anywhere.
         """
-        every = (*sides, *step.sums)
-        moved = sorted((self.moves[n], size) for n, size in every if self.moves.get(n) and size > 1)
         if self.gathered or step.sums[-1][1] > SHORT:
             return 0.0
+        every = (*sides, *step.sums)
+        moved = sorted((self.moves[n], size) for n, size in every if self.moves.get(n) and size > 1)
         run, count = runs(moved)
         length = run * self.bytes
         return 0.0 if length >= RUN else count * (1 + (length - self.bytes) / CACHE_LINE)
