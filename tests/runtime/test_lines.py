@@ -17,14 +17,14 @@ from graphc.runtime.text import KERNEL_STAGES, kernel_text
 
 
 def declared(w: Node) -> Node:
-    x, b = graphc.input("x", ("batch", 32)), graphc.parameter("b", (64,))
+    x, b = graphc.input("x", ("batch", 32)), graphc.parameter("b", (48,))
     return ops.relu(x @ w + b)
 
 
 @pytest.fixture(scope="module")
 def step() -> Program:
     """A training step of several kernels, the first of them a product with what follows it."""
-    w = graphc.parameter("w", (32, 64))
+    w = graphc.parameter("w", (32, 48))
     loss = ops.sum(ops.square(declared(w)))
     (slope,) = graphc.grad(loss, [w])
     return graphc.compile({"loss": loss}, {w: w - 0.1 * slope}, target="avx2")
@@ -38,7 +38,7 @@ def names(line: Line) -> set[str]:
 @pytest.mark.parametrize("target", ["avx512", "avx2", "sse2", "neon"])
 def test_lines_are_those_of_the_text(stage: str, target: str) -> None:
     """For assembly: without what debug lines add to it, and otherwise the same."""
-    hidden = declared(graphc.parameter("w", (32, 64)))
+    hidden = declared(graphc.parameter("w", (32, 48)))
     program = graphc.compile([hidden, ops.sum(hidden, 0), ops.softmax(hidden)], target=target)
     for number in range(len(program.kernels)):
         found = lines(program.stages, number, stage)
@@ -117,7 +117,7 @@ def test_texts_are_the_same_with_debug_information(
     stage: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("GRAPHC_CACHE_DIR", str(tmp_path))
-    hidden = declared(graphc.parameter("w", (32, 64)))
+    hidden = declared(graphc.parameter("w", (32, 48)))
     plain = graphc.compile(hidden, target="avx2")
     monkeypatch.setenv("GRAPHC_DEBUG_INFO", "1")
     told = graphc.compile(hidden, target="avx2")
