@@ -40,13 +40,13 @@ class Plan:
     vector: str | None
     lanes: int
     vectors: int
-    tiles: tuple[tuple[str, int], ...]
+    tiles: Sides
     why: str
     cost: float = 0.0
     reads: float = 0.0
 
     @property
-    def tile(self) -> tuple[str | None, int, tuple[tuple[str, int], ...]]:
+    def tile(self) -> tuple[str | None, int, Sides]:
         """What tells it from others for its nest."""
         return self.vector, self.vectors, self.tiles
 
@@ -212,9 +212,7 @@ def end_cost(nest: Nest, loop: For, lanes: int) -> float:
     return max((load_cost(t, loop.index, lanes, set()) for t in outside), default=0.5)
 
 
-def shapes(
-    nest: Nest, loop: For, lanes: int, machine: Machine
-) -> list[tuple[int, tuple[tuple[str, int], ...]]]:
+def shapes(nest: Nest, loop: For, lanes: int, machine: Machine) -> list[tuple[int, Sides]]:
     """Register tiles to compare: vectors along the vector index, and up to two other indices."""
     summed = loop in nest.summed
     others = [f for f in nest.kept if f is not loop and free(nest, f)]
@@ -226,7 +224,7 @@ def shapes(
         others = others if vectors[0] < ENOUGH or extent(loop) <= count else []
     limit = machine.registers * 3 // 4 if summed else machine.registers
     near = sorted(others, key=partial(distance, nest))  # the first of those that cost alike wins
-    tiles: list[tuple[tuple[str, int], ...]] = [()]
+    tiles: list[Sides] = [()]
     tiles += [(side,) for other in near for side in sides(other, 14)]
     both = [sides(other, 8) for other in others if other.extent is not None]
     for a, b in itertools.combinations(both, 2):

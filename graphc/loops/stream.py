@@ -55,11 +55,9 @@ PANELS = 1 << 20
 
 def streamed(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...] | None:
     """The nest with one of its sums in parts; None where that gains nothing, or cannot be."""
-    starts = [s for s in nest.before if isinstance(s, Update)]
+    starts, ends = around_the_sum(nest)
     if len(starts) != 1 or nest.summed[-1].kind != "serial" or starts[0].how != "=":
         return None
-    register = starts[0].target.buffer
-    ends = [s for s in nest.after if isinstance(s, Load) and s.access.buffer == register]
     updates = [s for s in nest.inner if isinstance(s, Update)]
     if len(ends) != 1 or len(updates) != 1:
         return None
@@ -74,13 +72,20 @@ def streamed(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...] | N
     return parts(schedule, nest, plan, level, part, why)
 
 
+def around_the_sum(nest: Nest) -> tuple[list[Update], list[Load]]:
+    """What begins registers, and what reads the first of them once it is summed into."""
+    starts = [s for s in nest.before if isinstance(s, Update)]
+    registers = [s.target.buffer for s in starts[:1]]
+    ends = [s for s in nest.after if isinstance(s, Load) and s.access.buffer in registers]
+    return starts, ends
+
+
 def parts(
     schedule: Schedule, nest: Nest, plan: Plan, level: int, part: int, why: str
 ) -> tuple[Stmt, ...] | None:
     """The nest with its sum at a level made some steps at a time; None where that cannot be."""
-    starts = [s for s in nest.before if isinstance(s, Update)]
+    starts, ends = around_the_sum(nest)
     register = starts[0].target.buffer
-    ends = [s for s in nest.after if isinstance(s, Load) and s.access.buffer == register]
     across = plan.vector in {f.index for f in nest.kept}
     around, (outer, *inner) = nest.summed[:level], nest.summed[level:]
     only = target = destination(nest, ends[0])
