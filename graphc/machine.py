@@ -29,6 +29,9 @@ def single(function: str, operands: int) -> int:
 class Machine:
     """What a core offers. Bytes; `registers` counts vector registers.
 
+    `unit`: of a vector, what is loaded, or multiplied and added, at once: some processors take the
+    widest in two passes. Bits may depend on it as they do on the vectors.
+
     `level1` and `level2` are its caches for data, `last` is the last one, which it may share. They
     decide what is copied, which part of a sum is made at a time, and which stores go past them,
     never in which order it is added up: no bit depends on them. `threads` says whether several
@@ -39,6 +42,7 @@ class Machine:
     vector_bytes: int
     registers: int
     masked: bool
+    unit: int = 64
     level1: int = LEVEL1
     level2: int = LEVEL2
     last: int = LAST
@@ -50,6 +54,15 @@ class Machine:
     def lanes(self, element: int) -> int:
         """Elements of `element` bytes in a vector."""
         return max(1, self.vector_bytes // max(element, 4))
+
+    def grain(self, element: int) -> int:
+        """Elements of `element` bytes that the units take at once, of which none should be idle."""
+        return max(1, self.lanes(element) // self.passes)
+
+    @property
+    def passes(self) -> int:
+        """In how many passes the widest vectors are loaded, or multiplied and added."""
+        return max(1, self.vector_bytes // self.unit)
 
 
 def cores() -> int:

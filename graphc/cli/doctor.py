@@ -82,7 +82,8 @@ def report(facts: dict[str, Any]) -> list[str]:
             "target",
             f"{target['name']} ({target['cpu']}): {target['vector_bits']}-bit vectors, "
             f"{target['float32_lanes']} float32 or {target['float64_lanes']} float64 lanes, "
-            f"{target['vector_registers']} vector registers",
+            f"{target['vector_registers']} vector registers"
+            + (", each vector in two passes" if target["vector_passes"] > 1 else ""),
         ),
         (
             "schedules",

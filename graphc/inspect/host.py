@@ -48,6 +48,7 @@ def examine() -> dict[str, Any]:
             "float32_lanes": chosen.vector_bytes // 4,
             "float64_lanes": chosen.vector_bytes // 8,
             "vector_registers": chosen.registers,
+            "vector_passes": chosen.model.passes,
             "level1_bytes": chosen.level1,
             "level2_bytes": chosen.level2,
         },

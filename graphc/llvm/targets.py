@@ -44,6 +44,8 @@ LEVELS["avx512"] = (
 )
 TRIPLES = {"neon": "aarch64-unknown-linux-gnu"}
 WIDTHS = {"avx512": 64, "avx2": 32, "sse2": 16, "neon": 16}
+UNITS = {"znver1": 16, "znver4": 32}
+"""Processors that take their widest vectors in two passes, and the bytes of one."""
 TUNED = {"sse2": "x86-64", "avx2": "x86-64-v3", "avx512": "x86-64-v4", "neon": "generic"}
 """The processor that code of a level is ordered for where it is not the host's: by the oldest's
 order, some inner loops on AVX2 held more than the registers."""
@@ -60,6 +62,7 @@ class Target:
     cpu: str
     features: str
     native: bool
+    unit: int = WIDTHS["avx512"]
     level1: int = LEVEL1
     level2: int = LEVEL2
     last: int = LAST
@@ -71,6 +74,7 @@ class Target:
             self.vector_bytes,
             self.registers,
             masked=self.name == "avx512",
+            unit=self.unit,
             level1=self.level1,
             level2=self.level2,
             last=self.last,
@@ -127,6 +131,7 @@ def level(name: str) -> Target:
     if name not in WIDTHS:
         raise CompileError(f"unknown target {name!r}; graphc has {', '.join(WIDTHS)}")
     best = host_level()
+    unit = UNITS.get(llvm.get_host_cpu_name(), WIDTHS["avx512"])
     registers = 32 if name in ("avx512", "neon") else 16
     order = ["sse2", "avx2", "avx512"]
     if name == best:
@@ -139,6 +144,7 @@ def level(name: str) -> Target:
             llvm.get_host_cpu_name(),
             features,
             True,
+            unit,
             *caches(),
         )
     if name == "neon":
@@ -146,7 +152,7 @@ def level(name: str) -> Target:
     triple = llvm.get_process_triple() if best != "neon" else "x86_64-unknown-linux-gnu"
     wanted = ",".join(f"+{f}" for f in LEVELS[name])
     native = best != "neon" and order.index(name) <= order.index(best)
-    near = caches() if native else (LEVEL1, LEVEL2, LAST)
+    near = (unit, *caches()) if native else ()
     return Target(name, WIDTHS[name], registers, triple, TUNED[name], wanted, native, *near)
 
 

@@ -34,7 +34,7 @@ def tiles(choices: Choices, number: int, nest: Nest, machine: Machine) -> Iterat
     now = choices[number] if number < len(choices) else MODEL
     for plan in shortlist(like(nest, model, machine), model):
         if plan.vector is not None:
-            tile = plan.vector, plan.vectors, plan.tiles
+            tile = plan.vector, plan.lanes, plan.vectors, plan.tiles
             yield changed(choices, number, replace(now, tile=tile))
 
 
@@ -43,7 +43,7 @@ def shortlist(plans: list[Plan], model: Plan) -> list[Plan]:
     first: dict[object, Plan] = {}
     others = [plan for plan in plans if plan.tile != model.tile]
     for plan in others:
-        first.setdefault((plan.vector, plan.vectors), plan)
+        first.setdefault((plan.vector, plan.lanes, plan.vectors), plan)
     chosen = list(first.values())[: SHAPES // 2]
     chosen += [plan for plan in others if plan not in chosen][: SHAPES - len(chosen)]
     return chosen

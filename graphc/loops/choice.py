@@ -16,13 +16,13 @@ Tiles = tuple[tuple[str, int], ...]
 class Choice:
     """What to do for one nest of a kernel otherwise than the cost model would: None is its choice.
 
-    `tile`: the vector index, the vectors side by side, and the sizes of the tiles of other indices.
-    `part`: steps of the outermost sum at a time, 0 for all at once. `gather`, `pack`: whether
-    operands are copied for a nest, row by row or panel by panel. `unroll`: whether a short inner
-    loop, or a few steps of a long one, are written out.
+    `tile`: the vector index, its lanes, the vectors side by side, and the sizes of the tiles of
+    other indices. `part`: steps of the outermost sum at a time, 0 for all at once. `gather`,
+    `pack`: whether operands are copied for a nest, row by row or panel by panel. `unroll`: whether
+    a short inner loop, or a few steps of a long one, are written out.
     """
 
-    tile: tuple[str, int, Tiles] | None = None
+    tile: tuple[str, int, int, Tiles] | None = None
     part: int | None = None
     gather: bool | None = None
     pack: bool | None = None
@@ -31,9 +31,10 @@ class Choice:
     def __str__(self) -> str:
         said = []
         if self.tile is not None:
-            vector, vectors, tiles = self.tile
+            vector, lanes, vectors, tiles = self.tile
             sizes = "".join(f"{size} of {name} by " for name, size in tiles)
-            said.append(f"tile {sizes}{vectors} vector{'s' * (vectors > 1)} along {vector}")
+            plural = "s" * (vectors > 1)
+            said.append(f"tile {sizes}{vectors} vector{plural} of {lanes} along {vector}")
         if self.part is not None:
             steps = f"{self.part} step{'s' * (self.part > 1)} of the sum at a time"
             said.append(steps if self.part else "sum at once")
@@ -96,11 +97,11 @@ def one(found: Any) -> Choice:
     return Choice(**{**found, "tile": None if tile is None else tile_of(tile)})
 
 
-def tile_of(found: Any) -> tuple[str, int, Tiles]:
+def tile_of(found: Any) -> tuple[str, int, int, Tiles]:
     """A tile that `written` wrote. Raises ValueError for anything else."""
     match found:
-        case [str(vector), vectors, [*pairs]] if counts(vectors, 1):
-            return vector, vectors, tuple(map(pair, pairs))
+        case [str(vector), lanes, vectors, [*pairs]] if counts(lanes, 1) and counts(vectors, 1):
+            return vector, lanes, vectors, tuple(map(pair, pairs))
     raise ValueError(f"{found!r} is no tile")
 
 

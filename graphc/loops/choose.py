@@ -25,6 +25,8 @@ SUMS = 128
 additions are under way at once,"""
 ENOUGH = 4
 """this many, and no sums of other rows are needed beside them."""
+HALVES = 1.15
+"""How many times as many lanes must be in use for vectors of half the width to be compared."""
 ALONE, SHARED = 5.0, 1.0
 """Instructions that count an inner loop's steps, for each: one by one, and several written out."""
 
@@ -46,9 +48,9 @@ class Plan:
     reads: float = 0.0
 
     @property
-    def tile(self) -> tuple[str | None, int, Sides]:
+    def tile(self) -> tuple[str | None, int, int, Sides]:
         """What tells it from others for its nest."""
-        return self.vector, self.vectors, self.tiles
+        return self.vector, self.lanes, self.vectors, self.tiles
 
 
 def width(nest: Nest, machine: Machine) -> int:
@@ -61,14 +63,27 @@ def width(nest: Nest, machine: Machine) -> int:
     return machine.lanes(max(sizes, default=4))
 
 
+def widths(nest: Nest, loop: For, machine: Machine) -> Iterator[tuple[int, int]]:
+    """The lanes to compare for a nest, and in how many passes each width is taken.
+
+    Vectors that are taken in two passes are hardly faster than halves of them, of which so many
+    more lanes may be in use that twice the instructions do not count.
+    """
+    lanes, passes = width(nest, machine), machine.passes
+    yield lanes, passes
+    half, count = lanes // 2, loop.extent
+    if nest.reduces and passes > 1 and count and fill(count, half) > HALVES * fill(count, lanes):
+        yield half, passes // 2
+
+
 def choose(nest: Nest, machine: Machine) -> Plan:
     """The cheapest plan by the estimate."""
-    lanes = width(nest, machine)
     best: tuple[float, Callable[[], Plan]] | None = None
     for loop in candidates(nest):
-        for cost, plan in plans(nest, loop, lanes, machine):
-            if best is None or cost < best[0] * 0.999:
-                best = cost, plan
+        for lanes, passes in widths(nest, loop, machine):
+            for cost, plan in plans(nest, loop, lanes, passes, machine):
+                if best is None or cost < best[0] * 0.999:
+                    best = cost, plan
     return best[1]() if best else Plan(None, 1, 1, (), "no index can be the lanes of a vector")
 
 
@@ -78,12 +93,14 @@ def like(nest: Nest, model: Plan, machine: Machine) -> list[Plan]:
     Where lanes lie along a sum its order depends on them: only the tiles around may differ.
     """
     kept = {loop.index for loop in nest.kept}
-    lanes = width(nest, machine)
+    across = model.vector in kept
     found = [
         costed
         for loop in candidates(nest)
-        if (loop.index in kept if model.vector in kept else loop.index == model.vector)
-        for costed in plans(nest, loop, lanes, machine)
+        if (loop.index in kept if across else loop.index == model.vector)
+        for lanes, passes in widths(nest, loop, machine)
+        if across or lanes == model.lanes
+        for costed in plans(nest, loop, lanes, passes, machine)
     ]
     return [plan() for _, plan in sorted(found, key=lambda costed: costed[0])]
 
@@ -139,9 +156,9 @@ def fill(count: int, lanes: int) -> float:
 
 
 def plans(
-    nest: Nest, loop: For, lanes: int, machine: Machine
+    nest: Nest, loop: For, lanes: int, passes: int, machine: Machine
 ) -> Iterator[tuple[float, Callable[[], Plan]]]:
-    """Every plan with this vector index, made when asked for, after its cycles for each point."""
+    """Every plan with such vectors along a loop, made when asked for, after its cycles a point."""
     moving = depending(flat((*nest.before, *nest.inner)), loop.index)
     summed = loop in nest.summed
     count = extent(loop)
@@ -159,7 +176,7 @@ def plans(
         yield (cost + 0.1 * depth) / lanes / use, partial(Plan, loop.index, lanes, 1, (), why)
         return
     points = math.prod(max(1, extent(other)) for other in nest.summed)
-    step = step_of(nest, loop, lanes, moving, machine)
+    step = step_of(nest, loop, lanes, passes, moving, machine)
     ends = 1.5 + (8.0 if summed else end_cost(nest, loop, lanes))
     loops = {f.index: f for f in nest.kept}
     extents = {f.index: extent(f) for f in nest.kept}

@@ -39,7 +39,7 @@ def columns(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...] | No
         return None
     why = f"lanes along kept {plan.vector}, {rows} rows at a time: lines follow each other"
     row = replace(plan, vectors=VECTORS, tiles=(), why=why)
-    schedule.choice = Choice(tile=(plan.vector, VECTORS, ()), part=rows)
+    schedule.choice = Choice(tile=(plan.vector, plan.lanes, VECTORS, ()), part=rows)
     sums = tuple(replace(loop, kind="serial") for loop in nest.summed)
     found = streamed(schedule, replace(nest, summed=sums), row)
     schedule.choice = MODEL

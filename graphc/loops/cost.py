@@ -1,8 +1,9 @@
 """What one step of a sum in registers costs: cycles, by its loads and where they come from.
 
 Cycles are the larger of multiply-adds over two ports, loads over two ports, and the latency of the
-accumulators. How near operands lie is told by their sizes, and what a line costs by how wide the
-machine's vectors are: no cache's size is asked for, as the order of a sum may depend on the choice.
+accumulators, times the passes in which a processor takes a vector. How near operands lie is told by
+their sizes, and what a line costs by how wide the machine's vectors are: no cache's size is asked
+for, as the order of a sum may depend on the choice.
 """
 
 from __future__ import annotations
@@ -159,7 +160,8 @@ class Step:
 
     `touched`: how far each index moves every access, in bytes; `sums`: the summed loops' extents;
     `holds`: the registers of a point, where an argmax has one for its best, too; `mask`: one for
-    the lanes in use, where a machine has no others for it; `caches`: what its operands cost.
+    the lanes in use, where a machine has no others for it; `passes`: in how many a vector is taken;
+    `caches`: what its operands cost.
     """
 
     reads: tuple[Read, ...]
@@ -171,6 +173,7 @@ class Step:
     lanes: int
     summed: bool
     mask: int
+    passes: int
     caches: Caches
 
     @cached_property
@@ -232,11 +235,12 @@ class Step:
         if all_of_it > self.caches.panel:
             away += self.caches.away * tile.scattered / self.points
         computed = self.lets * accumulators * 2
-        cycles = max(accumulators * self.updates / 2, loads, LATENCY, lines)
+        units = max(accumulators * self.updates / 2, loads, LATENCY) * self.passes
+        cycles = max(units, lines)
         instructions = accumulators * self.updates + 2 * loads + counting
         cycles = (cycles + max(cycles, instructions / FRONT)) / 2 + computed + away
         cycles *= 1 + FAR * tile.pages
-        return cycles + 0.06 * loads + TOUCH * touched
+        return cycles + 0.06 * loads * self.passes + TOUCH * touched
 
     def read_over(self, vectors: int, tile: Tile) -> float:
         """Bytes that a tile reads from here and there over the whole sum, windows among them."""
@@ -261,8 +265,10 @@ class Step:
         return total
 
 
-def step_of(nest: Nest, loop: For, lanes: int, moving: set[str], machine: Machine) -> Step:
-    """The inner step of a nest with lanes along a loop."""
+def step_of(
+    nest: Nest, loop: For, lanes: int, passes: int, moving: set[str], machine: Machine
+) -> Step:
+    """The inner step of a nest with lanes along a loop, of vectors that take so many passes."""
     summed = loop in nest.summed
     part = summed and loop.kind == "serial" and extent(loop) % lanes
     reads = []
@@ -294,5 +300,6 @@ def step_of(nest: Nest, loop: For, lanes: int, moving: set[str], machine: Machin
         lanes,
         summed,
         1 if part and not machine.masked else 0,
+        passes,
         caches(machine.vector_bytes),
     )

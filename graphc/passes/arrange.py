@@ -118,7 +118,7 @@ def stays(chain: Sequence[Region], machine: Machine) -> bool:
     maps = all(node.shape == seed.shape for node in channels)
     if len(seeds) > 1 or not maps or machine.math == "fast":
         return False
-    lanes = machine.lanes(SIZE[seed.dtype])
+    lanes = machine.grain(SIZE[seed.dtype])
     image = use(seed.shape[-1], lanes) if slides_by_one(seed) else 0.0
     return image >= use(seed.shape[channels[seed]], lanes)
 
@@ -132,7 +132,7 @@ def gains(chain: Sequence[Region], machine: Machine) -> bool:
     for region in chain:
         for node in region.seeds:
             assert isinstance(node.op, Formula)
-            lanes = machine.lanes(SIZE[node.dtype])
+            lanes = machine.grain(SIZE[node.dtype])
             work = volume(node.op)
             here += work / use(node.shape[region.channels[node]], lanes)
             there += work / max(use(extent, lanes) for extent in along(node, lanes))
@@ -161,7 +161,7 @@ def slid(chain: Sequence[Region]) -> bool:
 def block(regions: Sequence[Region], machine: Machine) -> int:
     """Of how many images a block is, lanes along it being used better than any; 0 for none."""
     seeds = [seed for region in regions for seed in region.seeds]
-    lanes = min(machine.lanes(SIZE[node.dtype]) for node in seeds)
+    lanes = min(machine.grain(SIZE[node.dtype]) for node in seeds)
     size, here, there = BLOCK * lanes, 0.0, 0.0
     for region in regions:
         for node in region.seeds:

@@ -17,7 +17,7 @@ from graphc.runtime.program import Program
 from graphc.tuning.trial import Trial
 
 CHOICES: Choices = (
-    Choice(tile=("i1", 2, (("i0", 6), ("i2", 2))), pack=True),
+    Choice(tile=("i1", 8, 2, (("i0", 6), ("i2", 2))), pack=True),
     MODEL,
     Choice(part=0, gather=False, unroll=True),
 )
@@ -40,12 +40,13 @@ def test_choices_go_through_json() -> None:
         [{"part": -1}],
         [{"part": True}],
         [{"part": 1.5}],
-        [{"tile": ["i0", 0, []]}],
-        [{"tile": ["i0", 1]}],
-        [{"tile": [0, 1, []]}],
-        [{"tile": ["i0", 1, [["i1"]]]}],
-        [{"tile": ["i0", 1, [["i1", 0]]]}],
-        [{"tile": ["i0", 1, {"i1": 2}]}],
+        [{"tile": ["i0", 8, 0, []]}],
+        [{"tile": ["i0", 8, 1]}],
+        [{"tile": ["i0", 0, 1, []]}],
+        [{"tile": [0, 8, 1, []]}],
+        [{"tile": ["i0", 8, 1, [["i1"]]]}],
+        [{"tile": ["i0", 8, 1, [["i1", 0]]]}],
+        [{"tile": ["i0", 8, 1, {"i1": 2}]}],
     ],
 )
 def test_what_are_no_choices_is_refused(found: Any) -> None:
@@ -55,7 +56,7 @@ def test_what_are_no_choices_is_refused(found: Any) -> None:
 
 def test_choices_in_words() -> None:
     assert described(CHOICES) == (
-        "nest 0: tile 6 of i0 by 2 of i2 by 2 vectors along i1, packed; "
+        "nest 0: tile 6 of i0 by 2 of i2 by 2 vectors of 8 along i1, packed; "
         "nest 2: sum at once, not gathered, unrolled"
     )
     assert described(()) == "" and str(MODEL) == "as the model says"

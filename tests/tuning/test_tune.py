@@ -56,7 +56,8 @@ def other_choices(program: Program) -> Choices:
     trial = Trial(kernel, {}, program.stages.target, 1)
     model = trial.version(())
     assert model is not None
-    for tile in (("i1", 1, (("i0", 3),)), ("i1", 2, (("i0", 2),))):
+    lanes = program.stages.target.model.lanes(4)
+    for tile in (("i1", lanes, 1, (("i0", 3),)), ("i1", lanes, 2, (("i0", 2),))):
         version = trial.version((Choice(tile=tile),), [model])
         if version is not None:
             return version.choices
@@ -141,7 +142,7 @@ def test_a_bad_entry_is_ignored(contents: bytes) -> None:
 
 def test_an_entry_for_other_loops_leaves_the_models_schedule() -> None:
     program = made()
-    keep(program, (Choice(tile=("nowhere", 7, (("i9", 3),))),))
+    keep(program, (Choice(tile=("nowhere", 8, 7, (("i9", 3),))),))
     again = made()
     np.testing.assert_array_equal(again(*operands())[0], program(*operands())[0])
 
@@ -263,7 +264,8 @@ def test_a_tuned_kernel_of_several_threads_has_the_same_bits() -> None:
     trial = Trial(one.stages.lowered[number], {}, one.stages.target, 2)
     model = trial.version(())
     assert model is not None
-    other = trial.version((Choice(tile=("i1", 1, (("i0", 5),))),), [model])
+    tile = "i1", one.stages.target.model.lanes(4), 1, (("i0", 5),)
+    other = trial.version((Choice(tile=tile),), [model])
     assert other is not None and trial.results(other) == trial.results(model)
 
 
