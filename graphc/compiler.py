@@ -51,6 +51,7 @@ from graphc.ops import known
 from graphc.ops.recurrence import Scan
 from graphc.ops.scalar import written
 from graphc.passes import layout
+from graphc.passes.absorb import absorb
 from graphc.passes.ahead import pack_ahead
 from graphc.passes.arrange import arrange
 from graphc.passes.bodies import prepare, unify
@@ -81,6 +82,7 @@ GRAPH_PASSES: tuple[Callable[[Graph, Machine], Graph], ...] = (
     unify,
     fold,
     simplify,
+    absorb,
     keep,
     direct,
     invert,
@@ -142,7 +144,8 @@ def compile(
     `math="fast"` trades digits for speed: windows of 2 to 5 that slide over an image by 1, such as
     convolutions with 3x3 filters and their gradients, become products in tiles (Winograd), about
     1e-5 of the largest result off in float32, 1e-14 in float64; a NaN or an infinity spreads over
-    its tile.
+    its tile. With `freeze`, what scales and shifts a product after it (a batch norm) goes into its
+    weights.
 
     `debug_nans`: look at the results and the new state of every call, and where they hold a NaN,
     raise a NanError that names the node that made it, the state as before the call; "inf" looks
