@@ -63,11 +63,13 @@ def variants(workload: Workload) -> list[str]:
     """Training with new arrays at each step, and over resident ones where graphc has a call for it.
 
     Where a step is so short that a loop around it counts, a user's whole call of fit is timed too;
-    where windows slide over images, so is math="fast". Layouts are the compiler's business.
+    where windows slide over images, or a norm predicts, so is math="fast". Layouts are the
+    compiler's business.
     """
     if isinstance(workload, Kernel):
         return ["default"]
-    fast = [FAST] if workload.net.slides else []
+    predicts = isinstance(workload, Inference) and workload.net.has(BatchNorm2d)
+    fast = [FAST] if workload.net.slides or predicts else []
     if not isinstance(workload, Training):
         return ["default", *fast]
     xs, ys = workload.ring[0]
