@@ -43,7 +43,7 @@ def parallel(kernel: Kernel, machine: Machine) -> Kernel:
     if not machine.threads:
         return kernel
     alone = opened(kernel.body) - summed(kernel.body)
-    stmts = kernel.body if opened(kernel.body) else ended(kernel.body)
+    stmts = ended(kernel.body)
     while True:
         body = phases(stmts, alone)
         met = crossing(body)

@@ -41,8 +41,7 @@ much it exceeds what the backward pass must keep or any order of the kernels hol
 
 AVX2 = """\
 The machine has AVX2 and no AVX-512: limiting the instruction set to AVX2 changes nothing here, and
-this page is the record for both. [benchmarks_avx512.md](benchmarks_avx512.md) is of a machine with
-AVX-512."""
+this page is the record for both."""
 
 
 @dataclass(frozen=True)

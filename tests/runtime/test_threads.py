@@ -162,6 +162,27 @@ def test_parts_of_a_kernel_wait_for_each_other() -> None:
     assert "barrier" in program.as_text("loops")
 
 
+@pytest.mark.parametrize("columns", [784, 785, 790, 799])
+@pytest.mark.parametrize("rows", [256, 257, 263])
+@pytest.mark.parametrize("target", ["avx512", "avx2"])
+def test_what_tiles_leave_over_keeps_no_loop_from_being_shared(
+    target: str, rows: int, columns: int
+) -> None:
+    """The last columns are a panel of their own, their last rows written out after it."""
+    a, b = graphc.input("a", (128, rows)), graphc.input("b", (128, columns))
+    product = ops.transpose(a) @ b
+    program = graphc.compile(product, target=target, threads=3)
+    (kernel,) = program.stages.kernels
+    whole = max((s for s in kernel.body if isinstance(s, For)), key=lambda s: len(list(walk((s,)))))
+    assert whole.kind == "parallel"
+    if program.stages.target.native:
+        draw = np.random.default_rng(0)
+        given = [draw.standard_normal(n.shape, np.float32) for n in (a, b)]
+        expected = graphc.compile(product, target=target, threads=1)(*given)[0]
+        for _ in range(5):
+            np.testing.assert_array_equal(program(*given)[0], expected)
+
+
 def loops(kernel: Any) -> list[For]:
     return [s for s in walk(kernel.body) if isinstance(s, For)]
 
