@@ -10,7 +10,7 @@ those whose steps depend on each other, are run by one thread; a loop in order h
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from graphc.loops.independent import independent
@@ -27,6 +27,7 @@ from graphc.loops.ir import (
     Stmt,
     Transpose,
     Update,
+    used,
     walk,
 )
 from graphc.loops.nest import extent
@@ -43,9 +44,8 @@ def parallel(kernel: Kernel, machine: Machine) -> Kernel:
     if not machine.threads:
         return kernel
     alone = opened(kernel.body) - summed(kernel.body)
-    stmts = ended(kernel.body)
     while True:
-        body = phases(stmts, alone)
+        body = phases(kernel.body, alone)
         met = crossing(body)
         if not alone & met:
             break
@@ -55,10 +55,39 @@ def parallel(kernel: Kernel, machine: Machine) -> Kernel:
     return replace(kernel, body=tuple(everywhere(stmt, met) for stmt in body))
 
 
-def ended(stmts: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
-    """Loops and then the last steps of one, written out, which are left to one thread."""
-    first = next((at for at, stmt in enumerate(stmts) if register(stmt)), None)
-    return stmts if not first else (*stmts[:first], single(stmts[first:]))
+def spans(stmts: tuple[Stmt, ...]) -> Iterator[tuple[Stmt, ...]]:
+    """Statements one by one, but together from where a register begins to the last one to use it.
+
+    What is read or computed in between is in use, too: both are a thread's own.
+    """
+    last = {name: at for at, stmt in enumerate(stmts) for name in names(stmt)}
+    at = 0
+    while at < len(stmts):
+        here = end = at
+        while here <= end and register(stmts[at]):
+            for name in made(stmts[here]):
+                end = max(end, last.get(name, 0))
+            here += 1
+        yield stmts[at : end + 1]
+        at = end + 1
+
+
+def made(stmt: Stmt) -> tuple[str, ...]:
+    """The register that a statement begins, or the value that it gives a name."""
+    if isinstance(stmt, Load | Let):
+        return (stmt.name,)
+    return (stmt.buffer.name,) if isinstance(stmt, Alloc) and register(stmt) else ()
+
+
+def names(stmt: Stmt) -> set[str]:
+    """The registers and values that a statement uses."""
+    targets: list[Access | None] = []
+    for inner in walk((stmt,)):
+        if isinstance(inner, Load):
+            targets.append(inner.access)
+        elif isinstance(inner, Update):
+            targets += [inner.target, inner.companion]
+    return used(stmt) | {a.buffer.name for a in targets if a and a.buffer.space == "register"}
 
 
 def register(stmt: Stmt) -> bool:
@@ -101,12 +130,14 @@ def touched(stmts: Sequence[Stmt], alone: frozenset[str]) -> Touched:
 
 def phases(stmts: tuple[Stmt, ...], alone: frozenset[str]) -> tuple[Stmt, ...]:
     """Statements as parts that are shared, or run by one thread, and barriers between them."""
-    if any(map(register, stmts)):
-        return (single(stmts),)
     result: list[Stmt] = []
     since = NOTHING
-    for stmt in stmts:
-        part = stmt if isinstance(stmt, Load | Let | Check | Alloc) else shared(stmt, alone)
+    for span in spans(stmts):
+        stmt, *more = span
+        if more:
+            part: Stmt = single(span)
+        else:
+            part = stmt if isinstance(stmt, Load | Let | Check | Alloc) else shared(stmt, alone)
         here = touched([part], alone)
         if since.meets(here):
             result.append(Barrier())

@@ -50,8 +50,12 @@ def absorb(graph: Graph, machine: Machine) -> Graph:
             continue
         with made_for(node.site):
             found = followed(shifted[before], node, at, done)
-            if found is not None:
-                shifted[node], done[node] = found, found.value()
+            if found is None:
+                continue
+            bias = found.product is shifted[before].product and shifted[before].shift is None
+            shifted[node] = found
+            if not bias:  # which stays as it is, until something follows it
+                done[node] = found.value()
                 text = f"{WHY} {found.product.op.name}, which last"
                 notes.append(Note(node.op.name, node.site, text))
     return replace(graph.replaced(done.__getitem__), notes=tuple(notes))
