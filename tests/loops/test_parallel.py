@@ -33,7 +33,8 @@ def test_from_where_a_register_begins_to_its_last_use() -> None:
     other = loop(Update(Access(OUT, index("i")), scalar.ZERO, ()))
     tile = (Alloc(R), loop(load("v", ROW), add(R)), load("w", R), add(OUT, "w"))
     assert lengths(other, *tile, other) == [1, 4, 1]
-    assert lengths(*tile, *tile) == [4, 4]
+    again = (Alloc(Q), loop(load("v", ROW), add(Q)), load("z", Q), add(OUT, "z"))
+    assert lengths(*tile, *again) == [4, 4]
     assert lengths(Alloc(ROW), other, other) == [1, 1, 1]
 
 
