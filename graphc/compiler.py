@@ -144,8 +144,7 @@ def compile(
     `math="fast"` trades digits for speed: windows of 2 to 5 that slide over an image by 1, such as
     convolutions with 3x3 filters and their gradients, become products in tiles (Winograd), about
     1e-5 of the largest result off in float32, 1e-14 in float64; a NaN or an infinity spreads over
-    its tile. With `freeze`, what scales and shifts a product after it (a batch norm) goes into its
-    weights.
+    its tile. With `freeze`, a batch norm goes into the weights of the product before it.
 
     `debug_nans`: look at the results and the new state of every call, and where they hold a NaN,
     raise a NanError that names the node that made it, the state as before the call; "inf" looks

@@ -60,7 +60,8 @@ def spans(stmts: tuple[Stmt, ...]) -> Iterator[tuple[Stmt, ...]]:
 
     What is read or computed in between is in use, too: both are a thread's own.
     """
-    last = {name: at for at, stmt in enumerate(stmts) for name in names(stmt)}
+    begins = any(map(register, stmts))
+    last = {name: at for at, stmt in enumerate(stmts) for name in names(stmt)} if begins else {}
     at = 0
     while at < len(stmts):
         here = end = at
