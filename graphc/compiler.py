@@ -45,6 +45,7 @@ from graphc.loops.residues import residues
 from graphc.loops.scan import lower_scan
 from graphc.loops.share import share
 from graphc.loops.tile import tile
+from graphc.loops.trim import trim
 from graphc.loops.verify import verify as verify_kernel
 from graphc.machine import MATH, Machine
 from graphc.ops import known
@@ -108,6 +109,7 @@ LOOP_PASSES: tuple[Callable[[Kernel, Machine], Kernel], ...] = (
     past,
     back,
     parallel,
+    trim,
 )
 PASSES = (
     *(step.__name__ for step in GRAPH_PASSES),

@@ -8,7 +8,7 @@ from graphc.errors import CompileError
 from graphc.llvm import scalar as formulas
 from graphc.llvm.builder import Value
 from graphc.llvm.function import Function, Lanes, Loop
-from graphc.llvm.index import argument, bound, position
+from graphc.llvm.index import argument, bound, position, span
 from graphc.llvm.memory import alloc, fetch, load
 from graphc.llvm.reduction import factors, update
 from graphc.llvm.transpose import turned_block
@@ -265,7 +265,7 @@ def serial(function: Function, loop: For) -> None:
     elif loop.extent == 1:
         unrolled(function, loop)
     else:
-        counted(function, loop, bound(function, loop.start), bound(function, loop.stop))
+        counted(function, loop, *span(function, loop))
 
 
 def counted(function: Function, loop: For, start: Value, stop: Value) -> None:

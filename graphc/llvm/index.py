@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graphc.llvm.builder import Value
 from graphc.llvm.function import Function, Loop
-from graphc.loops.ir import Arg, Guard
+from graphc.loops.ir import Arg, For, Guard
 from graphc.ops.index import Affine, Bound, Runtime
 from graphc.ops.scalar import Symbol
 
@@ -65,6 +65,24 @@ def bound(function: Function, limit: Bound) -> Value:
         function.once(f"{key}.rest = urem i64 {key}.all, {limit.multiple}")
         function.once(f"{key} = sub i64 {key}.all, {key}.rest")
     return Value(key, "int64")
+
+
+def span(function: Function, loop: For) -> tuple[Value, Value]:
+    """Where a loop begins and ends: with the steps at which its conditions hold."""
+    b = function.b
+    start, stop = bound(function, loop.start), bound(function, loop.stop)
+    for guard in loop.where:
+        by = guard.position.coefficient(loop.index)
+        rest = position(function, guard.position.substitute({loop.index: Affine()}))
+        limit, one = bound(function, guard.bound), b.constant("int64", 1)
+        if by > 0:  # 0 <= rest + index < limit
+            first, end = b.binary("sub", b.constant("int64", 0), rest), b.binary("sub", limit, rest)
+        else:  # 0 <= rest - index < limit
+            end = b.binary("add", rest, one)
+            first = b.binary("sub", end, limit)
+        start = b.select(b.compare("sgt", first, start), first, start)
+        stop = b.select(b.compare("slt", end, stop), end, stop)
+    return start, stop
 
 
 def condition(function: Function, guards: tuple[Guard, ...]) -> Value | None:

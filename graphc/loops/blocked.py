@@ -221,7 +221,7 @@ def panels(
             copy = (stmt, Update(target, symbol, ((symbol, stmt.name),)))
             body = filled(schedule, nest, inside, step, plan.lanes, moved(copy, values))
             result.append(For(outside, start, end, step, "serial", body))
-        inner.append(Load(stmt.name, target))
+        inner.append(Load(stmt.name, target, inside=stmt.inside))
     return result, replace(nest, inner=tuple(inner))
 
 

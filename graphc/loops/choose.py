@@ -15,6 +15,7 @@ from graphc.loops.cost import Step, Tile, load_cost, step_of
 from graphc.loops.crosswise import crossed
 from graphc.loops.ir import Alloc, For, Let, Stmt, Update
 from graphc.loops.nest import Nest, accesses, depending, extent, flat, forms
+from graphc.loops.trim import left
 from graphc.machine import Machine
 from graphc.types import SIZE
 
@@ -36,7 +37,7 @@ class Plan:
     """A schedule: the vector index, its lanes, vectors side by side, and register tiles.
 
     `cost`: its cycles for each point by the estimate; `reads`: bytes that a tile reads from here
-    and there over the whole sum.
+    and there over the whole sum; `tight`: no register is left beside the tile.
     """
 
     vector: str | None
@@ -46,6 +47,7 @@ class Plan:
     why: str
     cost: float = 0.0
     reads: float = 0.0
+    tight: bool = False
 
     @property
     def tile(self) -> tuple[str | None, int, int, Sides]:
@@ -182,38 +184,43 @@ def plans(
     extents = {f.index: extent(f) for f in nest.kept}
     beside = {f.index: again(nest, f) for f in nest.kept}
     tile_of, parts_of, least = cache(step.tile), cache(partial(pieces, loops)), math.inf
+    left_of = cache(partial(left, nest, loop.index))
     for vectors, sides in shapes(nest, loop, lanes, machine):
         tile = tile_of(sides)
+        held = step.registers(vectors, tile)
         counting = ALONE if any(beside[name] for name, _ in sides) else SHARED
-        if (sides or loop.kind != "lanes") and step.registers(vectors, tile) > machine.registers:
+        if (sides or loop.kind != "lanes") and held > machine.registers:
             continue  # a sum in lanes has its order from them: they are taken all the same
+        tight = held >= machine.registers
+        part = left_of(tuple([name for name, _ in sides]), tight)
         cycles = step.cycles(vectors, tile, counting)
         accumulators = vectors * tile.rows
-        per_point = cycles / (accumulators * lanes)
+        per_point = cycles / (accumulators * lanes) * part
         results = accumulators // vectors if summed else accumulators * lanes
         tail = (20 + ends * accumulators) / (results * points)
         if per_point + tail < least:  # what remains at the end of a loop makes it no better
             whole, rest = (1, 0) if summed else divmod(count, lanes * vectors)
             total = sum(
-                times * many * step.cycles(wide, tile_of(part), counting)
-                for times, part in parts_of(sides)
+                times * many * step.cycles(wide, tile_of(piece), counting)
+                for times, piece in parts_of(sides)
                 for many, wide in ((whole, vectors), (1, -(-rest // lanes)))
                 if many and wide
             )
             covered = vectors * lanes * use if summed else count
-            per_point = total / covered / math.prod([extents[name] for name, _ in sides])
+            per_point = total / covered / math.prod([extents[name] for name, _ in sides]) * part
             least = min(least, per_point + tail)
-        plan = Plan(loop.index, lanes, vectors, sides, "", per_point + tail)
-        yield plan.cost, partial(tiled, plan, step, tile, use, cycles)
+        plan = Plan(loop.index, lanes, vectors, sides, "", per_point + tail, tight=tight)
+        yield plan.cost, partial(tiled, plan, step, tile, use, cycles, part)
 
 
-def tiled(plan: Plan, step: Step, tile: Tile, use: float, cycles: float) -> Plan:
+def tiled(plan: Plan, step: Step, tile: Tile, use: float, cycles: float, part: float) -> Plan:
     """The plan of a tile in registers, with its reason."""
     sizes = [size for _, size in plan.tiles]
     why = (
         f"lanes along {'summed' if step.summed else 'kept'} {plan.vector} ({use:.0%} used), "
         f"tile {'x'.join(map(str, sizes)) or '1'} of {plan.vectors} vectors: "
         f"{plan.vectors * math.prod(sizes)} accumulators, {cycles:.1f} cycles a step"
+        f"{f', {1 - part:.0%} of the sum left out (zeros of a border)' if part < 0.995 else ''}"
     )
     return replace(plan, why=why, reads=step.read_over(plan.vectors, tile))
 

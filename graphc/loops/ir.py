@@ -2,7 +2,7 @@
 
     kernel = Kernel(name, buffers, stmt*)
     stmt   = For(index, start, stop, step, kind, stmt*)     kind: how its steps run
-           | Load(name, access, guards)                     name := access, 0 where a guard fails
+           | Load(name, access, guards, inside)             name := access, 0 where a guard fails
            | Let(name, expr, args)                          name := expr(args)
            | Update(target, expr, args, how, guards)        target how= expr(args) where guards hold
            | Check(name, bound, tag)                        0 <= name < bound, else the call fails
@@ -75,11 +75,15 @@ Args = tuple[tuple[Symbol, Arg], ...]
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """name := access, and 0 where a guard fails (nothing is read there)."""
+    """name := access, and 0 where a guard fails (nothing is read there).
+
+    `inside`: where one of these fails a border is read, that holds 0.
+    """
 
     name: str
     access: Access
     guards: tuple[Guard, ...] = ()
+    inside: tuple[Guard, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,7 @@ class For:
     """index = start, start + step, ... while below stop.
 
     `back`: a loop around it, in whose odd steps it runs from the last of its own to the first.
+    `where`: it takes the steps at which these hold, which are neighbours, and no others.
     """
 
     index: str
@@ -140,11 +145,12 @@ class For:
     kind: str
     body: tuple[Stmt, ...]
     back: str = ""
+    where: tuple[Guard, ...] = ()
 
     @property
     def extent(self) -> int | None:
         """The number of steps where it is a number."""
-        if isinstance(self.start, int) and isinstance(self.stop, int):
+        if isinstance(self.start, int) and isinstance(self.stop, int) and not self.where:
             return max(0, -(-(self.stop - self.start) // self.step))
         return None
 
@@ -221,8 +227,8 @@ def rename(stmt: Stmt, values: dict[str, Affine]) -> Stmt:
         return tuple((s, a.substitute(values) if isinstance(a, Affine) else a) for s, a in pairs)
 
     match stmt:
-        case Load(name, a, gs):
-            return Load(name, access(a), guards(gs))
+        case Load(name, a, gs, borders):
+            return Load(name, access(a), guards(gs), guards(borders))
         case Let(name, expr, pairs, dtype):
             return Let(name, expr, args(pairs), dtype)
         case Update():
@@ -240,7 +246,8 @@ def rename(stmt: Stmt, values: dict[str, Affine]) -> Stmt:
         case Fetch(a):
             return Fetch(access(a))
         case For():
-            return replace(stmt, body=tuple(rename(s, values) for s in stmt.body))
+            body = tuple(rename(s, values) for s in stmt.body)
+            return replace(stmt, body=body, where=guards(stmt.where))
     return stmt
 
 
@@ -264,7 +271,8 @@ def indices(stmt: Stmt) -> set[str]:
         case Fetch(a):
             return of([a.offset])
         case For():
-            return {name for s in stmt.body for name in indices(s)}
+            own = of([g.position for g in stmt.where])
+            return own.union(*map(indices, stmt.body))
     return set()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graphc.loops.ir import (
     Access,
@@ -139,7 +139,8 @@ def forms(stmts: Sequence[Stmt]) -> Iterator[Affine]:
 
 
 def extent(loop: For) -> int:
-    """The number of steps, a guess where it is known only at run time."""
+    """The number of steps, a guess where it is known only at run time, or there are conditions."""
+    loop = replace(loop, where=())
     if loop.extent is not None:
         return loop.extent
     stop = loop.stop

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from graphc.loops.ir import Alloc, For, Kernel, Load, Stmt, Update, rename, walk
 from graphc.loops.nest import accesses, forms
+from graphc.loops.outside import unasked
 from graphc.machine import Machine
 from graphc.ops.index import Affine, Bound, Runtime, affine
 
@@ -48,7 +49,8 @@ def join(outer: For) -> For | None:
         if form.coefficient(outer.index) or form.coefficient(inner.index):
             return None
     values = {outer.index: Affine()}
-    body = tuple(rename(s, values) for s in inner.body)
+    names = {outer.index, inner.index}
+    body = tuple(rename(s, values) for s in unasked(inner.body, names))
     return For(inner.index, 0, times(outer.stop, size), 1, "serial", body)
 
 

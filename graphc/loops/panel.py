@@ -79,7 +79,7 @@ def packed(
         why = "turned over, as sums go along its rows" if turned else why
         schedule.notes.append(f"{access.buffer.name} packed: {why}")
         copies += [Alloc(panel), *filled(schedule, nest, f"{loop.index}.t", size, lanes, body)]
-        inner.append(Load(stmt.name, target))
+        inner.append(Load(stmt.name, target, inside=stmt.inside))
     return tuple(copies), replace(nest, inner=tuple(inner))
 
 

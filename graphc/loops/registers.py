@@ -22,6 +22,7 @@ from graphc.loops.choose import Plan
 from graphc.loops.ir import Access, Alloc, Buffer, Check, Fetch, For, Let, Load, Stmt, Update
 from graphc.loops.lanes import along
 from graphc.loops.nest import NOMINAL, Nest, accesses, chain, extent, flat, footprint, needed
+from graphc.loops.outside import unasked
 from graphc.loops.panel import moving, packed, wanted
 from graphc.loops.schedule import Schedule
 from graphc.loops.strip import Range, at_a_time, balanced, moved, split, vectors, written_out
@@ -42,6 +43,8 @@ def tiled(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...]:
     """
     schedule.notes.append(plan.why)
     tiles = dict(plan.tiles)
+    if plan.tight:  # what holds back some sums of a tile, while others go on, takes a register
+        nest = replace(nest, inner=unasked(nest.inner, set(tiles)))
     kept_vector = plan.vector in {f.index for f in nest.kept}
     pieces: list[tuple[For, list[Range]]] = []
     for loop in nest.kept:

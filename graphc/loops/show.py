@@ -33,9 +33,9 @@ def _exact(stmt: Stmt) -> str:
         case For():
             inside = "\n".join(map(_exact, stmt.body))
             head = f"{stmt.index} {stmt.start!r} {stmt.stop!r} {stmt.step} {stmt.kind} {stmt.back}"
-            return f"for {head} {{\n{inside}\n}}"
+            return f"for {head} {stmt.where} {{\n{inside}\n}}"
         case Load():
-            return f"load {stmt.name} {_access(stmt.access)} {stmt.guards}"
+            return f"load {stmt.name} {_access(stmt.access)} {stmt.guards} {stmt.inside}"
         case Let():
             return f"let {stmt.name} {spelled(stmt.expr)} {stmt.args} {stmt.dtype}"
         case Update():
@@ -83,14 +83,15 @@ def _show(stmt: Stmt, depth: int, lines: list[str]) -> None:
             lines.append(f"{indent}one thread:")
             for inner in body:
                 _show(inner, depth + 1, lines)
-        case For(index, start, stop, step, kind, body, back):
-            span = f"{start}..{stop}" + (f" by {step}" if step != 1 else "")
+        case For(index, start, stop, step, kind, body, back, where):
+            span = f"{start}..{stop}" + (f" by {step}" if step != 1 else "") + _guards(where)
             turn = f", back in odd {back}" if back else ""
             lines.append(f"{indent}for {index} in {span}:  # {kind}{turn}")
             for inner in body:
                 _show(inner, depth + 1, lines)
-        case Load(name, access, guards):
-            lines.append(f"{indent}{name} = {access}{_guards(guards)}")
+        case Load(name, access, guards, inside):
+            border = f"  # 0 elsewhere than{_guards(inside)[4:]}" if inside else ""
+            lines.append(f"{indent}{name} = {access}{_guards(guards)}{border}")
         case Let(name, expr, args, dtype):
             lines.append(f"{indent}{name}: {dtype} = {expr}{_args(args)}")
         case Update(target, expr, args, how, guards):

@@ -8,6 +8,7 @@ from graphc.graph import leaf
 from graphc.graph.node import Node
 from graphc.loops.ir import Args, Check, Guard, Let, Load
 from graphc.loops.lowering import Lowering, formula
+from graphc.loops.outside import inside
 from graphc.loops.place import Position, bound
 from graphc.ops import cases, scalar
 from graphc.ops.formula import Formula
@@ -46,7 +47,8 @@ def value(
             access = lowering.local[node].at(position, lookups)
         else:
             access = lowering.access(node, position, lookups)
-        lowering.place(Load(name, access, guards), name, key if not lookups else None)
+        load = Load(name, access, guards, () if lookups else inside(node, position))
+        lowering.place(load, name, key if not lookups else None)
         return name
     lowering.scopes[0].memo[key] = name
     return name

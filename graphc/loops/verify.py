@@ -22,6 +22,9 @@ def _body(
     values, buffers = set(values), buffers
     for stmt in body:
         if isinstance(stmt, For):
+            for name in sorted({n for g in stmt.where for n in g.position.names}):
+                if name not in {*loops, stmt.index}:
+                    raise CompileError(f"{kernel.name}: {name} is no loop around {stmt.index}")
             _body(kernel, stmt.body, values, {*loops, stmt.index}, buffers)
             continue
         for name in sorted(used(stmt) - values):

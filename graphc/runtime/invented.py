@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from graphc.loops.ir import Access, Buffer, Check, Kernel, Load, Update, walk
-from graphc.ops.index import Bound
+from graphc.loops.ir import Access, Buffer, Check, For, Kernel, Load, Stmt, Update, walk
+from graphc.ops.index import Affine, Bound
 from graphc.runtime.memory import assume
 from graphc.runtime.stages import Stages
 from graphc.types import resolve
@@ -42,9 +42,54 @@ def values(shape: tuple[int, ...], dtype: str, most: int, random: Any) -> Array:
     return found
 
 
-def drawn(buffer: Buffer, extents: Mapping[str, int], most: int, random: Any) -> Array:
-    """A buffer's contents."""
-    return values((max(1, amount(buffer.size, extents)),), buffer.dtype, most, random)
+def drawn(
+    kernel: Kernel, buffer: Buffer, extents: Mapping[str, int], most: int, random: Any
+) -> Array:
+    """A buffer's contents, 0 where the kernel that reads it knows that."""
+    found = values((max(1, amount(buffer.size, extents)),), buffer.dtype, most, random)
+    found[borders(kernel, extents, buffer)] = 0
+    return found
+
+
+def borders(kernel: Kernel, extents: Mapping[str, int], buffer: Buffer) -> Array:
+    """The elements of a buffer of which a kernel knows that they are 0."""
+    found = [np.empty(0, np.int64)]
+    for stmt, around in within(kernel.body, ()):
+        if not isinstance(stmt, Load) or stmt.access.buffer.name != buffer.name:
+            continue
+        for guard in stmt.inside:
+            asking = [f for f in around if guard.position.coefficient(f.index)]
+            asked = points(asking, guard.position, extents)
+            fails = (asked < 0) | (asked >= amount(guard.bound, extents))
+            places = points(asking, stmt.access.offset, extents)[fails]
+            for loop in around:
+                if loop not in asking and stmt.access.offset.coefficient(loop.index):
+                    moved = points(
+                        [loop], stmt.access.offset - stmt.access.offset.constant, extents
+                    )
+                    places = np.unique(places[:, None] + moved)
+            found.append(places)
+    return np.unique(np.concatenate(found))
+
+
+def points(loops: Sequence[For], form: Affine, extents: Mapping[str, int]) -> Array:
+    """The values of an index expression at all steps of some loops, the other indices being 0."""
+    found = np.array([form.constant])
+    for loop in loops:
+        start, stop = amount(loop.start, extents), amount(loop.stop, extents)
+        steps = form.coefficient(loop.index) * np.arange(start, stop, loop.step)
+        found = (found[:, None] + steps).ravel()
+    return found
+
+
+def within(
+    stmts: Sequence[Stmt], around: tuple[For, ...]
+) -> Iterator[tuple[Stmt, tuple[For, ...]]]:
+    """Every statement with the loops around it."""
+    for stmt in stmts:
+        yield stmt, around
+        if isinstance(stmt, For):
+            yield from within(stmt.body, (*around, stmt))
 
 
 def amount(bound: Bound, extents: Mapping[str, int]) -> int:

@@ -54,7 +54,7 @@ class Trial:
         self.several = threads > 1 and threads_.supported()
         random = np.random.default_rng(0)
         most = indices_below(kernel, extents)
-        self.arrays = apart([drawn(b, extents, most, random) for b in kernel.buffers])
+        self.arrays = apart([drawn(kernel, b, extents, most, random) for b in kernel.buffers])
         self.table = (ctypes.c_void_p * max(len(self.arrays), 1))()
         for number, array in enumerate(self.arrays):
             self.table[number] = array.ctypes.data

@@ -109,7 +109,7 @@ def test_kernels_and_their_packed_code(found: dict[str, Any]) -> None:
     assert kernel["schedule"] and kernel["flops"] > 0
     texts = json.loads(gzip.decompress(base64.b64decode(found["code"][kernel["like"]])))
     steps = dict(texts.pop("passes"))
-    assert list(steps)[-1] in ("hoist", "parallel", "tile") and set(texts) == {
+    assert list(steps)[-1] in ("hoist", "parallel", "tile", "trim") and set(texts) == {
         "lowered",
         "loops",
         "llvm",

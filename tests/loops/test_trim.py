@@ -1,0 +1,140 @@
+"""Trim: what a sum reads of a border alone is left out, and no bit changes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphc
+from graphc import nn, ops
+from graphc.llvm import targets
+from graphc.loops.ir import For, Kernel, Stmt, Update
+from graphc.loops.show import show
+from graphc.ops.index import Affine
+from tests.support import Array, random
+
+
+def added(kernel: Kernel) -> int:
+    """The terms that a kernel adds to registers, a vector counted as its lanes."""
+
+    def count(stmts: Sequence[Stmt], at: dict[str, Affine]) -> int:
+        total = 0
+        for stmt in stmts:
+            if isinstance(stmt, Update):
+                total += stmt.how == "sum" and stmt.target.buffer.space == "register"
+            if not isinstance(stmt, For):
+                continue
+            assert isinstance(stmt.start, int) and isinstance(stmt.stop, int)
+            if stmt.kind == "vector":
+                total += (stmt.stop - stmt.start) * count(stmt.body, at)
+                continue
+            for step in range(stmt.start, stmt.stop, stmt.step):
+                here = at | {stmt.index: Affine((), step)}
+                places = [(g.position.substitute(here), g.bound) for g in stmt.where]
+                assert not any(place.terms for place, _ in places)
+                if all(0 <= place.constant < int(str(bound)) for place, bound in places):
+                    total += count(stmt.body, here)
+        return total
+
+    return count(kernel.body, {})
+
+
+def inside(size: int, taps: int, stride: int, padding: int, dilation: int = 1) -> int:
+    """Pairs of a place of the result and a tap of which the operand is no border."""
+    whole = (size + 2 * padding - dilation * (taps - 1) - 1) // stride + 1
+    pairs = itertools.product(range(whole), range(taps))
+    return sum(0 <= stride * at + dilation * tap - padding < size for at, tap in pairs)
+
+
+def text(kernel: Kernel) -> list[str]:
+    """The lines of a kernel's loops."""
+    return show(kernel).splitlines()
+
+
+@pytest.fixture(params=["avx2", "avx512"])
+def level(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A level whose vectors and caches are of one size on any machine."""
+    here = replace(targets.level(request.param), unit=64, level1=32 << 10, level2=512 << 10)
+    monkeypatch.setattr(targets, "target", lambda name=None: here)
+    monkeypatch.setenv("GRAPHC_SKIP", "depth_first")
+    return str(request.param)
+
+
+def second(images: int, filters: int, size: int) -> Kernel:
+    """The kernel of the second of two convolutions: what it reads lies channels last."""
+    layers = nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, filters, 3, padding=1)
+    x = graphc.input("x", (images, 16, size, size))
+    program = graphc.compile(nn.Sequential(*layers)(x), threads=1)
+    return [k for k in program.stages.kernels if any("tile" in note for note in k.notes)][-1]
+
+
+@pytest.mark.parametrize("size", [12, 16, 33])
+def test_nothing_outside_is_multiplied(size: int, level: str) -> None:
+    """Rows are left out by the loop over a filter's rows, columns place by place of a tile."""
+    kernel = second(3, 32, size)
+    assert any("left out (zeros of a border)" in note for note in kernel.notes)
+    one = inside(size, 3, 1, 1)
+    assert added(kernel) == 3 * 16 * 32 * one * one
+    assert any(" if 0 <= " in line and "for s" in line for line in text(kernel))
+
+
+@pytest.mark.parametrize("level", ["avx2"], indirect=True)
+def test_a_tile_with_no_register_to_spare_is_not_cut(level: str) -> None:
+    """What waits while other sums go on would be spilled; rows are left out all the same."""
+    kernel = second(3, 24, 12)
+    assert any("tile 4 of 3 vectors" in note for note in kernel.notes)  # and 3 and 1 are 16
+    assert added(kernel) == 3 * 16 * 24 * inside(12, 3, 1, 1) * 36
+
+
+def test_all_of_a_sum_may_be_outside() -> None:
+    """A window wholly in the border sums nothing."""
+    x, weight = graphc.input("x", (2, 4, 3, 3)), graphc.input("weight", (8, 4, 1, 1))
+    program = graphc.compile(ops.conv2d(x, weight, padding=2) + 1)
+    values = random(2, 4, 3, 3, seed=1), random(8, 4, 1, 1, seed=2)
+    (found,) = program(*values)
+    wanted = np.einsum("nchw,fc->nfhw", values[0], values[1][:, :, 0, 0]) + 1
+    np.testing.assert_allclose(found[:, :, 2:5, 2:5], wanted, rtol=1e-5, atol=1e-5)
+    found[:, :, 2:5, 2:5] = 1
+    assert (found == 1).all()
+
+
+CASES = [
+    {"padding": 1},
+    {"padding": 2},
+    {"padding": 1, "stride": 2},
+    {"padding": 2, "dilation": 2},
+    {"padding": [(1, 2), (2, 1)]},
+    {"padding": 3, "stride": 3},
+    {"padding": 1, "groups": 4},
+    {"padding": 1, "groups": 16},
+]
+
+
+@pytest.mark.parametrize("options", CASES, ids=str)
+@pytest.mark.parametrize("shape", [(3, 16, 9, 14), (2, 16, 1, 1)])
+@pytest.mark.parametrize("target", ["avx2", "avx512"])
+def test_same_bits(
+    shape: tuple[int, ...], options: dict[str, Any], target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forwards and backwards, in a net and alone, with threads and without."""
+    arrays = [random(*shape, seed=1), random(32, 16 // options.get("groups", 1), 3, 3, seed=2)]
+
+    def results(threads: int) -> list[Array]:
+        x, weight = (graphc.input(n, a.shape) for n, a in zip("xw", arrays, strict=True))
+        y = ops.conv2d(x, weight, floor=True, **options)
+        back = graphc.grad(ops.sum(ops.tanh(y)), [x, weight])
+        outputs = [y, ops.relu(y) * 2, *back]
+        return graphc.compile(outputs, target=target, threads=threads)(*arrays)
+
+    if not targets.level(target).native:
+        pytest.skip(f"this processor has no {target}")
+    trimmed = [results(1), results(2)]
+    monkeypatch.setenv("GRAPHC_SKIP", "trim")
+    for found in trimmed:
+        for one, two in zip(found, results(1), strict=True):
+            np.testing.assert_array_equal(one, two)
