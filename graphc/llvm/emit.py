@@ -292,7 +292,7 @@ def counted(function: Function, loop: For, start: Value, stop: Value) -> None:
     entered = {key: function.registers[key] for key in carried}
     prelude: list[Any] = []
     b.lines.append(prelude)
-    function.loops.append(Loop(loop.index, index, prelude))
+    function.loops.append(Loop(loop.index, index, prelude, bool(loop.where)))
     statements(function, loop.body)
     function.loops.pop()
     following = b.binary("add", index, by)

@@ -13,11 +13,16 @@ from graphc.ops.index import Affine
 
 @dataclass
 class Loop:
-    """A serial loop around the statement being emitted: its index and where to hoist to."""
+    """A serial loop around the statement being emitted: its index and where to hoist to.
+
+    `opaque`: LLVM is not to see how addresses at its steps are made. Where a loop begins at a place
+    known at run time only, its search for cheaper ones takes longer than all else.
+    """
 
     index: str
     value: Value
     prelude: list[Any]
+    opaque: bool = False
     pointers: dict[tuple[str, tuple[tuple[str, int], ...]], str] = field(default_factory=dict)
     scaled: dict[int, str] = field(default_factory=dict)
 

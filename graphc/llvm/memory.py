@@ -102,6 +102,9 @@ def pointer(function: Function, access: Access) -> tuple[str, int, list[tuple[Va
             function.ahead(
                 loop, f"{fresh} = getelementptr {element}, ptr {name}, i64 {amount.text}"
             )
+            if loop.opaque:
+                seen, fresh = fresh, function.b.fresh()
+                function.ahead(loop, f"{fresh} = freeze ptr {seen}")
             loop.pointers[key] = fresh
         name = loop.pointers[key]
     vectors = []

@@ -15,7 +15,7 @@ from graphc.loops.cost import Step, Tile, load_cost, step_of
 from graphc.loops.crosswise import crossed
 from graphc.loops.ir import Alloc, For, Let, Stmt, Update
 from graphc.loops.nest import Nest, accesses, depending, extent, flat, forms
-from graphc.loops.trim import left
+from graphc.loops.trim import borders, left
 from graphc.machine import Machine
 from graphc.types import SIZE
 
@@ -184,7 +184,7 @@ def plans(
     extents = {f.index: extent(f) for f in nest.kept}
     beside = {f.index: again(nest, f) for f in nest.kept}
     tile_of, parts_of, least = cache(step.tile), cache(partial(pieces, loops)), math.inf
-    left_of = cache(partial(left, nest, loop.index))
+    left_of = cache(partial(left, borders(nest, loop.index)))
     for vectors, sides in shapes(nest, loop, lanes, machine):
         tile = tile_of(sides)
         held = step.registers(vectors, tile)

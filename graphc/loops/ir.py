@@ -45,6 +45,10 @@ class Buffer:
     space: str = "argument"
 
 
+END = 1 << 31
+"""A bound beyond any position."""
+
+
 @dataclass(frozen=True, slots=True)
 class Guard:
     """0 <= position < bound."""
@@ -53,7 +57,7 @@ class Guard:
     bound: Bound
 
     def __str__(self) -> str:
-        return f"0 <= {self.position} < {self.bound}"
+        return f"0 <= {self.position}" + (f" < {self.bound}" if self.bound != END else "")
 
 
 @dataclass(frozen=True, slots=True)

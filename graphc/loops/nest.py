@@ -140,7 +140,8 @@ def forms(stmts: Sequence[Stmt]) -> Iterator[Affine]:
 
 def extent(loop: For) -> int:
     """The number of steps, a guess where it is known only at run time, or there are conditions."""
-    loop = replace(loop, where=())
+    if loop.where:
+        loop = replace(loop, where=())
     if loop.extent is not None:
         return loop.extent
     stop = loop.stop
