@@ -11,7 +11,7 @@ from graphc.llvm.function import Function
 from graphc.llvm.functions import FUNCTIONS
 from graphc.llvm.index import argument, condition
 from graphc.llvm.memory import held, hold, load, register, store
-from graphc.loops.ir import For, Load, Stmt, Update, used, walk
+from graphc.loops.ir import For, Load, Stmt, Update, is_product, used, walk
 from graphc.ops.scalar import Symbol, identity
 from graphc.types import is_float
 
@@ -179,14 +179,6 @@ def factors(stmts: tuple[Stmt, ...]) -> frozenset[str]:
     loads = [stmt for stmt in every if isinstance(stmt, Load)]
     loaded = {stmt.name for stmt in loads if stmt.access.buffer.space != "register"}
     return frozenset(loaded.difference(*(used(stmt) for stmt in every if not is_product(stmt))))
-
-
-def is_product(stmt: Stmt) -> bool:
-    """Whether it adds a product of two values."""
-    if not isinstance(stmt, Update) or stmt.how != "sum" or not isinstance(stmt.expr, sympy.Mul):
-        return False
-    given = {symbol for symbol, arg in stmt.args if isinstance(arg, str)}
-    return len(stmt.expr.args) == 2 and given.issuperset(stmt.expr.args)
 
 
 def adds_nothing(function: Function, stmt: Update, factors: tuple[Value, Value]) -> bool:

@@ -28,6 +28,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+import sympy
+
 from graphc.graph.node import Node
 from graphc.graph.site import Site
 from graphc.loops.choice import Choices
@@ -295,6 +297,14 @@ def used(stmt: Stmt) -> set[str]:
         case For():
             return {name for s in stmt.body for name in used(s)}
     return set()
+
+
+def is_product(stmt: Stmt) -> bool:
+    """Whether it adds a product of two values."""
+    if not isinstance(stmt, Update) or stmt.how != "sum" or not isinstance(stmt.expr, sympy.Mul):
+        return False
+    given = {symbol for symbol, arg in stmt.args if isinstance(arg, str)}
+    return len(stmt.expr.args) == 2 and given.issuperset(stmt.expr.args)
 
 
 def map_loops(body: tuple[Stmt, ...], change: Callable[[For], list[Stmt]]) -> tuple[Stmt, ...]:

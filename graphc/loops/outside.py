@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import cache
 
 from graphc.graph.node import Node
-from graphc.loops.ir import For, Guard, Load, Stmt, Update
+from graphc.loops.ir import For, Guard, Load, Stmt, Update, is_product
 from graphc.loops.place import Position
-from graphc.ops import scalar
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, stays
 
@@ -39,24 +37,17 @@ def inside(node: Node, position: Position) -> tuple[Guard, ...]:
 
 
 def required(stmts: Iterable[Stmt]) -> tuple[Guard, ...]:
-    """The conditions without which each of some updates adds 0 to what it sums."""
+    """The conditions without which each of some updates adds a product by 0."""
     loads: dict[str, tuple[Guard, ...]] = {}
     found: dict[Guard, None] | None = None
     for stmt in stmts:
         if isinstance(stmt, Load):
             loads[stmt.name] = stmt.inside
         elif isinstance(stmt, Update):
-            factors = [arg for symbol, arg in stmt.args if vanishes(stmt.expr, symbol)]
+            factors = [arg for _, arg in stmt.args] if is_product(stmt) else []
             here = [g for arg in factors if isinstance(arg, str) for g in loads.get(arg, ())]
-            here = here if stmt.how == "sum" else []
             found = dict.fromkeys(here if found is None else [g for g in found if g in here])
     return tuple(found or ())
-
-
-@cache
-def vanishes(expr: scalar.Expr, symbol: scalar.Symbol) -> bool:
-    """Whether a formula is 0 where a symbol is, whatever finite numbers the others are."""
-    return bool(scalar.with_value(expr, symbol, 0) == 0)
 
 
 def unasked(stmts: tuple[Stmt, ...], names: set[str]) -> tuple[Stmt, ...]:

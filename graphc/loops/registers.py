@@ -180,7 +180,7 @@ def nested(
         copies: tuple[Stmt, ...] = ()
         here = nest
         if loop.index == vector:
-            around = {f.index for f in nest.kept} - {p[0].index for p in pieces}
+            around = {f.index for f in nest.kept} - {p[0].index for p in pieces} - set(sizes)
             copies, here = packed(schedule, nest, loop, piece.size, plan.lanes, at, around)
         sizes = {**sizes, loop.index: piece.size}
         first = index(outside) if single is None else affine([], single)

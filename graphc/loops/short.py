@@ -19,8 +19,8 @@ from graphc.ops.index import Affine
 
 WORTH = 0.01
 """The part of what loops add that must be left out, for other versions of them to be written."""
-STEPS = 256
-"""Steps of a loop over tiles that are looked at,"""
+STEPS = 1024
+"""Steps of a sum, over all tiles of a loop, that are looked at,"""
 VERSIONS = 7
 """and versions of a loop of a sum, at most."""
 
@@ -192,7 +192,7 @@ def short(loop: For, around: Sequence[For]) -> Short | None:
             continue
         if len(outside) > 1 or not isinstance(guard.bound, int) or tiles[0].extent is None:
             continue
-        if any(f.extent is None or f.extent > STEPS for f in outside):
+        if any(f.extent is None or f.extent * loop.extent > STEPS for f in outside):
             continue
         return Short(loop, tiles[0], guard, outside)
     return None
@@ -207,7 +207,8 @@ def split(loop: For, around: Sequence[For]) -> tuple[Stmt, ...] | None:
     if found is None or found.dead <= WORTH:
         return None
     if not found.outside:
-        return settled(found.narrowed(found.spans[0]))
+        few = pieces(found.spans[0]) <= VERSIONS
+        return settled(found.narrowed(found.spans[0])) if few else None
     loops = any(isinstance(f, For) and f.kind == "serial" for f in walk(loop.body))
     along = abs(found.guard.position.coefficient(loop.index)) == 1 == loop.step
     versions = found.versions() if loops and along and loop.kind == "serial" else None
@@ -219,7 +220,7 @@ def cut(loop: For) -> tuple[Stmt, ...]:
     if loop.kind != "serial" or loop.extent is None or not 1 < loop.extent <= STEPS:
         return (loop,)
     found = [one for one in shorts(loop.body, loop) if one.dead > WORTH]
-    if not found:
+    if not found or any(code(one.spans) > VERSIONS for one in found):
         return (loop,)
     result: list[Stmt] = []
     rows = zip(*(one.spans for one in found), strict=True)
@@ -229,6 +230,16 @@ def cut(loop: For) -> tuple[Stmt, ...]:
         body = settled(replaced(loop.body, known))
         result.append(replace(loop, start=taken[0], stop=taken[-1] + loop.step, body=body))
     return tuple(result)
+
+
+def pieces(row: Sequence[Span]) -> int:
+    """The loops that one of a sum becomes where so much of a tile is there, step by step."""
+    return sum(first < end for (first, end), _ in itertools.groupby(row))
+
+
+def code(rows: Sequence[Sequence[Span]]) -> int:
+    """The loops that a sum's becomes where a loop over tiles is cut."""
+    return sum(pieces(row) for row, _ in itertools.groupby(rows))
 
 
 def shorts(stmts: tuple[Stmt, ...], outside: For) -> Iterator[Short]:

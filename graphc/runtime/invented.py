@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.loops.ir import Access, Buffer, Check, For, Kernel, Load, Stmt, Update, walk
+from graphc.loops.ir import Access, Buffer, Check, For, Guard, Kernel, Load, Stmt, Update, walk
 from graphc.ops.index import Affine, Bound
 from graphc.runtime.memory import assume
 from graphc.runtime.stages import Stages
@@ -58,10 +58,12 @@ def borders(kernel: Kernel, extents: Mapping[str, int], buffer: Buffer) -> Array
         if not isinstance(stmt, Load) or stmt.access.buffer.name != buffer.name:
             continue
         for guard in stmt.inside:
-            asking = [f for f in around if guard.position.coefficient(f.index)]
-            asked = points(asking, guard.position, extents)
-            fails = (asked < 0) | (asked >= amount(guard.bound, extents))
-            places = points(asking, stmt.access.offset, extents)[fails]
+            names = {name for g in (guard, *stmt.guards) for name in g.position.names}
+            asking = [f for f in around if f.index in names]
+            border = ~holds(guard, asking, extents)
+            for other in stmt.guards:  # elsewhere nothing is read
+                border &= holds(other, asking, extents)
+            places = points(asking, stmt.access.offset, extents)[border]
             for loop in around:
                 if loop not in asking and stmt.access.offset.coefficient(loop.index):
                     moved = points(
@@ -70,6 +72,13 @@ def borders(kernel: Kernel, extents: Mapping[str, int], buffer: Buffer) -> Array
                     places = np.unique(places[:, None] + moved)
             found.append(places)
     return np.unique(np.concatenate(found))
+
+
+def holds(guard: Guard, loops: Sequence[For], extents: Mapping[str, int]) -> Array:
+    """At which steps of some loops a condition holds."""
+    asked = points(loops, guard.position, extents)
+    found: Array = (asked >= 0) & (asked < amount(guard.bound, extents))
+    return found
 
 
 def points(loops: Sequence[For], form: Affine, extents: Mapping[str, int]) -> Array:

@@ -138,3 +138,34 @@ def test_same_bits(
     for found in trimmed:
         for one, two in zip(found, results(1), strict=True):
             np.testing.assert_array_equal(one, two)
+
+
+def test_what_is_no_number_beside_a_border_stays() -> None:
+    """A formula that is 0 where its operand is, but for some values of the other one."""
+
+    @graphc.op("n c h+r, f c r -> n f h")
+    def over(a: Any, b: Any) -> Any:
+        return a / (a * a + b * b)
+
+    x, weight = random(2, 8, 20, seed=1), random(16, 8, 3, seed=2)
+    weight[0, 0, 0] = weight[3, 2, 2] = 0
+    bordered = ops.pad(graphc.input("x", x.shape), [(0, 0), (0, 0), (1, 1)])
+    y = over(bordered, graphc.input("weight", weight.shape))
+    (found,) = graphc.compile([y])(x, weight)
+    assert np.isnan(found[:, 0, 0]).all() and np.isnan(found[:, 3, -1]).all()
+    assert np.isnan(found).sum() == 4
+
+
+def test_many_taps_are_no_many_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loops of a sum are written a few times at most, however long the window."""
+
+    def lines() -> int:
+        x, weight = graphc.input("x", (2, 16, 512)), graphc.input("weight", (16, 16, 255))
+        y = ops.conv1d(x, weight, padding=127)
+        outputs = [y, *graphc.grad(ops.sum(ops.tanh(y)), [x, weight])]
+        program = graphc.compile(outputs, target="avx2", threads=1)
+        return len(program.as_text("asm").splitlines())
+
+    trimmed = lines()
+    monkeypatch.setenv("GRAPHC_SKIP", "trim")
+    assert trimmed <= 2 * lines()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import graphc
 from graphc import cache, compiler, ops
 from graphc.llvm import targets, tuned
+from graphc.loops.alternatives import nests, tiles, variations
 from graphc.loops.choice import Choice, Choices
 from graphc.loops.show import exact
 from graphc.runtime.program import Program
@@ -223,6 +225,40 @@ def test_the_end_of_the_budget_ends_the_search() -> None:
     outcome = graphc.tune(made(), budget=1e-9)
     assert len(outcome.unmeasured) == 1 and not outcome.rows
     assert "give a larger budget" in str(outcome)
+
+
+def dilated() -> list[Any]:
+    """A gradient that reads beyond its operand, to be read as 0, and a border that holds 0."""
+    x, weight = graphc.input("x", (2, 8, 9, 9)), graphc.input("weight", (32, 8, 3, 3))
+    y = ops.conv2d(x, weight, dilation=(3, 1), padding=(2, 1))
+    return list(graphc.grad(ops.sum(ops.tanh(y)), [x]))
+
+
+def grouped() -> list[Any]:
+    """A tile of a product of each group, whose panel lies within the tile's loops."""
+    x, weight = graphc.input("x", (4, 16, 14, 14)), graphc.input("weight", (16, 4, 3, 3))
+    return [ops.conv2d(x, weight, padding=1, groups=4)]
+
+
+@pytest.mark.parametrize("outputs", [dilated, grouped])
+def test_every_schedule_of_a_kernel_can_be_tried(outputs: Callable[[], list[Any]]) -> None:
+    """On operands that are 0 where the kernel knows it, so that all results are the same."""
+    target = targets.target()
+    kernels = graphc.compile(outputs(), threads=1).stages.lowered
+    tried = 0
+    for kernel in kernels:
+        trial = Trial(kernel, {}, target, 1)
+        for number, nest in enumerate(nests(kernel, target.model)):
+            model = trial.version(())
+            assert model is not None
+            wanted = trial.results(model)
+            for choices in tiles((), number, nest, target.model):
+                for other in variations(choices, number, nest, target.model):
+                    compiler.schedule(replace(kernel, choices=other), target.model)
+                version = trial.version(choices, [model])
+                assert version is None or trial.results(version) == wanted
+                tried += version is not None
+    assert tried
 
 
 def test_noise_is_no_winner() -> None:
