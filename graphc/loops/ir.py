@@ -28,13 +28,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-import sympy
-
 from graphc.graph.node import Node
 from graphc.graph.site import Site
 from graphc.loops.choice import Choices
 from graphc.ops.index import Affine, Bound, Runtime
-from graphc.ops.scalar import Expr, Symbol
+from graphc.ops.scalar import Expr, Symbol, factors
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,10 +299,11 @@ def used(stmt: Stmt) -> set[str]:
 
 def is_product(stmt: Stmt) -> bool:
     """Whether it adds a product of two values."""
-    if not isinstance(stmt, Update) or stmt.how != "sum" or not isinstance(stmt.expr, sympy.Mul):
+    if not isinstance(stmt, Update) or stmt.how != "sum":
         return False
     given = {symbol for symbol, arg in stmt.args if isinstance(arg, str)}
-    return len(stmt.expr.args) == 2 and given.issuperset(stmt.expr.args)
+    found = factors(stmt.expr)
+    return len(found) == 2 and given.issuperset(found)
 
 
 def map_loops(body: tuple[Stmt, ...], change: Callable[[For], list[Stmt]]) -> tuple[Stmt, ...]:

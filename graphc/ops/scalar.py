@@ -242,6 +242,11 @@ def is_checked(expr: Expr, symbol: Symbol) -> bool:
     return any(symbol in part.free_symbols for part in expr.atoms(bounded))
 
 
+def factors(expr: Expr) -> tuple[Expr, ...]:
+    """The factors of a product; of another formula none."""
+    return tuple(expr.args) if isinstance(expr, sympy.Mul) else ()
+
+
 def cofactor(expr: Expr, symbol: Symbol) -> Expr | None:
     """What a symbol is multiplied by, on each branch; None where a formula is not such a product.
 

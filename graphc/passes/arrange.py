@@ -5,9 +5,11 @@ A contraction that slides one operand over the other reads the slid one at a sum
 put last, it gives full vectors whatever the width of an image, and the contraction the form of a
 matrix product. What is pointwise on such values, or windows over them, follows, in both directions;
 so a whole region of the graph, from one contraction to the next, is decided at once. Products of
-single points (1x1 filters) follow too where windows make a good part of the work, unless windows
-of one channel each (depthwise) stand between them; of a region that such windows read, or make, the
-contractions alone have their channels last. Where a value leaves its region in another order
+single points (1x1 filters) follow too where windows make a good part of the work, and around
+windows of one channel each (depthwise), which follow themselves. But for a program that sums values
+over the batch, as training does: sums down columns, of norms and of gradients of such filters, are
+slower than those along rows, and of a region that such windows read, or make, the contractions
+alone have their channels last. Where a value leaves its region in another order
 than its reader wants, it is copied. A contraction that stands alone would only be copied for, and
 stays as it is where its width fills the lanes.
 
@@ -21,7 +23,7 @@ Orders are permutations of a node's axes; the arranged node is an ordinary node 
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graphc.graph.graph import Graph
@@ -86,9 +88,15 @@ def arrangeable(graph: Graph) -> list[Region]:
     sliding = {n: axis for n, axis in seeds.items() if slides(n)}
     if not sliding:
         return []
-    apart = {n for n in graph.nodes if n not in seeds and filters(n)}
-    apart |= {operand for node in apart for operand in node.inputs}
-    joined = [c for c in chains(regions(graph, seeds)) if slid(c) and not holds(c, apart)]
+    depthwise = {n for n in graph.nodes if n not in seeds and filters(n)}
+    every, users = regions(graph, seeds), graph.users()
+    rows = any(summed_down(region, users) for region in every)
+    apart = {value for n in depthwise for value in (n, *n.inputs)} if rows else set()
+    joined = [
+        chain
+        for chain in chains(every)
+        if (slid(chain) or holds(chain, depthwise)) and not holds(chain, apart)
+    ]
     found = [region for chain in joined for region in chain]
     done = {seed for region in found for seed in region.seeds}
     found += regions(graph, {n: axis for n, axis in sliding.items() if n not in done})
@@ -137,6 +145,24 @@ def gains(chain: Sequence[Region], machine: Machine) -> bool:
             here += work / use(node.shape[region.channels[node]], lanes)
             there += work / max(use(extent, lanes) for extent in along(node, lanes))
     return here * NARROW <= there
+
+
+def summed_down(region: Region, users: Mapping[Node, Sequence[Node]]) -> bool:
+    """Whether values of a region are summed over the batch, channel by channel, as in training."""
+    for node in region.channels:
+        for op, position in reads_of(node, users):
+            first = op.reads[position][0]
+            if isinstance(first, Affine) and set(first.names) & set(op.summed):
+                return True
+    return False
+
+
+def reads_of(node: Node, users: Mapping[Node, Sequence[Node]]) -> Iterator[tuple[Formula, int]]:
+    """The formulas that read a node, and as which operand."""
+    for user in users[node]:
+        for position, operand in enumerate(user.inputs):
+            if operand is node and isinstance(user.op, Formula):
+                yield user.op, position
 
 
 def holds(chain: Sequence[Region], nodes: Container[Node]) -> bool:

@@ -174,11 +174,14 @@ def batch(node: Node, channel: int) -> bool:
 
 
 def link(node: Node, operand: Node, position: int) -> Link | None:
-    """How the axes of an operand correspond to those of a map, or of a reduction of windows."""
+    """How the axes of an operand correspond to those of a map, or of a reduction of windows.
+
+    Of products of windows, too, where the operand has all axes of the result, as depthwise ones do.
+    """
     op = node.op
-    if not isinstance(op, Formula) or op.reuses or len(operand.shape) != len(node.shape):
+    if not isinstance(op, Formula) or len(operand.shape) != len(node.shape) or len(node.shape) < 3:
         return None
-    if len(node.shape) < 3:
+    if op.reuses and not (filters(node) and carried(op.writes) <= carried(op.reads[position])):
         return None
     names = []
     for place in (op.writes, op.reads[position]):

@@ -177,6 +177,27 @@ def test_products_of_points_follow_windows_but_those_of_one_channel(groups: int)
         np.testing.assert_allclose(one / scale, other / scale, atol=1e-5)
 
 
+@pytest.mark.parametrize("images", [1, 3, 32])
+@pytest.mark.parametrize("freeze", [False, True])
+def test_windows_of_one_channel_follow_where_nothing_sums_the_batch(
+    images: int, freeze: bool
+) -> None:
+    """As where a net infers: all of it lies channels last, and nothing is turned over between."""
+    x = graphc.input("x", (images, 3, 24, 24))
+    y = ops.relu(ops.conv2d(x, kernel(32, 3, 3, 5), stride=2, padding=1, floor=True))
+    for number, stride in enumerate((1, 2)):
+        deep = kernel(32, 1, 3, 6 + number)
+        y = ops.relu(ops.conv2d(y, deep, stride=stride, padding=1, groups=32, floor=True))
+        y = ops.relu(ops.conv2d(y, kernel(32, 32, 1, 8 + number)))
+    y = ops.mean(y, axis=(2, 3))
+    program = graphc.compile(y, target="avx2", freeze=freeze)
+    made = [n for n in program.stages.graph.nodes if n.op.name == "conv2d"]
+    assert len(made) == 5 and all(n.shape[-1] == 32 for n in made)
+    given = {"x": np.random.default_rng(0).standard_normal(x.shape).astype(np.float32)}
+    (found,), (wanted,) = program(**given), graphc.evaluate([y], given)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 def test_windows_of_one_channel_read_rows_of_what_others_made(stride: int) -> None:
     """A stem before depthwise windows: its own result lies channels last, what follows does not."""
