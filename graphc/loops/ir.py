@@ -1,7 +1,7 @@
 """The loop language.
 
     kernel = Kernel(name, buffers, stmt*)
-    stmt   = For(index, start, stop, step, kind, stmt*)     kind: how its steps run
+    stmt   = For(index, start, stop, step, kind, stmt*, where)  the steps at which `where` holds
            | Load(name, access, guards, inside)             name := access, 0 where a guard fails
            | Let(name, expr, args)                          name := expr(args)
            | Update(target, expr, args, how, guards)        target how= expr(args) where guards hold

@@ -32,7 +32,7 @@ MOST = 512
 
 
 def trim(kernel: Kernel, machine: Machine) -> Kernel:
-    """Apply `clipped` and `cut` to every loop, the inner ones first."""
+    """Leave out what every loop of a sum can, as a whole or within a tile."""
     return replace(kernel, body=settled(trimmed(kernel.body, ())))
 
 
