@@ -28,7 +28,8 @@ they take turns in rounds. *time a step* is the median of the rounds, *spread* t
 range, *speed* how many times as fast as the best other library, *call a step* the same among those
 that take one step a call (the others are a *scan*, steps over *resident* data, and *fit*, a whole
 call of graphc's Trainer), and *fast* the same with `math="fast"`, which takes fewer products for
-some last digits, and is in no other column of the summary; *GFLOP/s* counts products only, *of
+some last digits, and is in no other column of the summary; *GFLOP/s* counts products only, those
+with a border's zeros too, which some leave out, *of
 peak* is their share of the FMA peak that a loop of multiply-adds reached in the same rounds, and
 *of memory* that of the bytes which the step must move in the traffic of a streaming triad out of
 cache (above 100 % where caches hold the data). *compile* is the time until the first step is done
