@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from graphc.loops.ir import Access, Buffer, Check, For, Guard, Kernel, Load, Stmt, Update, walk
+from graphc.loops.independent import enclosed
+from graphc.loops.ir import Access, Buffer, Check, For, Guard, Kernel, Load, Update, walk
 from graphc.ops.index import Affine, Bound
 from graphc.runtime.memory import assume
 from graphc.runtime.stages import Stages
@@ -54,7 +55,7 @@ def drawn(
 def borders(kernel: Kernel, extents: Mapping[str, int], buffer: Buffer) -> Array:
     """The elements of a buffer of which a kernel knows that they are 0."""
     found = [np.empty(0, np.int64)]
-    for stmt, around in within(kernel.body, ()):
+    for stmt, around in enclosed((), kernel.body):
         if not isinstance(stmt, Load) or stmt.access.buffer.name != buffer.name:
             continue
         for guard in stmt.inside:
@@ -89,16 +90,6 @@ def points(loops: Sequence[For], form: Affine, extents: Mapping[str, int]) -> Ar
         steps = form.coefficient(loop.index) * np.arange(start, stop, loop.step)
         found = (found[:, None] + steps).ravel()
     return found
-
-
-def within(
-    stmts: Sequence[Stmt], around: tuple[For, ...]
-) -> Iterator[tuple[Stmt, tuple[For, ...]]]:
-    """Every statement with the loops around it."""
-    for stmt in stmts:
-        yield stmt, around
-        if isinstance(stmt, For):
-            yield from within(stmt.body, (*around, stmt))
 
 
 def amount(bound: Bound, extents: Mapping[str, int]) -> int:
