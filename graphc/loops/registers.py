@@ -31,8 +31,6 @@ from graphc.types import SIZE
 
 AGAIN = 0.75
 """The part of the second cache that may be filled by what is read again and again."""
-SELDOM = 0.1
-"""The part of a nest below which a version of its tile is not."""
 
 
 def tiled(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...]:
@@ -166,7 +164,7 @@ def nested(
     `share` is the part of the nest that a version does.
     """
     if not pieces:
-        return register_tile(schedule, nest, plan, vector, sizes, values, share >= SELDOM)
+        return register_tile(schedule, nest, plan, vector, sizes, values, share)
     (loop, ranges), rest = pieces[0], pieces[1:]
     if not ranges:
         body = nested(schedule, nest, plan, rest, vector, sizes, values, share)
@@ -202,11 +200,11 @@ def register_tile(
     vector: str | None,
     sizes: dict[str, int],
     values: dict[str, Affine],
-    often: bool,
+    share: float,
 ) -> tuple[Stmt, ...]:
     """One tile: registers opened, summed into, and handed to what follows.
 
-    The innermost sum is written out where it is short, and done often enough to be worth the code.
+    Steps of the innermost sum are written out where this version's share of the nest is worth it.
     """
     lanes = plan.lanes
     inside: list[For] = []
@@ -264,16 +262,16 @@ def register_tile(
     else:
         accumulators = total // lanes if vector else total
         room = schedule.machine.registers - accumulators - plan.vectors - 1
-        steps = at_a_time(loops[-1], accumulators)
-        wanted = often and shared_loads(nest, loops[-1], steps, sizes, vector) <= room
-        if schedule.choice.unroll is not None:
-            wanted = schedule.choice.unroll
+        asked = schedule.choice.unroll
+        steps = at_a_time(loops[-1], accumulators, 1.0 if asked else share)
+        wanted = shared_loads(nest, loops[-1], steps, sizes, vector) <= room
+        wanted = wanted if asked is None else asked
         last = written_out(loops[-1], steps if wanted else 1, sunk(inner))
         summed = chain(loops[:-1], last)
     after = sunk((*needed(shared, nest.after), *nest.after))
-    asked = ahead(nest, schedule.machine.level2)
-    if vector is not None and asked:
-        opening += sunk(asked)
+    later = ahead(nest, schedule.machine.level2)
+    if vector is not None and later:
+        opening += sunk(later)
     return (*allocs, *opening, *summed, *closing, *after)
 
 

@@ -12,10 +12,16 @@ from graphc.ops.index import Affine, Bound, Runtime, affine, index
 
 UNROLL = 8
 """Steps of an inner loop that may be written out,"""
-STEPS = (4, 3, 2)
-"""and of a longer one at a time: as many of these as leave no rest, or the first,"""
 CODE = 120
-"""of so many additions to registers at most."""
+"""of so many additions to registers at most,"""
+SELDOM = 0.1
+"""by what does at least this part of a nest."""
+STEPS = (4, 3, 2)
+"""Steps of a longer one at a time: as many of these as leave no rest, or the first,"""
+ENOUGH = 48
+"""of so many additions at most, beside which what a loop spends on counting is little,"""
+OFTEN = 0.25
+"""by what does at least this part."""
 
 
 @dataclass(frozen=True)
@@ -161,18 +167,20 @@ def width(schedule: Schedule, count: int, lanes: int) -> int:
     return lanes if schedule.machine.masked and count > 1 else count
 
 
-def at_a_time(loop: For, accumulators: int) -> int:
+def at_a_time(loop: For, accumulators: int, share: float = 1.0) -> int:
     """Steps of an inner loop to write out: all of a short one, else a few; 1 where none is.
 
     What a loop spends on counting is shared by them. A core whose other thread is busy takes half
     as many instructions a cycle, and then they, not the multiply-adds, are what a step waits for.
+    `share` is the part of the nest that is done so: what is seldom done is not worth the code.
     """
     count = loop.extent
-    if loop.kind == "ordered" or loop.start != 0:
+    if loop.kind == "ordered" or loop.start != 0 or share < SELDOM:
         return 1
     if count is not None and count <= UNROLL and count * accumulators <= CODE:
         return max(count, 1)
-    fit = [n for n in STEPS if n * accumulators <= CODE and n < (count or UNROLL)]
+    most = ENOUGH if share >= OFTEN else 0
+    fit = [n for n in STEPS if n * accumulators <= most and n < (count or UNROLL)]
     even = [n for n in fit if count is not None and count % n == 0]
     return next(iter([*even, *fit]), 1)
 

@@ -62,15 +62,17 @@ class Affine:
         else:  # met most often: the substitution is of other indices
             return self
         terms: list[tuple[str, int]] = []
-        constant = self.constant
+        constant, moved = self.constant, False
         for name, factor in self.terms:
             value = values.get(name)
             if value is None:
                 terms.append((name, factor))
                 continue
-            terms += [(n, c * factor) for n, c in value.terms]
+            if value.terms:
+                terms += [(n, c * factor) for n, c in value.terms]
+                moved = True
             constant += value.constant * factor
-        return affine(terms, constant)
+        return affine(terms, constant) if moved else Affine(tuple(terms), constant)
 
     def without(self, indices: set[str]) -> Affine:
         """The expression where some indices are 0."""
