@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import reduce
+from functools import lru_cache, reduce
 
 import sympy
 from sympy.logic.boolalg import BooleanFalse, BooleanTrue
@@ -70,6 +70,8 @@ def emit(
 
     The result has the lanes of the widest operand, at least `lanes`.
     """
+    if expr.is_Symbol:
+        return convert(b, values[expr], dtype)
     width = max([lanes, *(v.lanes for v in values.values())])
     return Formula(b, values, width).emit(expr, dtype)
 
@@ -80,6 +82,7 @@ class Formula:
     def __init__(self, b: Builder, values: Mapping[Symbol, Value], width: int) -> None:
         self.b, self.values, self.width = b, values, width
         self.dtypes = {symbol: value.dtype for symbol, value in values.items()}
+        self.kinds = tuple(self.dtypes.items())
         self.memo: dict[tuple[Expr, str], Value] = {}
 
     def emit(self, expr: Expr, dtype: str) -> Value:
@@ -102,7 +105,7 @@ class Formula:
 
     def own(self, expr: Expr, default: str) -> str:
         """The element type in which an expression is computed."""
-        return computed_in(expr, self.dtypes, default)
+        return kind_of(expr, self.kinds, default)
 
     def dispatch(self, expr: Expr, dtype: str) -> Value:
         """One rule per class of expression."""
@@ -271,6 +274,12 @@ class Formula:
         return function(self.b, *(self.b.splat(v, lanes) for v in values))
 
 
+@lru_cache(maxsize=4096)
+def kind_of(expr: Expr, kinds: tuple[tuple[Symbol, str], ...], default: str) -> str:
+    """The element type in which an expression is computed: once for all steps of a tile."""
+    return computed_in(expr, dict(kinds), default)
+
+
 def below(factor: Expr) -> bool:
     """Whether a factor of a product belongs under the line."""
     return bool(
@@ -278,6 +287,7 @@ def below(factor: Expr) -> bool:
     )
 
 
+@lru_cache(maxsize=4096, typed=True)
 def number(expr: Expr, dtype: str) -> float | int:
     """A constant expression as a Python number; one that is undefined, as 1/0 is, is NaN."""
     if expr.has(scalar.ScalarFunction):

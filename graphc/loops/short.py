@@ -24,9 +24,6 @@ STEPS = 1024
 VERSIONS = 7
 """and versions of a loop of a sum, at most."""
 
-AT_A_TIME = 2
-"""Steps written out at a time, at most, of a loop that few tiles go through."""
-
 Span = tuple[int, int]
 """From which place of a tile to which; the same twice for none."""
 
@@ -67,11 +64,8 @@ class Short:
         return 1 - sum(every) / (len(every) * len(steps_of(self.tile)))
 
     def over(self, span: Span) -> tuple[Stmt, ...]:
-        """The loop's body over a part of the tile, of which fewer steps are written out."""
-        whole = self.tile.start, self.tile.stop
-        if span == whole:
-            return self.loop.body
-        return rolled(resized(self.loop.body, self.tile.index, *span))
+        """The loop's body over a part of the tile."""
+        return resized(self.loop.body, self.tile.index, *span)
 
     def narrowed(self, row: Sequence[Span]) -> tuple[Stmt, ...]:
         """The loop in pieces, each over the part of one tile that there is at its steps."""
@@ -150,20 +144,6 @@ def resized(stmts: tuple[Stmt, ...], index: str, start: int, stop: int) -> tuple
             stmt = replace(stmt, body=resized(stmt.body, index, start, stop))
             if stmt.index == index:
                 stmt = replace(stmt, start=start, stop=stop)
-        result.append(stmt)
-    return tuple(result)
-
-
-def rolled(stmts: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
-    """Statements among which loops have at most two steps at a time written out."""
-    result: list[Stmt] = []
-    for stmt in stmts:
-        inside = stmt.body[0] if isinstance(stmt, For) and len(stmt.body) == 1 else None
-        if isinstance(stmt, For) and isinstance(inside, For) and inside.kind == "unrolled":
-            steps = inside.start, inside.stop, inside.step
-            if steps == (0, stmt.step, 1) and stmt.step > AT_A_TIME and not stmt.step % AT_A_TIME:
-                inside = replace(inside, stop=AT_A_TIME)
-                stmt = replace(stmt, step=AT_A_TIME, body=(inside,))
         result.append(stmt)
     return tuple(result)
 

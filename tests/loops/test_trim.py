@@ -169,3 +169,33 @@ def test_many_taps_are_no_many_versions(monkeypatch: pytest.MonkeyPatch) -> None
     trimmed = lines()
     monkeypatch.setenv("GRAPHC_SKIP", "trim")
     assert trimmed <= 2 * lines()
+
+
+WIDE: list[tuple[str, tuple[int, ...], tuple[int, ...], dict[str, int]]] = [
+    ("sse2", (4, 8, 8, 8), (8, 1, 7, 7), {"padding": 3, "groups": 8}),
+    ("sse2", (4, 16, 14, 14), (16, 1, 5, 5), {"padding": 2, "groups": 16}),
+    ("avx512", (1, 2, 64, 32), (16, 1, 2, 2), {"padding": 3, "groups": 2}),
+    ("avx512", (1, 8, 34, 34), (64, 2, 2, 1), {"padding": 3, "groups": 4}),
+    ("avx512", (1, 4, 64, 33), (32, 1, 3, 1), {"padding": 3, "groups": 4, "stride": 2}),
+]
+
+
+@pytest.mark.parametrize(("target", "image", "filters", "options"), WIDE, ids=str)
+def test_tiles_of_as_many_places_as_there_are_lanes(
+    target: str,
+    image: tuple[int, ...],
+    filters: tuple[int, ...],
+    options: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A gradient by filters, its sum along the lanes and written out: no loop is taken for it."""
+    if not targets.level(target).native:
+        pytest.skip(f"this processor has no {target}")
+    x, weight = graphc.input("x", image), graphc.input("weight", filters)
+    y = ops.conv2d(x, weight, floor=True, **options)
+    outputs = graphc.grad(ops.sum(ops.tanh(y)), [weight])
+    arrays = random(*image, seed=1), random(*filters, seed=2)
+    trimmed = graphc.compile(outputs, target=target, threads=1)(*arrays)[0]
+    monkeypatch.setenv("GRAPHC_SKIP", "trim")
+    whole = graphc.compile(outputs, target=target, threads=1)(*arrays)[0]
+    np.testing.assert_array_equal(trimmed, whole)
