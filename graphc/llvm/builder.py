@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 LLVM_TYPES = {
     "float32": "float",
@@ -33,8 +33,7 @@ def spell(dtype: str, lanes: int = 1) -> str:
     return LLVM_TYPES[dtype] if lanes == 1 else f"<{lanes} x {LLVM_TYPES[dtype]}>"
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(NamedTuple):
     """An SSA value or constant: its text, its graphc element type and its lanes."""
 
     text: str
