@@ -10,9 +10,11 @@ import ctypes
 import os
 import threading
 import time
+from functools import cache as cache_forever
 
 import numpy as np
 
+from graphc import cache
 from graphc.errors import InputError
 from graphc.llvm import engine, targets, team
 from graphc.machine import cores
@@ -81,15 +83,31 @@ _lock = threading.RLock()
 _loaded: list[engine.Loaded] = []
 
 
+@cache_forever
+def worker() -> tuple[str, str, targets.Target]:
+    """The native code of waiting threads, as text, under what it is kept, and for which target."""
+    target = targets.target(targets.host_level())
+    parts = [*team.declarations(target.triple), team.worker(target.triple)]
+    text = engine.module_text(target, parts)
+    return text, engine.digest(text, target), target
+
+
+def ahead() -> None:
+    """Begin to compile what threads wait in, where there will be some and it is not kept."""
+    if available() > 1 and supported() and not _loaded:
+        text, key, target = worker()
+        if cache.read(key) is None:
+            engine.once(text, target)
+
+
 def load_worker() -> engine.Loaded:
     """The native code of waiting threads, one for the process."""
     if not _loaded:
-        target = targets.target(targets.host_level())
-        text = engine.module_text(
-            target, [*team.declarations(target.triple), team.worker(target.triple)]
-        )
-        key = engine.digest(text, target)
-        _loaded.append(engine.load(key, engine.whole(text), (team.WORKER_NAME,), target))
+        text, key, target = worker()
+        names = (team.WORKER_NAME,)
+        found = engine.fetch(key, names, target)
+        made = found or engine.load(key, lambda done: None, names, target, engine.once(text, target))
+        _loaded.append(made)
     return _loaded[0]
 
 
