@@ -106,8 +106,10 @@ def load_worker() -> engine.Loaded:
         text, key, target = worker()
         names = (team.WORKER_NAME,)
         found = engine.fetch(key, names, target)
-        made = found or engine.load(key, lambda done: None, names, target, engine.once(text, target))
-        _loaded.append(made)
+        if found is None:
+            made = engine.once(text, target)
+            found = engine.load(key, lambda done: None, names, target, made)
+        _loaded.append(found)
     return _loaded[0]
 
 
