@@ -215,7 +215,7 @@ def build(
         if kept is not None and loaded is not None:
             return kept, loaded, cache_forever(partial(make, source, target, math, passed))
     shared = engine.once(common(target), target) if native else None  # compiled meanwhile
-    if native:
+    if native:  # as is what threads wait in
         runtime.threads.ahead()
     stages = make(source, target, math, passed)
     image = image_of(stages, stages.key)

@@ -94,7 +94,7 @@ def worker() -> tuple[str, str, targets.Target]:
 
 def ahead() -> None:
     """Begin to compile what threads wait in, where there will be some and it is not kept."""
-    if available() > 1 and supported() and not _loaded:
+    if resolve(None) > 1 and supported() and not _loaded:
         text, key, target = worker()
         if cache.read(key) is None:
             engine.once(text, target)

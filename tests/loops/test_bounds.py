@@ -73,7 +73,6 @@ class Window:
         return list(compiler.make(outputs, targets.target(target)).kernels)
 
 
-small = st.integers(1, 5)
 windows = st.builds(
     Window,
     images=st.sampled_from([1, 2, 3, 8]),
