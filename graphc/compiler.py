@@ -69,6 +69,7 @@ from graphc.passes.memory import Plan
 from graphc.passes.memory import plan as plan_memory
 from graphc.passes.narrow import narrow
 from graphc.passes.pack import pack
+from graphc.passes.segment import segment
 from graphc.passes.separate import separate
 from graphc.passes.simplify import simplify
 from graphc.passes.verify import verify as verify_groups
@@ -89,6 +90,7 @@ GRAPH_PASSES: tuple[Callable[[Graph, Machine], Graph], ...] = (
     invert,
     narrow,
     arrange,
+    segment,
     winograd,
     border,
     pack,

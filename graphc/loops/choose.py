@@ -17,13 +17,11 @@ from graphc.loops.ir import Alloc, For, Let, Stmt, Update
 from graphc.loops.nest import Nest, accesses, depending, extent, flat, forms
 from graphc.loops.trim import borders, left
 from graphc.machine import Machine
+from graphc.passes.fit import places
 from graphc.types import SIZE
 
 Sides = tuple[tuple[str, int], ...]
 """A tile's steps along some kept loops."""
-SUMS = 128
-"""Bytes of the sums that one along the lanes is made of: four vectors on AVX2, so that as many
-additions are under way at once,"""
 ENOUGH = 4
 """this many, and no sums of other rows are needed beside them."""
 HALVES = 1.15
@@ -133,11 +131,6 @@ def allowed(nest: Nest, loop: For) -> bool:
             if stmt.how != "=" and any(name in moving for name, _ in stmt.target.lookups):
                 return False
     return True
-
-
-def places(dtype: str) -> int:
-    """Of how many sums a long one along the lanes is made, on any machine."""
-    return SUMS // max(SIZE[dtype], 4)
 
 
 def together(loop: For, inner: Sequence[Stmt], lanes: int) -> int:

@@ -16,6 +16,9 @@ from graphc.types import SIZE, Extent, Shape
 
 SHORT_ROW = 8
 """Elements below which a row is summed in order: too few lanes would be in use."""
+SUMS = 128
+"""Bytes of the sums that one along the lanes is made of: four vectors on AVX2, so that as many
+additions are under way at once."""
 ROW_LIMIT = 1 << 14
 """Elements of a row that is kept on the stack between two passes over it."""
 
@@ -175,3 +178,18 @@ def widest(node: Node) -> int:
     kinds = {a: i.dtype for a, i in zip(op.args, node.inputs, strict=True)}
     best = [dtype_of(op.expr, kinds)] if op.how in ("argmax", "argmin") else []
     return max(SIZE[dtype] for dtype in (node.dtype, *best))
+
+
+def abreast(node: Node) -> int:
+    """Of how many sums side by side, each of which adds in order, a sum is made."""
+    op = node.op
+    assert isinstance(op, Formula)
+    if order_of(node) != "lanes":
+        return 1
+    most, extent = places(node.dtype), op.extents[op.summed[-1]]
+    return min(most, 1 << (extent.bit_length() - 1)) if isinstance(extent, int) else most
+
+
+def places(dtype: str) -> int:
+    """Of how many sums a long one along the lanes is made, on any machine."""
+    return SUMS // max(SIZE[dtype], 4)

@@ -10,7 +10,7 @@ read (passes/again.py).
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 from graphc.graph import leaf
 from graphc.graph.graph import Graph
@@ -67,8 +67,10 @@ class Fuser:
             if isinstance(node.op, leaf.Leaf) or node in self.views or node in self.again:
                 continue
             operands = list(dict.fromkeys(self.operands(node)))
-            joined = self.runs.get(family(node)) or self.join(node, operands[::-1])
-            joined = joined or self.beside(node, operands)
+            joined = self.runs.get(family(node))
+            if joined is None and self.inline(node, operands):
+                joined = self.beside(node, operands)
+            joined = joined or self.join(node, operands[::-1]) or self.beside(node, operands)
             if joined is None:
                 joined = Draft([node], outer(node), kind(node))
             else:
@@ -80,6 +82,9 @@ class Fuser:
             joined.reach(self.place[node])
             for other in operands:
                 self.absorb(joined, other)
+            for other in self.alike(node, joined.nodes):
+                if other.outer == joined.outer:
+                    self.merge(joined, other, "is summed in the same pass")
             if joined.kind == "block":
                 self.surround(joined)
         groups = list(dict.fromkeys(self.drafts.values()))
@@ -170,24 +175,36 @@ class Fuser:
 
         [c] += f(x[n, c]);  [c] += g(x[n, c], y[n, c])   ->   one pass over x
         """
-        if kind(node) != "rows":
-            return None
-        read = [i for n in (node, *self.inside([node])) for i in n.inputs if large(i)]
-        found = (self.drafts.get(u) for i in read for u in self.users[i])
-        for draft in dict.fromkeys(d for d in found if d is not None and d.kind == "rows"):
-            if not any(kind(n) == "rows" and alike(n, node) for n in draft.nodes):
-                continue
-            if prefix(node.shape, draft.outer) != draft.outer or len(draft.nodes) >= MEMBERS:
-                continue
-            if depends(operands, {draft}):
+        for draft in self.alike(node, [node]):
+            if len(draft.nodes) >= MEMBERS or depends(operands, {draft}):
                 continue
             if self.fits([*draft.nodes, node], draft.outer):
                 draft.reasons.append(f"{node.op.name} goes over the same elements as {rows(draft)}")
                 return draft
         return None
 
+    def alike(self, node: Node, nodes: Sequence[Node]) -> Iterator[Draft]:
+        """The groups of reductions over a reduction's loops that read what it and others read.
+
+        Either is large, or made in one group, as parts of sums are.
+        """
+        if kind(node) != "rows":
+            return
+        read = [i for n in (*nodes, *self.inside(nodes)) for i in n.inputs]
+        made = [n for i in read if i in self.drafts for n in self.drafts[i].nodes]
+        found = (self.drafts.get(u) for i in (*filter(large, read), *made) for u in self.users[i])
+        for draft in dict.fromkeys(d for d in found if d is not None and d.kind == "rows"):
+            same = any(kind(n) == "rows" and alike(n, node) for n in draft.nodes)
+            if same and prefix(node.shape, draft.outer) == draft.outer:
+                yield draft
+
+    def inline(self, node: Node, operands: Sequence[Draft]) -> bool:
+        """Whether all that a node reads of some groups is computed where it is read."""
+        within = {node, *(member for draft in operands for member in draft.nodes)}
+        return all(self.passing(member, within) for member in within - {node})
+
     def absorb(self, draft: Draft, other: Draft) -> None:
-        """Take in a group of maps over the same axes, where no third group stands between.
+        """Take in a group of maps over the same axes.
 
         A block takes in another one of the same blocks, too.
         """
@@ -197,13 +214,20 @@ class Fuser:
         length = len(draft.outer) if draft.kind in ("rows", "block") else len(other.outer)
         if (not length and draft.kind != "block") or other.outer[:length] != draft.outer:
             return
-        if draft.kind == "alone" or len(draft.nodes) + len(other.nodes) > MEMBERS:
+        if draft.kind == "alone":
             return
         first = draft.nodes[0]
         if draft.kind == "product" and any(self.home(i) in other.nodes for i in first.inputs):
             return
         if draft.kind == "product" and not self.epilogues.few([*other.nodes, *draft.nodes]):
             return
+        self.merge(draft, other, f"is computed {'block by block' if both else 'where it is read'}")
+
+    def merge(self, draft: Draft, other: Draft, why: str) -> None:
+        """Make one group of two, where no third group stands between."""
+        if other is draft or len(draft.nodes) + len(other.nodes) > MEMBERS:
+            return
+        first = draft.nodes[0]
         between = [d for d in (*draft.needs, *other.needs) if d not in (draft, other)]
         if depends(between, {draft, other}):
             return
@@ -213,8 +237,7 @@ class Fuser:
         if not self.fits(nodes, draft.outer):
             return
         draft.nodes = nodes
-        where = "block by block" if both else "where it is read"
-        draft.reasons.append(f"{other.nodes[0].op.name} is computed {where}")
+        draft.reasons.append(f"{other.nodes[0].op.name} {why}")
         draft.take(other)
         for node in other.nodes:
             self.drafts[node] = draft
