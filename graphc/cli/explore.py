@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import webbrowser
 from pathlib import Path
 
 import click
@@ -13,7 +12,7 @@ from graphc.cli.inspect import numbers
 from graphc.cli.load import load
 from graphc.cli.measured import THREADS, beside, limit
 from graphc.cli.options import TRAIN, extent_option, shape_option
-from graphc.cli.script import served
+from graphc.cli.script import browse, served
 from graphc.cli.shapes import parsed
 from graphc.explorer.explore import explore as write_page
 from graphc.explorer.explore import layers_of
@@ -102,7 +101,7 @@ def explore(
     )
     click.echo(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
     if show:
-        webbrowser.open(target.resolve().as_uri())
+        browse(target.resolve().as_uri())
 
 
 def check_together(context: click.Context, serve: bool, arguments: tuple[str, ...]) -> None:

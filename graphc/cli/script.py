@@ -34,7 +34,7 @@ def served(path: Path, arguments: Sequence[str], port: int, show: bool) -> int:
     with Live(port) as live:
         click.echo(f"live: {live.address}", err=True)
         if show:
-            webbrowser.open(live.address)
+            browse(live.address)
         with watching(live):
             code = run(path, arguments)
         sys.stdout.flush()
@@ -42,6 +42,12 @@ def served(path: Path, arguments: Sequence[str], port: int, show: bool) -> int:
             click.echo(f"{path} has ended; its page stays until Ctrl-C", err=True)
             wait()
     return code
+
+
+def browse(address: str) -> None:
+    """Show a page in the browser, or say that there is none."""
+    if not webbrowser.open(address):
+        click.echo(f"no browser could be started; the page is at {address}", err=True)
 
 
 def run(path: Path, arguments: Sequence[str]) -> int:

@@ -44,8 +44,8 @@ def explore(
     The page is one HTML file that loads nothing. Its kernels are timed on `inputs`, by name, or on
     invented ones for the run-time `extents` by name (otherwise 32), the state being as it was
     afterwards; with run=False nothing runs, and the page has no roofline and no gradients. With
-    `open` it is shown in the browser. `layers` are the types of layers by their paths, where the
-    subject is no Trainer, which knows them. Returns the file's path.
+    `open` it is shown in the browser, if there is one. `layers` are the types of layers by their
+    paths, where the subject is no Trainer, which knows them. Returns the file's path.
 
     Raises InputError for what is none of these, and WriteError where the file cannot be written.
     """

@@ -57,7 +57,11 @@ class Guard:
     bound: Bound
 
     def __str__(self) -> str:
-        return f"0 <= {self.position}" + (f" < {self.bound}" if self.bound != END else "")
+        if self.bound != END:
+            return f"0 <= {self.position} < {self.bound}"
+        if all(factor < 0 for _, factor in self.position.terms):
+            return f"{Affine(self.position.terms) * -1} <= {self.position.constant}"
+        return f"0 <= {self.position}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,6 +120,17 @@ def test_bad_input(files: dict[str, str], line: str, said: str) -> None:
         assert len(message.splitlines()) == 1
 
 
+def test_a_page_and_no_browser(files: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said that none could be started, and where the page is."""
+    monkeypatch.setattr("webbrowser.open", lambda address: False)
+    line = words("explore NET:model --no-run --html PAGE --open", files)
+    found = CliRunner().invoke(main, line)
+    assert found.exit_code == 0
+    assert f"no browser could be started; the page is at {Path(files['PAGE']).as_uri()}" in (
+        found.stderr
+    )
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_help(verb: str) -> None:
     """Each verb says what it does, and shows examples of itself."""

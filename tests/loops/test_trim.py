@@ -13,9 +13,9 @@ import pytest
 import graphc
 from graphc import nn, ops
 from graphc.llvm import targets
-from graphc.loops.ir import For, Kernel, Stmt, Update
+from graphc.loops.ir import END, For, Guard, Kernel, Stmt, Update
 from graphc.loops.show import show
-from graphc.ops.index import Affine
+from graphc.ops.index import Affine, index
 from tests.support import Array, random
 
 
@@ -199,3 +199,19 @@ def test_tiles_of_as_many_places_as_there_are_lanes(
     monkeypatch.setenv("GRAPHC_SKIP", "trim")
     whole = graphc.compile(outputs, target=target, threads=1)(*arrays)[0]
     np.testing.assert_array_equal(trimmed, whole)
+
+
+@pytest.mark.parametrize(
+    ("position", "bound", "text"),
+    [
+        (index("i") + index("s") - 1, 8, "0 <= i + s - 1 < 8"),
+        (index("i") + index("s") - 1, END, "0 <= i + s - 1"),
+        (index("i") * -1 - index("s"), END, "i + s <= 0"),
+        (index("i") * -2 + 5, END, "2*i <= 5"),
+        (index("i") * -1 + 5, 8, "0 <= -i + 5 < 8"),
+    ],
+)
+def test_a_condition_is_read_without_signs_where_it_can(
+    position: Affine, bound: int, text: str
+) -> None:
+    assert str(Guard(position, bound)) == text
