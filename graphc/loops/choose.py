@@ -13,7 +13,7 @@ from functools import cache, partial
 
 from graphc.loops.cost import Step, Tile, load_cost, step_of
 from graphc.loops.crosswise import crossed
-from graphc.loops.ir import Alloc, For, Let, Stmt, Update
+from graphc.loops.ir import Alloc, For, Let, Load, Stmt, Update
 from graphc.loops.nest import Nest, accesses, depending, extent, flat, forms
 from graphc.loops.trim import borders, left
 from graphc.machine import Machine
@@ -26,6 +26,8 @@ ENOUGH = 4
 """this many, and no sums of other rows are needed beside them."""
 HALVES = 1.15
 """How many times as many lanes must be in use for vectors of half the width to be compared."""
+FETCH = 2.0
+"""Cycles in which the instructions of a statement come from a further cache."""
 ALONE, SHARED = 5.0, 1.0
 """Instructions that count an inner loop's steps, for each: one by one, and several written out."""
 
@@ -173,6 +175,8 @@ def plans(
     points = math.prod(max(1, extent(other)) for other in nest.summed)
     step = step_of(nest, loop, lanes, passes, moving, machine)
     ends = 1.5 + (8.0 if summed else end_cost(nest, loop, lanes))
+    whole_sum = points * math.prod(max(1, extent(other)) for other in nest.kept)
+    fetched = fetching(nest) / whole_sum
     loops = {f.index: f for f in nest.kept}
     extents = {f.index: extent(f) for f in nest.kept}
     beside = {f.index: again(nest, f) for f in nest.kept}
@@ -190,7 +194,7 @@ def plans(
         accumulators = vectors * tile.rows
         per_point = cycles / (accumulators * lanes) * part
         results = accumulators // vectors if summed else accumulators * lanes
-        tail = (20 + ends * accumulators) / (results * points)
+        tail = (20 + ends * accumulators) / (results * points) + fetched * accumulators
         if per_point + tail < least:  # what remains at the end of a loop makes it no better
             whole, rest = (1, 0) if summed else divmod(count, lanes * vectors)
             total = sum(
@@ -216,6 +220,18 @@ def tiled(plan: Plan, step: Step, tile: Tile, use: float, cycles: float, part: f
         f"{f', {1 - part:.0%} of the sum left out (zeros of a border)' if part < 0.995 else ''}"
     )
     return replace(plan, why=why, reads=step.read_over(plan.vectors, tile))
+
+
+def fetching(nest: Nest) -> float:
+    """Cycles in which a kernel's code comes to the core once, for each accumulator of a tile.
+
+    Of sums whose order is their own: others have theirs from the choice, which what follows must
+    not decide.
+    """
+    if nest.summed[-1].kind == "serial":
+        return 0.0
+    stmts = flat((*nest.inner, *nest.after))
+    return FETCH * sum(isinstance(s, Load | Let | Update) for s in stmts)
 
 
 def end_cost(nest: Nest, loop: For, lanes: int) -> float:

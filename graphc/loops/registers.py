@@ -263,7 +263,8 @@ def register_tile(
         accumulators = total // lanes if vector else total
         room = schedule.machine.registers - accumulators - plan.vectors - 1
         asked = schedule.choice.unroll
-        steps = at_a_time(loops[-1], accumulators, 1.0 if asked else share)
+        lines = accumulators * each(nest)
+        steps = at_a_time(loops[-1], lines, 1.0 if asked else share)
         wanted = shared_loads(nest, loops[-1], steps, sizes, vector) <= room
         wanted = wanted if asked is None else asked
         last = written_out(loops[-1], steps if wanted else 1, sunk(inner))
@@ -273,6 +274,12 @@ def register_tile(
     if vector is not None and later:
         opening += sunk(later)
     return (*allocs, *opening, *summed, *closing, *after)
+
+
+def each(nest: Nest) -> int:
+    """Statements for each addition to a register: of products, whose operands are shared, one."""
+    loads = 0 if nest.summed[-1].kind == "serial" else sum(isinstance(s, Load) for s in nest.inner)
+    return loads + sum(isinstance(s, Let | Update) for s in nest.inner)
 
 
 def ahead(nest: Nest, level2: int) -> tuple[Stmt, ...]:

@@ -4,7 +4,7 @@ A group's members share its outer loops: the leading axes of every member. A mem
 of an operand where it reads that group's values at those very axes, so that each value is used
 where it was made. Contractions, which read an element many times, begin groups and are followed by
 what is pointwise on their result; rows that are reduced stay together with what surrounds them.
-Reductions over the same large operand share a pass, and what costs less so is made anew where it is
+Reductions over the same operand share a pass, and what costs less so is made anew where it is
 read (passes/again.py).
 """
 
@@ -16,7 +16,7 @@ from graphc.graph import leaf
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
 from graphc.ops.recurrence import Scan
-from graphc.passes.again import large, repeated
+from graphc.passes.again import moved, repeated
 from graphc.passes.blocks import turns
 from graphc.passes.draft import Draft, common, depends, family, reason, rows
 from graphc.passes.epilogue import Epilogues
@@ -29,6 +29,9 @@ from graphc.passes.views import aliases
 from graphc.types import Shape
 
 MEMBERS = 48
+SAME = "goes over the same elements as"
+NEAREST = 32 << 10
+"""Bytes of the nearest cache: to go over them once more costs little."""
 
 
 def fuse(graph: Graph) -> Fused:
@@ -72,7 +75,9 @@ class Fuser:
                 joined = self.beside(node, operands)
             joined = joined or self.join(node, operands[::-1]) or self.beside(node, operands)
             if joined is None:
-                joined = Draft([node], outer(node), kind(node))
+                own = kind(node)
+                axes = trimmed(outer(node)) if own == "rows" else outer(node)
+                joined = Draft([node], axes, own)
             else:
                 joined.nodes.append(node)
             self.drafts[node] = joined
@@ -84,7 +89,7 @@ class Fuser:
                 self.absorb(joined, other)
             for other in self.alike(node, joined.nodes):
                 if other.outer == joined.outer:
-                    self.merge(joined, other, "is summed in the same pass")
+                    self.merge(joined, other, f"{rows(other)} {SAME} {rows(joined)}")
             if joined.kind == "block":
                 self.surround(joined)
         groups = list(dict.fromkeys(self.drafts.values()))
@@ -179,20 +184,22 @@ class Fuser:
             if len(draft.nodes) >= MEMBERS or depends(operands, {draft}):
                 continue
             if self.fits([*draft.nodes, node], draft.outer):
-                draft.reasons.append(f"{node.op.name} goes over the same elements as {rows(draft)}")
+                draft.reasons.append(f"{node.op.name} {SAME} {rows(draft)}")
                 return draft
         return None
 
     def alike(self, node: Node, nodes: Sequence[Node]) -> Iterator[Draft]:
         """The groups of reductions over a reduction's loops that read what it and others read.
 
-        Either is large, or made in one group, as parts of sums are.
+        That is more than the nearest cache holds, or parts of sums that were made in one group.
         """
         if kind(node) != "rows":
             return
         read = [i for n in (*nodes, *self.inside(nodes)) for i in n.inputs]
-        made = [n for i in read if i in self.drafts for n in self.drafts[i].nodes]
-        found = (self.drafts.get(u) for i in (*filter(large, read), *made) for u in self.users[i])
+        sums = [i for i in read if i in self.drafts and kind(i) == "rows"]
+        made = [n for i in sums for n in self.drafts[i].nodes if kind(n) == "rows"]
+        both = [*(i for i in read if moved(i) > NEAREST), *made]
+        found = (self.drafts.get(user) for i in both for user in self.users[i])
         for draft in dict.fromkeys(d for d in found if d is not None and d.kind == "rows"):
             same = any(kind(n) == "rows" and alike(n, node) for n in draft.nodes)
             if same and prefix(node.shape, draft.outer) == draft.outer:
@@ -221,7 +228,8 @@ class Fuser:
             return
         if draft.kind == "product" and not self.epilogues.few([*other.nodes, *draft.nodes]):
             return
-        self.merge(draft, other, f"is computed {'block by block' if both else 'where it is read'}")
+        where = "block by block" if both else "where it is read"
+        self.merge(draft, other, f"{other.nodes[0].op.name} is computed {where}")
 
     def merge(self, draft: Draft, other: Draft, why: str) -> None:
         """Make one group of two, where no third group stands between."""
@@ -237,7 +245,7 @@ class Fuser:
         if not self.fits(nodes, draft.outer):
             return
         draft.nodes = nodes
-        draft.reasons.append(f"{other.nodes[0].op.name} {why}")
+        draft.reasons.append(why)
         draft.take(other)
         for node in other.nodes:
             self.drafts[node] = draft

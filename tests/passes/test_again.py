@@ -11,7 +11,7 @@ import pytest
 import graphc
 from graphc import ops
 from graphc.graph.node import Node
-from graphc.passes import again
+from graphc.passes import again, fuse
 
 Array = np.ndarray[Any, Any]
 
@@ -20,6 +20,7 @@ Array = np.ndarray[Any, Any]
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small examples are treated as what no cache holds."""
     monkeypatch.setattr(again, "SMALL", 0)
+    monkeypatch.setattr(fuse, "NEAREST", 0)
 
 
 def numbers(node: Node, seed: int) -> Array:
@@ -122,3 +123,16 @@ def test_what_is_looked_up_has_a_place(change: Any) -> None:
         graphc.compile(outputs)(**given), graphc.evaluate(outputs, given), strict=True
     ):
         np.testing.assert_array_equal(found, right)
+
+
+@pytest.mark.parametrize("shape", [(64, 48), (3, 5, 40), ("n", 7, 16)])
+def test_a_norm_of_rows_is_one_kernel_and_its_gradients_share_a_pass(
+    shape: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, dy = graphc.input("x", shape), graphc.input("dy", shape)
+    weight, bias = (graphc.input(name, shape[-1:]) for name in ("weight", "bias"))
+    y = ops.layer_norm(x, shape[-1:], weight, bias)
+    slopes = graphc.vjp(y, [x, weight, bias], dy)
+    program = same([y, *slopes], monkeypatch, (x, dy, weight, bias))
+    assert len(program.kernels) == 2
+    assert "add.db goes over the same elements as mul.db" in program.as_text("fused")
