@@ -175,8 +175,8 @@ def plans(
     points = math.prod(max(1, extent(other)) for other in nest.summed)
     step = step_of(nest, loop, lanes, passes, moving, machine)
     ends = 1.5 + (8.0 if summed else end_cost(nest, loop, lanes))
-    whole_sum = points * math.prod(max(1, extent(other)) for other in nest.kept)
-    fetched = fetching(nest) / whole_sum
+    everything = points * math.prod(max(1, extent(other)) for other in nest.kept)
+    fetched = fetching(nest) / everything
     loops = {f.index: f for f in nest.kept}
     extents = {f.index: extent(f) for f in nest.kept}
     beside = {f.index: again(nest, f) for f in nest.kept}

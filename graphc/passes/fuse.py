@@ -48,6 +48,12 @@ def fuse(graph: Graph) -> Fused:
         again |= more
 
 
+def begun(node: Node) -> Draft:
+    """A new group: rows whose sums keep their axes as 1 are followed by what is as long as they."""
+    own, axes = kind(node), outer(node)
+    return Draft([node], (trimmed(axes) or axes) if own == "rows" else axes, own)
+
+
 class Fuser:
     """Forms the groups of one graph. `again`: what each group computes that reads it, and why."""
 
@@ -75,9 +81,7 @@ class Fuser:
                 joined = self.beside(node, operands)
             joined = joined or self.join(node, operands[::-1]) or self.beside(node, operands)
             if joined is None:
-                own = kind(node)
-                axes = trimmed(outer(node)) if own == "rows" else outer(node)
-                joined = Draft([node], axes, own)
+                joined = begun(node)
             else:
                 joined.nodes.append(node)
             self.drafts[node] = joined

@@ -73,9 +73,22 @@ def cut(node: Node) -> Cut | None:
         if not isinstance(extent, int) or name in {s.name for s in op.used}:
             return None
         steps = share(extent, room // inner, abreast(node) if inner == 1 else 1)
-        read = (index(name) in read for read in op.reads)
-        return Cut(outer, steps) if extent % steps == 0 or any(read) else None
+        return Cut(outer, steps) if extent % steps == 0 or ends(node, name) else None
     return None
+
+
+def ends(node: Node, name: str) -> bool:
+    """Whether some operand ends where an index does: a later step reads beyond it, adding nothing.
+
+    One of which a slice is summed goes on.
+    """
+    op = node.op
+    assert isinstance(op, Formula)
+    return any(
+        (e, size) == (index(name), op.extents[name])
+        for read, operand in zip(op.reads, node.inputs, strict=True)
+        for e, size in zip(read, operand.shape, strict=True)
+    )
 
 
 def share(extent: int, most: int, multiple: int) -> int:

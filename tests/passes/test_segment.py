@@ -13,9 +13,12 @@ from graphc.graph.graph import make_graph
 from graphc.graph.node import Node
 from graphc.llvm.targets import WIDTHS, target
 from graphc.machine import Machine
+from graphc.ops import scalar
 from graphc.ops.formula import Formula
+from graphc.ops.index import index
 from graphc.ops.reference import evaluate
 from graphc.passes.segment import CHAIN, segment
+from graphc.types import TensorType
 
 MACHINE = Machine(32, 16, False)
 TARGETS = [name for name in WIDTHS if target(name).native]
@@ -51,6 +54,17 @@ def test_short_rows_are_gathered() -> None:
 def test_a_part_may_be_shorter() -> None:
     x = graphc.input("x", (1_000_003,))
     assert formulas(ops.sum(x))[0] == "[i0] += x  where x[32288*i0 + i0.step]"
+
+
+def test_what_lies_behind_the_last_step_is_not_added() -> None:
+    """An op may sum the first elements of an operand that goes on."""
+    value = scalar.argument("value")
+    op = Formula("leading", (value,), value, ((index("i"),),), (), (("i", 65521),))
+    x = graphc.input("x", (100_000,))
+    given = np.random.default_rng(0).random(100_000, dtype=np.float32)
+    (found,) = graphc.compile([op((x,), TensorType("float32", ()))])(given)
+    wanted = given[:65521].astype(np.float64).sum()
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
 
 
 def test_parts_of_parts() -> None:
