@@ -17,7 +17,7 @@ from dataclasses import replace
 from graphc.loops.choice import MODEL, Choice
 from graphc.loops.choose import Plan
 from graphc.loops.ir import Load, Stmt
-from graphc.loops.nest import Nest
+from graphc.loops.nest import Nest, chain, extent
 from graphc.loops.schedule import Schedule
 from graphc.loops.stream import streamed
 from graphc.types import SIZE
@@ -37,20 +37,21 @@ def columns(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...] | No
     rows = together(nest, plan, schedule.machine.level2)
     if rows is None or plan.vector is None or schedule.choice != MODEL:
         return None
+    *around, column = nest.kept
     why = f"lanes along kept {plan.vector}, {rows} rows at a time: lines follow each other"
     row = replace(plan, vectors=VECTORS, tiles=(), why=why)
     schedule.choice = Choice(tile=(plan.vector, plan.lanes, VECTORS, ()), part=rows)
     sums = tuple(replace(loop, kind="serial") for loop in nest.summed)
-    found = streamed(schedule, replace(nest, summed=sums), row)
+    found = streamed(schedule, replace(nest, kept=(column,), summed=sums), row)
     schedule.choice = MODEL
-    return found
+    return chain(around, found) if found is not None else None
 
 
 def together(nest: Nest, plan: Plan, level2: int) -> int | None:
     """How many steps of the outermost sum go at a time: all operands are rows that leave caches."""
-    if len(nest.kept) != 1 or plan.vector != nest.kept[0].index:
+    (*around, column), (outer, *inner) = nest.kept, nest.summed
+    if plan.vector != column.index:
         return None
-    (column,), (outer, *inner) = nest.kept, nest.summed
     extents = [loop.extent for loop in nest.summed]
     if column.extent is None or None in extents:
         return None
@@ -58,7 +59,7 @@ def together(nest: Nest, plan: Plan, level2: int) -> int | None:
     row, rows = nest.summed[-1], each * (outer.extent or 1)
     if column.extent <= plan.lanes * max(plan.vectors, VECTORS):
         return None
-    size, streams = 0, 0
+    size, streams, times = 0, 0, math.prod(map(extent, around))
     for stmt in nest.inner:
         if not isinstance(stmt, Load):
             continue
@@ -68,8 +69,10 @@ def together(nest: Nest, plan: Plan, level2: int) -> int | None:
             return None
         if along and abs(down) < column.extent:
             return None
+        if not all(offset.coefficient(loop.index) for loop in around):
+            return None
         streams += along
         size += along * column.extent * rows * SIZE[stmt.access.buffer.dtype]
-    if not 0 < streams <= STREAMS // 2 or size <= level2:
+    if not 0 < streams <= STREAMS // 2 or size * times <= level2:
         return None
     return STREAMS // streams // each or None

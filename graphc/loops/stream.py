@@ -54,12 +54,17 @@ PANELS = 1 << 20
 
 
 def streamed(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...] | None:
-    """The nest with one of its sums in parts; None where that gains nothing, or cannot be."""
+    """The nest with one of its sums in parts; None where that gains nothing, or cannot be.
+
+    Several sums side by side are where it has been decided already how many steps are a part.
+    """
     starts, ends = around_the_sum(nest)
-    if len(starts) != 1 or nest.summed[-1].kind != "serial" or starts[0].how != "=":
+    if not starts or nest.summed[-1].kind != "serial" or any(s.how != "=" for s in starts):
         return None
-    updates = [s for s in nest.inner if isinstance(s, Update)]
-    if len(ends) != 1 or len(updates) != 1:
+    updates = [s for s in nest.inner if isinstance(s, Update) and s.companion is None]
+    if not len(starts) == len(ends) == len(updates):
+        return None
+    if len(starts) > 1 and schedule.choice.part is None:
         return None
     across = plan.vector in {f.index for f in nest.kept}
     level, part, why = steps(nest, plan, schedule.machine.level2 if across else LEVEL2)
@@ -73,11 +78,11 @@ def streamed(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...] | N
 
 
 def around_the_sum(nest: Nest) -> tuple[list[Update], list[Load]]:
-    """What begins registers, and what reads the first of them once it is summed into."""
+    """What begins each register, and what reads it once it is summed into."""
     starts = [s for s in nest.before if isinstance(s, Update)]
-    registers = [s.target.buffer for s in starts[:1]]
-    ends = [s for s in nest.after if isinstance(s, Load) and s.access.buffer in registers]
-    return starts, ends
+    loads = {s.access.buffer: s for s in reversed(nest.after) if isinstance(s, Load)}
+    registers = [s.target.buffer for s in starts]
+    return starts, [loads[register] for register in registers if register in loads]
 
 
 def parts(
@@ -85,41 +90,41 @@ def parts(
 ) -> tuple[Stmt, ...] | None:
     """The nest with its sum at a level made some steps at a time; None where that cannot be."""
     starts, ends = around_the_sum(nest)
-    register = starts[0].target.buffer
+    registers = [start.target.buffer for start in starts]
     across = plan.vector in {f.index for f in nest.kept}
     around, (outer, *inner) = nest.summed[:level], nest.summed[level:]
-    only = target = destination(nest, ends[0])
+    only = target = destination(nest, ends[0]) if len(ends) == 1 else None
     if any(loop.extent is None for loop in nest.kept):
         target = only or room(nest, ends[0])
         if target is None or not turned(nest, plan):
             return None
-    total = math.prod(extent(loop) for loop in nest.kept) * SIZE[register.dtype]
+    count = math.prod(extent(loop) for loop in nest.kept)
+    total = count * sum(SIZE[register.dtype] for register in registers)
     if turned(nest, plan) and (panels := blocks(schedule, nest, plan)) is not None:
         return panels
-    if target is None and across and total > SCRATCH:
+    if target is None and across and total > SCRATCH and len(ends) == 1:
         target = room(nest, ends[0])
     if (target is None or not across) and total > SCRATCH:
         return None
-    opened: tuple[Stmt, ...] = ()
-    if target is None:
+    opened: list[Stmt] = []
+    targets = [target] if target is not None else []
+    for register in registers[len(targets) :]:
         schedule.serial += 1
-        count = total // SIZE[register.dtype]
         scratch = Buffer(f"t{schedule.serial}", register.dtype, count, "stack")
-        opened, target = (Alloc(scratch),), Access(scratch, row_major(nest.kept))
+        opened.append(Alloc(scratch))
+        targets.append(Access(scratch, row_major(nest.kept)))
     schedule.notes.append(why)
     symbol = scalar.argument("part")
-    clear = (Update(target, starts[0].expr, ()),)
-    schedule.serial += 1
-    value = f"u{schedule.serial}"
+    clear = tuple(Update(t, start.expr, ()) for t, start in zip(targets, starts, strict=True))
     shared = tuple(s for s in nest.before if isinstance(s, Load | Let | Check))
-    begin = (
-        *shared,
-        *(s for s in nest.before if isinstance(s, Alloc)),
-        Load(value, target),
-        Update(starts[0].target, symbol, ((symbol, value),)),
-    )
-    store = (ends[0], Update(target, symbol, ((symbol, ends[0].name),)))
-    rest = tuple(s for s in nest.after if s is not ends[0])
+    begin: list[Stmt] = [*shared, *(s for s in nest.before if isinstance(s, Alloc))]
+    store: list[Stmt] = []
+    for place, start, end in zip(targets, starts, ends, strict=True):
+        schedule.serial += 1
+        value = f"u{schedule.serial}"
+        begin += [Load(value, place), Update(start.target, symbol, ((symbol, value),))]
+        store += [end, Update(place, symbol, ((symbol, end.name),))]
+    rest = tuple(s for s in nest.after if s not in ends)
     cleared = mapped(schedule, Nest(nest.kept, (), (), clear, ()))
     done: list[Stmt] = []
     for piece in ranges(outer, part):
@@ -129,7 +134,7 @@ def parts(
         at = first if whole else first + index(outer.index)
         loops = () if whole else (replace(outer, start=0, stop=piece.size),)
         inside = moved(nest.inner, {outer.index: at})
-        within = Nest(nest.kept, begin, (*loops, *inner), inside, store)
+        within = Nest(nest.kept, tuple(begin), (*loops, *inner), inside, tuple(store))
         part_plan = choose(within, schedule.machine)
         if across and part_plan.vector not in {f.index for f in nest.kept}:
             part_plan = plan  # lanes along the sum would add in another order than at once
@@ -140,8 +145,9 @@ def parts(
             body = (For(outside, piece.start, piece.stop, piece.size, "serial", body),)
         done += body
     result = [*opened, *cleared, *chain(around, tuple(done))]
-    if target is not only:
-        last = (*needed(shared, rest), Load(ends[0].name, target), *rest)
+    if targets[0] is not only:
+        reads = [Load(end.name, place) for end, place in zip(ends, targets, strict=True)]
+        last = (*needed(shared, rest), *reads, *rest)
         result += mapped(schedule, Nest(nest.kept, (), (), last, ()))
     return tuple(result)
 

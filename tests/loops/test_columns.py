@@ -82,3 +82,23 @@ def test_what_fits_the_cache_or_a_strip_stays() -> None:
     for rows, columns in shapes:
         x = graphc.input("x", (rows, columns))
         assert SAID not in loops(graphc.compile(ops.sum(x, axis=0)))
+
+
+@pytest.mark.parametrize("rows", [128, 131, 3000])
+def test_sums_that_share_a_pass_go_so_together(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of 3000 rows in parts of 1000, each of which goes so."""
+    x, y = (graphc.input(name, (rows, COLUMNS)) for name in "xy")
+    results = [ops.sum(x, axis=0), ops.sum(x * y, axis=0) * 2, ops.max(x, axis=0)]
+    given = [random(rows, COLUMNS, seed=seed).astype(np.float32) for seed in (0, 1)]
+    program = graphc.compile(results, threads=1)
+    assert len(program.kernels) == (1 if rows <= 1024 else 3)
+    assert SAID in loops(program) and "t1[" in loops(program) and "t2[" in loops(program)
+    found = program(*given)
+    monkeypatch.setenv("GRAPHC_SKIP", "fuse")
+    for threads in (1, 2):
+        apart = graphc.compile(results, threads=threads)(*given)
+        for one, other in zip(found, apart, strict=True):
+            np.testing.assert_array_equal(one, other)
+    np.testing.assert_allclose(
+        found[1], 2 * (given[0] * given[1]).sum(axis=0), rtol=1e-4, atol=1e-3
+    )
