@@ -247,8 +247,10 @@ def end_cost(nest: Nest, loop: For, lanes: int) -> float:
 
 def shapes(nest: Nest, loop: For, lanes: int, machine: Machine) -> list[tuple[int, Sides]]:
     """Register tiles to compare: vectors along the vector index, and up to two other indices."""
-    summed = loop in nest.summed
+    summed, read = loop in nest.summed, list(accesses(nest.inner))
     others = [f for f in nest.kept if f is not loop and free(nest, f)]
+    if not summed and nest.summed[-1].kind != "serial":  # whole rows, rather than pieces of several
+        others = [f for f in others if not all(a.offset.coefficient(f.index) for a in read)]
     most = min(5 if others else machine.registers * 3 // 4, -(-extent(loop) // lanes))
     vectors = list(range(1, most + 1))
     if summed:

@@ -4,6 +4,10 @@ for j: r = 0; for s: r += f(s, j); y[j] = r
 -->
 for j: y[j] = 0;  for s by 8: for j by 16: { r = y[j]; for s' in 8: r += f(s + s', j); y[j] = r }
 
+A row that the registers hold is read as a whole, and then the next one:
+
+for s: for j: r[j] += f(s, j);  for j: y[j] = r[j]
+
 A register tile as wide as the registers would read a narrow strip of every row, and go through all
 rows for each strip: no line follows the one before, so that none is fetched ahead. The order of
 each sum stays.
@@ -14,9 +18,10 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from graphc.loops.blocked import summed
 from graphc.loops.choice import MODEL, Choice
 from graphc.loops.choose import Plan
-from graphc.loops.ir import Load, Stmt
+from graphc.loops.ir import Load, Stmt, Update
 from graphc.loops.nest import Nest, chain, extent
 from graphc.loops.schedule import Schedule
 from graphc.loops.stream import streamed
@@ -25,6 +30,7 @@ from graphc.types import SIZE
 STREAMS = 8
 """Rows of all operands that are read side by side: a power of two apart, all lie in one set of the
 nearest cache, which has so many ways."""
+FOLLOW = "lines follow each other"
 VECTORS = 2
 """Vectors of a row at a time: a cache line and more."""
 
@@ -38,13 +44,23 @@ def columns(schedule: Schedule, nest: Nest, plan: Plan) -> tuple[Stmt, ...] | No
     if rows is None or plan.vector is None or schedule.choice != MODEL:
         return None
     *around, column = nest.kept
-    why = f"lanes along kept {plan.vector}, {rows} rows at a time: lines follow each other"
+    sums, whole = registers(nest), -(-(column.extent or 0) // plan.lanes)
+    if whole * sums <= schedule.machine.registers * 3 // 4:
+        why = f"lanes along kept {plan.vector}, whole rows of {whole} vectors: {FOLLOW}"
+        return summed(schedule, nest, replace(plan, vectors=whole, tiles=(), why=why))
+    why = f"lanes along kept {plan.vector}, {rows} rows at a time: {FOLLOW}"
     row = replace(plan, vectors=VECTORS, tiles=(), why=why)
     schedule.choice = Choice(tile=(plan.vector, plan.lanes, VECTORS, ()), part=rows)
-    sums = tuple(replace(loop, kind="serial") for loop in nest.summed)
-    found = streamed(schedule, replace(nest, kept=(column,), summed=sums), row)
+    loops = tuple(replace(loop, kind="serial") for loop in nest.summed)
+    found = streamed(schedule, replace(nest, kept=(column,), summed=loops), row)
     schedule.choice = MODEL
     return chain(around, found) if found is not None else None
+
+
+def registers(nest: Nest) -> int:
+    """Registers that a vector of a row takes: one for each sum, and one for where a best stands."""
+    updates = [stmt for stmt in nest.inner if isinstance(stmt, Update)]
+    return len(updates) + sum(stmt.companion is not None for stmt in updates)
 
 
 def together(nest: Nest, plan: Plan, level2: int) -> int | None:

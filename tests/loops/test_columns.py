@@ -102,3 +102,15 @@ def test_sums_that_share_a_pass_go_so_together(rows: int, monkeypatch: pytest.Mo
     np.testing.assert_allclose(
         found[1], 2 * (given[0] * given[1]).sum(axis=0), rtol=1e-4, atol=1e-3
     )
+
+
+def test_rows_that_registers_hold_are_read_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = targets.target()
+    columns = here.model.lanes(4) * (here.model.registers * 3 // 4)
+    x, y = (graphc.input(name, (300, columns)) for name in "xy")
+    given = [random(300, columns, seed=seed).astype(np.float32) for seed in (0, 1)]
+    program = graphc.compile(ops.sum(x * y, axis=0), threads=1)
+    assert f"register r1: float32[{columns}]" in loops(program)
+    found = program(*given)[0]
+    monkeypatch.setenv("GRAPHC_SKIP", "tile")
+    np.testing.assert_array_equal(found, graphc.compile(ops.sum(x * y, axis=0))(*given)[0])
