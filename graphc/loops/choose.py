@@ -23,7 +23,7 @@ from graphc.types import SIZE
 Sides = tuple[tuple[str, int], ...]
 """A tile's steps along some kept loops."""
 ENOUGH = 4
-"""this many, and no sums of other rows are needed beside them."""
+"""Vectors of sums side by side along a row: with so many no other row is needed beside it."""
 HALVES = 1.15
 """How many times as many lanes must be in use for vectors of half the width to be compared."""
 FETCH = 2.0

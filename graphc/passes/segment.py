@@ -28,6 +28,7 @@ CHAIN = 1024
 """Additions that may wait for each other."""
 WORTH = 256
 """Numbers that are worth a part of their own."""
+WHY = f"no more than {CHAIN} additions are one after the other"
 PART = scalar.argument("part")
 
 
@@ -48,8 +49,8 @@ def segment(graph: Graph, machine: Machine) -> Graph:
         with made_for(node.site):
             while (at := cut(found)) is not None:
                 found = parted(found, at)
-                text = f"adds up in {found.inputs[0].shape}"
-                notes.append(Note(node.op.name, node.site, text))
+                parts = found.inputs[0].type
+                notes.append(Note(node.op.name, node.site, f"is made of parts, {parts}: {WHY}"))
         done[node] = found
     return replace(graph.replaced(done.__getitem__), notes=tuple(notes))
 

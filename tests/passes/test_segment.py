@@ -38,6 +38,12 @@ def test_images_are_parts_of_their_own() -> None:
     ]
 
 
+def test_what_is_done_is_said() -> None:
+    x = graphc.input("x", (64, 3, 32, 48))
+    text = graphc.compile([ops.sum(x, (0, 2, 3))]).as_text("simplified")
+    assert "is made of parts, f32[64,3]: no more than 1024 additions are one after the" in text
+
+
 def test_rows_are_cut_in_equal_parts_of_whole_lanes() -> None:
     x = graphc.input("x", (3, 1 << 20))
     assert formulas(ops.sum(x, 1)) == [
