@@ -110,10 +110,10 @@ def like(nest: Nest, model: Plan, machine: Machine) -> list[Plan]:
 def candidates(nest: Nest) -> list[For]:
     """The loops whose index could be the lanes, innermost first."""
     last = nest.summed[-1] if nest.reduces else None
-    if crossed(nest, nest.kept[-1], nest.inner):
-        return [nest.kept[-1]]
     if last is not None and last.kind == "lanes":
         return [last] if extent(last) > 1 else []
+    if crossed(nest, nest.kept[-1], nest.inner):
+        return [nest.kept[-1]]
     found = [loop for loop in reversed(nest.kept) if allowed(nest, loop)]
     if nest.reduces:
         found = [loop for loop in found if loop.extent is not None]

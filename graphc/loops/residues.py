@@ -4,6 +4,12 @@ for n: for v in 0..2: for k in 0..2: r += x[2*k + v - 1]  if 0 <= 2*k + v - 1 < 
 -->
 for n: { for k in 1..2: r += x[2*k - 1] };  { for k in 0..2: r += x[2*k] }
 
+A bound that the last step of a kept index alone meets leaves it to a loop of its own, too:
+
+for n in 0..4: for k in 0..5: r += x[5*n + k]  if 0 <= 5*n + k < 18
+-->
+for n in 0..3: for k in 0..5: r += x[5*n + k];  for k in 0..3: r += x[k + 15]
+
 So each residue of a stride has the taps that there are, and no condition in its loops. One that has
 none, as where windows lie apart, has no sum: what follows it goes on from 0.
 """
@@ -12,6 +18,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from graphc.loops.ir import Alloc, Check, For, Guard, Kernel, Let, Load, Stmt, Update, rename
@@ -35,7 +42,7 @@ def separated(stmts: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
     for stmt in stmts:
         nest = parse(stmt) if isinstance(stmt, For) else None
         if nest is not None and nest.reduces:
-            result += written_out(nest) or (stmt,)
+            result += ended(nest) or written_out(nest) or (stmt,)
         elif nest is None and isinstance(stmt, For):
             result.append(replace(stmt, body=separated(stmt.body)))
         else:
@@ -62,28 +69,68 @@ def written_out(nest: Nest) -> tuple[Stmt, ...] | None:
     body: list[Stmt] = []
     for point in itertools.product(*steps):
         at = {loop.index: Affine((), step) for loop, step in zip(few, point, strict=True)}
-        parts = (nest.before, nest.inner, nest.after)
-        before, inner, after = (moved(stmts, at) for stmts in parts)
-        if plain(nest):
-            inner = tuple(known for stmt in inner if (known := decided(stmt)) is not None)
-        kept = around[:1]
-        for loop in around[1:]:
-            loop, at = cut(loop, stored(after))
-            before, inner, after = (within(s, loop, at) for s in (before, inner, after))
-            kept.append(loop)
-        summed: list[For] = []
-        for loop in nest.summed:
-            loop, at = cut(loop, stored(inner))
-            inner = within(inner, loop, at)
-            if loop.extent == 1 and (summed or loop.index != nest.summed[-1].index):
-                inner = moved(inner, {loop.index: Affine()})
-            else:
-                summed.append(loop)
-        if any(isinstance(stmt, Update) for stmt in inner):
-            body += chain(kept[1:], (*before, *chain(summed, inner), *after))
-        else:
-            body += chain(kept[1:], unsummed(before, after))
+        body += pinned(nest, at, around[1:])
     return chain(around[:1], tuple(body))
+
+
+def ended(nest: Nest) -> tuple[Stmt, ...] | None:
+    """A nest without its conditions, and one of the last step of the kept loop that they bound.
+
+    Not of products, whose residues stay together within a loop, so that what they read stays near.
+    """
+    if nest.summed[-1].kind == "serial":
+        return None
+    sums = {loop.index for loop in nest.summed}
+    guards = [g for s in nest.inner if isinstance(s, Load | Update) for g in s.guards]
+    names = {name for guard in guards for name in guard.position.names}
+    bounding = [loop for loop in nest.kept if loop.index in names]
+    extents = {loop.index: loop.extent for loop in (*nest.kept, *nest.summed)}
+    if len(bounding) != 1 or not sums & names or None in map(extents.get, names):
+        return None
+    (last,) = bounding
+    step = extents[last.index]
+    assert step is not None
+    before = {**extents, last.index: step - 1}
+    if step < 2 or not all(within_bounds(guard, before) for guard in guards):
+        return None
+    whole = tuple(replace(s, guards=()) if isinstance(s, Load | Update) else s for s in nest.inner)
+    shorter = [replace(f, stop=step - 1) if f is last else f for f in nest.kept]
+    around = [loop for loop in nest.kept if loop is not last]
+    at = {last.index: Affine((), step - 1)}
+    return (
+        *chain(shorter, (*nest.before, *chain(nest.summed, whole), *nest.after)),
+        *chain(around[:1], pinned(nest, at, around[1:])),
+    )
+
+
+def within_bounds(guard: Guard, extents: Mapping[str, int | None]) -> bool:
+    """Whether a condition holds wherever its indices are."""
+    known = {name: extents[name] or 0 for name in guard.position.names}
+    low, high = guard.position.range(known)
+    return isinstance(guard.bound, int) and low >= 0 and high < guard.bound
+
+
+def pinned(nest: Nest, at: dict[str, Affine], around: Sequence[For]) -> tuple[Stmt, ...]:
+    """A nest where some kept indices have values, within the loops left of those around it."""
+    before, inner, after = (moved(stmts, at) for stmts in (nest.before, nest.inner, nest.after))
+    if plain(nest):
+        inner = tuple(known for stmt in inner if (known := decided(stmt)) is not None)
+    kept: list[For] = []
+    for loop in around:
+        loop, at = cut(loop, stored(after))
+        before, inner, after = (within(s, loop, at) for s in (before, inner, after))
+        kept.append(loop)
+    summed: list[For] = []
+    for loop in nest.summed:
+        loop, at = cut(loop, stored(inner))
+        inner = within(inner, loop, at)
+        if loop.extent == 1 and (summed or loop.index != nest.summed[-1].index):
+            inner = moved(inner, {loop.index: Affine()})
+        else:
+            summed.append(loop)
+    if any(isinstance(stmt, Update) for stmt in inner):
+        return chain(kept, (*before, *chain(summed, inner), *after))
+    return chain(kept, unsummed(before, after))
 
 
 def emptying(nest: Nest) -> set[str]:

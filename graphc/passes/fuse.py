@@ -16,11 +16,11 @@ from graphc.graph import leaf
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
 from graphc.ops.recurrence import Scan
-from graphc.passes.again import moved, repeated
+from graphc.passes.again import large, moved, repeated
 from graphc.passes.blocks import turns
 from graphc.passes.draft import Draft, common, depends, family, reason, rows
 from graphc.passes.epilogue import Epilogues
-from graphc.passes.fit import alike, fits, kind, looked_up, outer, prefix, trimmed
+from graphc.passes.fit import alike, fits, kind, looked_up, order_of, outer, prefix, trimmed
 from graphc.passes.group import Fused
 from graphc.passes.inlay import inlays
 from graphc.passes.pack import turns_panels
@@ -49,9 +49,15 @@ def fuse(graph: Graph) -> Fused:
 
 
 def begun(node: Node) -> Draft:
-    """A new group: rows whose sums keep their axes as 1 are followed by what is as long as they."""
+    """A new group. What follows sums that keep their axes as 1 may share their rows.
+
+    Not rows along the lanes that stay in the caches: several are summed side by side otherwise,
+    which takes less time than to read them once more.
+    """
     own, axes = kind(node), outer(node)
-    return Draft([node], (trimmed(axes) or axes) if own == "rows" else axes, own)
+    if own == "rows" and (order_of(node) != "lanes" or any(map(large, node.inputs))):
+        axes = trimmed(axes) or axes
+    return Draft([node], axes, own)
 
 
 class Fuser:

@@ -85,11 +85,15 @@ def ends(node: Node, name: str) -> bool:
     """
     op = node.op
     assert isinstance(op, Formula)
-    return any(
-        (e, size) == (index(name), op.extents[name])
+    after = op.extents[name]
+    assert isinstance(after, int)
+    places = (
+        (e.coefficient(name), e.coefficient(name) * after + e.constant, size)
         for read, operand in zip(op.reads, node.inputs, strict=True)
         for e, size in zip(read, operand.shape, strict=True)
+        if isinstance(e, Affine) and e.names == (name,) and isinstance(size, int)
     )
+    return any(place >= size if step > 0 else place < 0 for step, place, size in places)
 
 
 def share(extent: int, most: int, multiple: int) -> int:

@@ -95,3 +95,16 @@ def test_sums_that_share_a_pass_keep_their_order_where_registers_are_few(
     monkeypatch.setenv("GRAPHC_SKIP", "fuse")
     for found, wanted in zip(fused(given), graphc.compile(sums, target=name)(given), strict=True):
         np.testing.assert_array_equal(found, wanted)
+
+
+def test_what_is_broadcast_leaves_lanes_along_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its rows, read again for each of the others, are not turned over: a sum has one order."""
+    x, y = graphc.input("x", (11, 4, 19)), graphc.input("y", (1, 4, 19))
+    draw = np.random.default_rng(0)
+    given = [draw.standard_normal(node.shape).astype(np.float32) for node in (x, y)]
+    for name in TARGETS:
+        monkeypatch.delenv("GRAPHC_SKIP", raising=False)
+        (fused,) = graphc.compile([ops.sum(x * y, -1)], target=name)(*given)
+        monkeypatch.setenv("GRAPHC_SKIP", "fuse")
+        (apart,) = graphc.compile([ops.sum(x * y, -1)], target=name)(*given)
+        np.testing.assert_array_equal(fused, apart)

@@ -107,3 +107,14 @@ def test_a_border_of_zeros_is_among_what_a_window_has(shape: tuple[int, ...]) ->
     given = {"x": np.random.default_rng(0).uniform(-2, -1, shape).astype(np.float32)}
     for found, wanted in zip(graphc.compile(nodes)(**given), evaluate(nodes, given), strict=True):
         np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+def test_a_last_part_has_a_loop_of_its_own() -> None:
+    """So that neither has a condition, and the lanes lie along the columns."""
+    x = graphc.input("x", (2053, 64))
+    program = graphc.compile([ops.sum(x, 0)], threads=1)
+    text = program.kernels["k00"].as_text("loops")
+    assert " if 0 <=" not in text and text.count("lanes along kept i1") == 2
+    given = np.random.default_rng(0).random((2053, 64), dtype=np.float32)
+    wanted = given.astype(np.float64).sum(0)
+    np.testing.assert_allclose(program(given)[0], wanted, rtol=1e-6)

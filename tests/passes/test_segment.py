@@ -73,6 +73,24 @@ def test_what_lies_behind_the_last_step_is_not_added() -> None:
     np.testing.assert_allclose(found, wanted, rtol=1e-6)
 
 
+def test_the_gradient_of_a_part_of_what_is_joined() -> None:
+    """Where the sum goes over the first rows of a gradient, which has others behind them."""
+    shapes = {"x": (2053, 3), "bias": (3,), "y": (1000, 3), "slope": (3053, 3)}
+    x, bias, y, slope = (graphc.input(name, shape) for name, shape in shapes.items())
+    gradients = graphc.vjp(ops.concat([x + bias, y], 0), [bias], [slope])
+    given = np.ones((3053, 3), np.float32)
+    given[:2053] = 0
+    program = graphc.compile(gradients)
+    np.testing.assert_array_equal(program(slope=given)[0], np.zeros(3, np.float32))
+
+
+@pytest.mark.parametrize("part", [slice(None, None, 2), slice(None, None, -1), slice(5, None, 3)])
+def test_what_is_taken_in_strides_is_summed_in_parts(part: slice) -> None:
+    x = graphc.input("x", (1_000_003,))
+    (found,) = graphc.compile([ops.mean(x[part])])(np.full(1_000_003, 0.1, np.float32))
+    assert abs(float(found) / float(np.float32(0.1)) - 1) < 1e-4
+
+
 def test_parts_of_parts() -> None:
     x = graphc.input("x", (CHAIN**2 * 2, 5))
     assert len(formulas(ops.sum(x, 0))) == 3
