@@ -211,12 +211,15 @@ class Fuser:
         both = [*(i for i in read if moved(i) > NEAREST), *made]
         found = (self.drafts.get(user) for i in both for user in self.users[i])
         for draft in dict.fromkeys(d for d in found if d is not None and d.kind == "rows"):
-            same = any(kind(n) == "rows" and alike(n, node) for n in draft.nodes)
-            if same and prefix(node.shape, draft.outer) == draft.outer:
+            if node in draft.nodes or prefix(node.shape, draft.outer) != draft.outer:
+                continue
+            if any(kind(n) == "rows" and alike(n, node) for n in draft.nodes):
                 yield draft
 
     def inline(self, node: Node, operands: Sequence[Draft]) -> bool:
-        """Whether all that a node reads of some groups is computed where it is read."""
+        """Whether all that a reduction reads of some groups is computed where it is read."""
+        if kind(node) != "rows":
+            return False
         within = {node, *(member for draft in operands for member in draft.nodes)}
         return all(self.passing(member, within) for member in within - {node})
 
