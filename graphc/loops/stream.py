@@ -95,7 +95,7 @@ def parts(
     around, (outer, *inner) = nest.summed[:level], nest.summed[level:]
     only = target = destination(nest, ends[0]) if len(ends) == 1 else None
     if any(loop.extent is None for loop in nest.kept):
-        target = only or room(nest, ends[0])
+        target = only or (room(nest, ends[0]) if len(ends) == 1 else None)
         if target is None or not turned(nest, plan):
             return None
     count = math.prod(extent(loop) for loop in nest.kept)

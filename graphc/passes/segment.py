@@ -4,7 +4,7 @@ y[c] += f(x[n, i, j, c])   ->   p[n, c] += f(x[n, i, j, c]);  y[c] += p[n, c]
 y[] += f(x[i])             ->   p[a] += f(x[32768*a + b]);    y[] += p[a]
 
 Each addition rounds to the digits of the sum so far: one by one, a million equal numbers are summed
-3e-4 off, and 1e-7 in parts. Threads share the parts, and what makes an image can sum it.
+3e-4 off, and 1e-5 in parts. Threads share the parts, and what makes an image can sum it.
 Source: Higham, The accuracy of floating point summation, 1993: the bound of the error grows with
 the longest chain of additions.
 """

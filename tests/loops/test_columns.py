@@ -94,8 +94,8 @@ def test_sums_that_share_a_pass_go_so_together(rows: int, monkeypatch: pytest.Mo
     assert len(program.kernels) == (1 if rows <= 1024 else 3)
     assert SAID in loops(program) and "t1[" in loops(program) and "t2[" in loops(program)
     found = program(*given)
-    monkeypatch.setenv("GRAPHC_SKIP", "fuse")
-    for threads in (1, 2):
+    for skip, threads in (("", 2), ("", 3), ("fuse", 1), ("fuse", 2)):
+        monkeypatch.setenv("GRAPHC_SKIP", skip)
         apart = graphc.compile(results, threads=threads)(*given)
         for one, other in zip(found, apart, strict=True):
             np.testing.assert_array_equal(one, other)
