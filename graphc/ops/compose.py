@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sympy
 
-from graphc.graph.node import Node, make
+from graphc.graph.node import Node
 from graphc.ops.formula import Formula
 from graphc.ops.known import kept
 from graphc.ops.scalar import Expr
@@ -31,7 +31,7 @@ def shortened(node: Node) -> Node:
     if expr is None:
         return node
     joined = Formula(op.name, inner.args, expr, inner.reads, inner.writes, inner.domain)
-    return make(joined, node.inputs[0].inputs, node.type)
+    return joined(node.inputs[0].inputs, node.type)
 
 
 @kept

@@ -9,7 +9,7 @@ writes is the identity of `how`: 0 for a sum, -inf for a maximum.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import sympy
 
@@ -281,7 +281,7 @@ class Formula:
 
     def __call__(self, operands: tuple[Node, ...], type: TensorType) -> Node:
         """The node of this op on these operands."""
-        return make(self, operands, type)
+        return make(same(self, self.derivatives), operands, type)
 
     def canonical(self) -> Formula:
         """The same op with its domain in the order that the result carries, then the operands."""
@@ -302,3 +302,9 @@ class Formula:
             self.how,
             self.derivatives,
         )
+
+
+@lru_cache(maxsize=4096)
+def same(op: Formula, derivatives: Derivatives) -> Formula:
+    """Of equal formulas the first, so that what one has found out about itself all know."""
+    return op
