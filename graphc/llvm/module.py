@@ -10,8 +10,9 @@ from graphc.llvm.emit import define, header
 from graphc.llvm.engine import module_text
 from graphc.llvm.function import Function
 from graphc.llvm.lines import FIRST, HEADER, statement_lines, user_lines
-from graphc.llvm.steps import Call, Ending, Steps
+from graphc.llvm.steps import PARAMETERS, SECTION, Call, Ending, Steps
 from graphc.llvm.targets import Target
+from graphc.loops.ir import Kernel
 
 ENTRY_NAME, CALL_NAME, KERNELS_NAME = "entry", "entry_call", "entry_kernels"
 MAKING_NAME = "entry_making"
@@ -95,11 +96,15 @@ class Writer:
         self.parts: list[str] = []  # those handed over
         self.open: list[str] = []  # functions of the part that is not complete
         self.needs: set[str] = set()  # what that part declares
+        self.steps: Steps | None = None  # where the step is written as far as it goes
+        self.sections: dict[str, str] = {}  # of the step
 
     def kernels(self, calls: Sequence[Call]) -> None:
         """The next kernels in order."""
         for call in calls:
             number = len(self.calls)
+            if number and not number % SECTION:
+                self.section()
             self.calls.append(call)
             if call.like not in (None, number):
                 continue
@@ -121,6 +126,30 @@ class Writer:
             self.hand(self.needs, self.open)
         self.open, self.needs = [], set()
 
+    def section(self) -> None:
+        """Hand over what calls the kernels since the last section, as more follow."""
+        if self.steps is None:
+            self.steps = Steps(self.extents, bool(team.architecture(self.target.triple)))
+        begin = len(self.sections) * SECTION
+        kernels = [self.function(call, n) for n, call in enumerate(self.calls[begin:], begin)]
+        for number, kernel in enumerate(kernels, begin):
+            self.steps.kernel(self.calls[number], f"@{kernel.name}", number)
+        text = self.steps.section()
+        self.sections[self.steps.sections[-1]] = text
+        self.hand(self.declared(kernels) | self.waits(self.steps.together), [text])
+
+    def function(self, call: Call, number: int) -> Kernel:
+        """The kernel whose function serves a call."""
+        return self.calls[number if call.like is None else call.like].kernel
+
+    def declared(self, kernels: Iterable[Kernel]) -> set[str]:
+        """The declarations of some kernels' functions."""
+        return {f"declare {header(kernel, self.extents)}" for kernel in kernels}
+
+    def waits(self, together: bool) -> set[str]:
+        """The declarations of what a step's threads wait in."""
+        return {team.DECLARED[team.BARRIER_NAME]} if together else set()
+
     def hand(self, needs: set[str], functions: Iterable[str]) -> None:
         """Hand functions over as a module of their own."""
         self.parts.append(self.module(needs, functions))
@@ -137,24 +166,27 @@ class Writer:
         Kernels that write state follow all that check indices: where a check failed, the entry
         returns before the first of them, and no state has changed.
         """
-        calls = self.calls
-        together = shares(calls, self.target)
-        steps = Steps(self.extents, together)
-        first = [calls[n if c.like is None else c.like] for n, c in enumerate(calls)]
-        names = [f"@{call.kernel.name}" for call in first]
-        steps.all(calls, names, ending)
+        calls, steps = self.calls, self.steps
+        if steps is None:
+            steps = Steps(self.extents, shares(calls, self.target))
+        kernels = [self.function(call, number) for number, call in enumerate(calls)]
+        names = [f"@{kernel.name}" for kernel in kernels]
+        for number in range(len(self.sections) * SECTION, len(calls)):
+            steps.kernel(calls[number], names[number], number)
+        steps.end(len(calls), ending)
+        together = steps.together
         entry = {"steps": steps.text(), ENTRY_NAME: ENTRIES[together]}
         mine = {**entry, CALL_NAME: called(ending, self.extents), KERNELS_NAME: addresses(names)}
         needs = {MEMCPY} if ending.copies else set()
-        calling = (team.BARRIER_NAME, team.LAUNCH_NAME) if together else ()
-        needs |= {team.DECLARED[name] for name in calling}
+        needs |= self.waits(together)
+        needs |= {team.DECLARED[team.LAUNCH_NAME]} if together else set()
         if self.parts:
             self.complete()
-            made = [call.kernel for call in calls if call.kernel.name in self.functions]
-            kernels = {f"declare {header(kernel, self.extents)}" for kernel in made}
-            self.hand(needs | kernels, mine.values())
+            needs |= {f"declare void @{name}({PARAMETERS})" for name in self.sections}
+            self.hand(needs | self.declared(kernels), mine.values())
         else:
             self.hand(needs | self.needs, [*self.open, *mine.values()])
+        entry = {**self.sections, **entry}
         needs = around(entry, together, ending, self.extents, self.target)
         entry[KERNELS_NAME] = addresses(names)
         whole = self.module(self.declarations | needs, [*self.functions.values(), *entry.values()])

@@ -16,6 +16,36 @@ COMMIT = [
     "commit:",
 ]
 
+SECTION = 64
+"""Kernels that a function of its own calls where more follow, while which LLVM compiles it."""
+MANY = 16
+"""Copies from which on a loop makes them."""
+PARAMETERS = "ptr %table, ptr %extents, ptr %context, i64 %thread, i64 %threads, ptr %team"
+COPY = "  call void @llvm.memcpy.p0.p0.i64(ptr {to}, ptr {start}, i64 {size}, i1 false)"
+COPIES = f"""@{{name}}.copied = private constant [{{count}} x [3 x i64]] [{{places}}]
+define internal void @{{name}}.copies(ptr %table) #0 {{{{
+entry:
+  br label %loop
+loop:
+  %k = phi i64 [ 0, %entry ], [ %k.next, %loop ]
+  %from.number.at = getelementptr [3 x i64], ptr @{{name}}.copied, i64 %k
+  %to.number.at = getelementptr i64, ptr %from.number.at, i64 1
+  %size.at = getelementptr i64, ptr %from.number.at, i64 2
+  %from.number = load i64, ptr %from.number.at, align 8
+  %to.number = load i64, ptr %to.number.at, align 8
+  %size = load i64, ptr %size.at, align 8
+  %from.at = getelementptr ptr, ptr %table, i64 %from.number
+  %to.at = getelementptr ptr, ptr %table, i64 %to.number
+  %from = load ptr, ptr %from.at, align 8
+  %to = load ptr, ptr %to.at, align 8
+{COPY.format(to="%to", start="%from", size="%size")}
+  %k.next = add i64 %k, 1
+  %more = icmp slt i64 %k.next, {{count}}
+  br i1 %more, label %loop, label %done
+done:
+  ret void
+}}}}"""
+
 
 @dataclass(frozen=True)
 class Call:
@@ -63,7 +93,10 @@ class Stamps(Protocol):
 
 
 class Steps:
-    """The function that calls the kernels in order, run by every thread of a team."""
+    """The function that calls the kernels in order, run by every thread of a team.
+
+    Sections of it can be taken out as functions that it calls.
+    """
 
     def __init__(
         self,
@@ -73,39 +106,75 @@ class Steps:
         name: str = "steps",
         stamps: Stamps | None = None,
     ) -> None:
-        self.extents, self.together, self.stamps = extents, together, stamps
-        self.lines = [
-            f"define internal void @{name}(ptr %table, ptr %extents, ptr %context, i64 %thread, "
-            "i64 %threads, ptr %team) #0 {",
-            "entry:",
-        ]
+        self.extents, self.together, self.stamps, self.name = extents, together, stamps, name
+        self.head: list[str] = []
         for number, extent in enumerate(extents):
-            self.lines.append(f"  %at.{extent} = getelementptr i64, ptr %extents, i64 {number}")
-            self.lines.append(f"  %size.{extent} = load i64, ptr %at.{extent}, align 8")
+            self.head.append(f"  %at.{extent} = getelementptr i64, ptr %extents, i64 {number}")
+            self.head.append(f"  %size.{extent} = load i64, ptr %at.{extent}, align 8")
         if together:
-            self.lines.append("  %first = icmp eq i64 %thread, 0")
+            self.head.append("  %first = icmp eq i64 %thread, 0")
+        if stamps is not None:
+            self.head += stamps.start()
+        self.lines: list[str] = []
+        self.before: list[str] = []  # calls of the sections that were taken out
+        self.sections: list[str] = []  # their names
+        self.others: list[str] = []  # functions beside the step's own
         self.guarded = False
         self.inside = 0  # the number of the part that the first thread runs, where one is open
         self.parts = 0
-        if stamps is not None:
-            self.lines += stamps.start()
         self.waited = True
 
     def all(self, calls: Sequence[Call], names: Sequence[str], ending: Ending) -> None:
         """Every kernel by the name of its function, and the copies that follow them."""
         for number, (call, name) in enumerate(zip(calls, names, strict=True)):
             self.kernel(call, name, number)
-        for number, copy in enumerate(ending.copies):
-            self.copy(number, *copy, after=len(calls))
+        self.end(len(calls), ending)
+
+    def end(self, count: int, ending: Ending) -> None:
+        """What follows so many kernels: variables' new values copied to their places."""
+        if not ending.copies:
+            return
+        self.commit()
+        self.open()
+        if self.stamps is not None:
+            self.lines += self.stamps.begin(count)
+        if len(ending.copies) < MANY:
+            for number, (source, to, size) in enumerate(ending.copies):
+                start = self.pointer(f"%c{number}.from", source)
+                end = self.pointer(f"%c{number}.to", to)
+                self.lines.append(COPY.format(to=end, start=start, size=size))
+            return
+        listed = (f"[3 x i64] [{', '.join(f'i64 {n}' for n in copy)}]" for copy in ending.copies)
+        places = ", ".join(listed)
+        self.others.append(COPIES.format(name=self.name, count=len(ending.copies), places=places))
+        self.lines.append(f"  call void @{self.name}.copies(ptr %table)")
+
+    def section(self) -> str:
+        """Take out what was written since the last one, as a function: its text."""
+        self.close()
+        name = f"{self.name}.{len(self.sections)}"
+        self.sections.append(name)
+        text = self.function(f"void @{name}", self.lines)
+        self.before.append(f"  call void @{name}({PARAMETERS})")
+        if "commit:" in self.lines:
+            self.before += COMMIT
+        self.lines = []
+        return text
 
     def text(self) -> str:
-        """The whole function."""
+        """The whole function, and those beside it that are no sections."""
         self.close()
         if self.stamps is not None:
             self.barrier()
             self.lines += self.stamps.stop()
-        ends = ["  ret void", *(["refused:", "  ret void"] if self.guarded else []), "}"]
-        return "\n".join([*self.lines, *ends])
+        whole = self.function(f"internal void @{self.name}", [*self.before, *self.lines])
+        return "\n".join([whole, *self.others])
+
+    def function(self, name: str, lines: Sequence[str]) -> str:
+        """The text of a function of the step's arguments."""
+        ends = ["  ret void", *(["refused:", "  ret void"] if "commit:" in lines else []), "}"]
+        begin = [f"define {name}({PARAMETERS}) #0 {{", "entry:", *self.head]
+        return "\n".join([*begin, *lines, *ends])
 
     def kernel(self, call: Call, name: str, number: int) -> None:
         """One kernel by its function's name, on all threads or on the first."""
@@ -131,18 +200,6 @@ class Steps:
         if self.stamps is not None and shared:
             self.lines += self.stamps.end(number)
         self.waited = False
-
-    def copy(self, number: int, source: int, destination: int, size: int, *, after: int) -> None:
-        """A variable's new value copied to its place, after all checks and so many kernels."""
-        self.commit()
-        self.open()
-        if self.stamps is not None and not number:
-            self.lines += self.stamps.begin(after)
-        start = self.pointer(f"%c{number}.from", source)
-        end = self.pointer(f"%c{number}.to", destination)
-        self.lines.append(
-            f"  call void @llvm.memcpy.p0.p0.i64(ptr {end}, ptr {start}, i64 {size}, i1 false)"
-        )
 
     def pointer(self, name: str, slot: int) -> str:
         """The pointer in a slot of the table."""
