@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from graphc.graph import leaf
 from graphc.graph.node import Node
@@ -24,7 +25,7 @@ from graphc.passes.blocks import turns
 from graphc.passes.fit import kind
 from graphc.passes.group import Fused, Group
 from graphc.passes.memory import USUAL
-from graphc.types import SIZE
+from graphc.types import SIZE, TensorType
 
 STORE = 2
 """Times that each byte of a stored value moves."""
@@ -64,7 +65,7 @@ class Stored:
         """Every value that costs less so; of two, one made of the other, the first."""
         found: dict[Node, str] = {}
         for group in self.fused.groups:
-            for node in group.roots:
+            for node in filter(large, group.roots):
                 parts = self.parts(node)
                 if parts is None or any(n in found for n in (*parts[0], *parts[1])):
                     continue
@@ -134,7 +135,7 @@ class Stored:
             for group in self.groups.get(user, ())
             if group is not maker
         }
-        if not large(node) or any(kind(n) in ("alone", "block") for g in readers for n in g.nodes):
+        if any(kind(n) in ("alone", "block") for g in readers for n in g.nodes):
             return None
         before = size * (STORE + len(readers))
         after = sum(moved(n) for g in readers for n in read if n not in self.reads[g])
@@ -155,7 +156,13 @@ def large(node: Node) -> bool:
 
 def moved(node: Node) -> int:
     """Bytes of a value, a run-time extent taken for a usual number."""
-    return layout.elements(node.type, dict.fromkeys(node.type.symbols, USUAL)) * SIZE[node.dtype]
+    return usual(node.type)
+
+
+@lru_cache(maxsize=4096)
+def usual(type: TensorType) -> int:
+    """The same of a type: fusion asks it again and again."""
+    return layout.elements(type, dict.fromkeys(type.symbols, USUAL)) * SIZE[type.dtype]
 
 
 def times(node: Node) -> int:

@@ -89,10 +89,14 @@ def prefix(a: Shape, b: Shape) -> Shape:
     return a[:length]
 
 
-def fits(nodes: Collection[Node], shared: Shape, views: Mapping[Node, Node]) -> bool:
-    """Whether every value passed inside the group is used at the outer axes it was made at."""
+def fits(
+    nodes: Collection[Node], shared: Shape, views: Mapping[Node, Node], blocks: bool
+) -> bool:
+    """Whether every value passed inside the group is used at the outer axes it was made at.
+
+    `blocks`: whether one of its nodes is computed block by block.
+    """
     members = set(nodes)
-    blocks = any(kind(node) == "block" for node in nodes)
     room = LIMIT // SIZE[next(iter(nodes)).dtype] if blocks else ROW_LIMIT
     kept: dict[Node, int] = {}
     for user in nodes:
@@ -152,8 +156,13 @@ def order_of(node: Node) -> str:
 
     Along contiguous operands in lanes, else in order. Only the node's own operands matter.
     """
-    op = node.op
-    assert isinstance(op, Formula)
+    assert isinstance(node.op, Formula)
+    return order_over(node.op, tuple([operand.shape for operand in node.inputs]))
+
+
+@lru_cache(maxsize=4096)
+def order_over(op: Formula, shapes: tuple[Shape, ...]) -> str:
+    """The same of an op whose operands have some shapes."""
     if not op.summed or op.reuses:
         return "serial"
     if op.how in ("argmax", "argmin"):
@@ -162,10 +171,10 @@ def order_of(node: Node) -> str:
     size = op.extents[last]
     if isinstance(size, int) and size < SHORT_ROW:
         return "inorder"
-    for operand, read in zip(node.inputs, op.reads, strict=True):
+    for shape, read in zip(shapes, op.reads, strict=True):
         if any(isinstance(e, Lookup) for e in read):
             return "inorder"
-        offset = layout.offset(operand.shape, tuple(e for e in read if isinstance(e, Affine)))
+        offset = layout.offset(shape, tuple(e for e in read if isinstance(e, Affine)))
         if offset.coefficient(last) not in (0, 1):
             return "inorder"
     return "lanes"

@@ -32,6 +32,8 @@ MEMBERS = 48
 SAME = "goes over the same elements as"
 NEAREST = 32 << 10
 """Bytes of the nearest cache: to go over them once more costs little."""
+NEAR = 64
+"""Nodes that count as one place where it is asked how far a group reaches."""
 
 
 def fuse(graph: Graph) -> Fused:
@@ -72,6 +74,7 @@ class Fuser:
         self.views = self.aliases | {copy: value for value, copy in self.inlaid.items()}
         self.users = graph.users()
         self.wanted = set(graph.roots)
+        self.blocks = {node for node in graph.nodes if kind(node) == "block"}
         self.epilogues = Epilogues(self.users, self.wanted, self.home, MEMBERS)
         self.drafts: dict[Node, Draft] = {}
         self.runs: dict[object, Draft] = {}
@@ -94,7 +97,7 @@ class Fuser:
             if isinstance(node.op, Scan):
                 self.runs[family(node)] = joined
             joined.read(d for d in operands if d is not joined)
-            joined.reach(self.place[node])
+            joined.reach(self.place[node] // NEAR)
             for other in operands:
                 self.absorb(joined, other)
             for other in self.alike(node, joined.nodes):
@@ -136,13 +139,13 @@ class Fuser:
         What is computed where it is read, of nothing but what lies outside, has no such axes.
         """
         within = dict.fromkeys([*self.inside(nodes), *nodes])
-        blocks = any(kind(node) == "block" for node in within)  # what is read there has a place
+        blocks = not self.blocks.isdisjoint(within)  # what is read there has a place
         bound: dict[Node, None] = {}
         for node in sorted(within, key=self.place.__getitem__):
             inside = self.passing(node, within) and not blocks
             if not inside or any(self.home(i) in bound for i in node.inputs):
                 bound[node] = None
-        return fits(bound, shared, self.views)
+        return fits(bound, shared, self.views, blocks)
 
     def passing(self, node: Node, nodes: Container[Node]) -> bool:
         """Whether a member is needed by no one but other members, and has no place of its own."""
