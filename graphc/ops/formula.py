@@ -187,7 +187,7 @@ class Formula:
         )
         return back.canonical()(tuple(source[s][0] for s in reads), operand.type)
 
-    @property
+    @cached_property
     def used(self) -> tuple[Symbol, ...]:
         """Every symbol of the expression that is no operand: the indices it reads."""
         names = {name for name, _ in self.domain}

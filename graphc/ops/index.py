@@ -153,9 +153,15 @@ def stays(e: Affine, size: Extent, extents: Mapping[str, Extent]) -> bool:
     """Whether an index expression stays inside [0, size) over the whole domain."""
     if not isinstance(size, int):
         return e.plain is not None and extents[e.plain] == size
-    if any(not isinstance(extents[n], int) for n in e.names):
-        return False
-    if any(extents[n] == 0 for n in e.names):
-        return True
-    low, high = e.range(extents)
-    return low >= 0 and high < size
+    low = high = e.constant
+    empty = False
+    for name, factor in e.terms:
+        extent = extents[name]
+        if not isinstance(extent, int):
+            return False
+        empty = empty or not extent
+        if factor > 0:
+            high += factor * (extent - 1)
+        else:
+            low += factor * (extent - 1)
+    return empty or (low >= 0 and high < size)

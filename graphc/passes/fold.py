@@ -34,14 +34,14 @@ def inlined(node: Node) -> Node | None:
     op = node.op
     if not isinstance(op, Formula):
         return None
-    dtypes = {arg: i.dtype for arg, i in zip(op.args, node.inputs, strict=True)}
-    dtype = dtype_of(op.expr, dtypes) if op.how in ("argmax", "argmin") else node.dtype
     for position, operand in enumerate(node.inputs):
         value = number(operand)
         if value is None or op.is_lookup(position) or not always(op, position, operand):
             continue
         if scalar.is_checked(op.expr, op.args[position]):
             continue
+        dtypes = {arg: i.dtype for arg, i in zip(op.args, node.inputs, strict=True)}
+        dtype = dtype_of(op.expr, dtypes) if op.how in ("argmax", "argmin") else node.dtype
         expr = given(op.expr, op.args[position], value, dtypes, dtype)
         if expr is not None:
             return without(op, position, expr, node)
