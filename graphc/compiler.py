@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 from graphc import debug, runtime
-from graphc.collector import waiting
 from graphc.debug import Log
 from graphc.errors import CompileError
 from graphc.graph.exact import exact
@@ -18,6 +17,7 @@ from graphc.graph.node import Node
 from graphc.graph.show import show
 from graphc.graph.site import here
 from graphc.graph.verify import verify
+from graphc.interpreter import waiting
 from graphc.llvm import engine, targets, tuned
 from graphc.llvm.epoch import EPOCH_NAME
 from graphc.llvm.lines import marked

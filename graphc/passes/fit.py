@@ -89,9 +89,7 @@ def prefix(a: Shape, b: Shape) -> Shape:
     return a[:length]
 
 
-def fits(
-    nodes: Collection[Node], shared: Shape, views: Mapping[Node, Node], blocks: bool
-) -> bool:
+def fits(nodes: Collection[Node], shared: Shape, views: Mapping[Node, Node], blocks: bool) -> bool:
     """Whether every value passed inside the group is used at the outer axes it was made at.
 
     `blocks`: whether one of its nodes is computed block by block.

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from graphc.autodiff import grad
-from graphc.collector import waiting
 from graphc.compiler import compile
 from graphc.errors import DTypeError, IndexError, InputError, ShapeError, near
 from graphc.graph.graph import postorder
 from graphc.graph.node import Node
 from graphc.graph.site import on_behalf_of
+from graphc.interpreter import waiting
 from graphc.metrics.metric import Metric, Metrics, metrics_of
 from graphc.nn.loss import LossFunction, loss_of, target_dtype
 from graphc.nn.module import Module

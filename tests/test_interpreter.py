@@ -1,9 +1,10 @@
-"""The collector of cycles waits while programs are made, and is as it was afterwards."""
+"""While programs are made the collector waits and turns are short; then all is as it was."""
 
 from __future__ import annotations
 
 import gc
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,15 +13,17 @@ import pytest
 
 import graphc
 from graphc import nn, optim
-from graphc.collector import waiting
+from graphc.interpreter import TURN, waiting
 
 
 @pytest.fixture(autouse=True)
 def collecting() -> Iterator[None]:
-    """Each test begins, and leaves the next, with a collector that runs."""
+    """Each test begins, and leaves the next, with a collector that runs; turns are as before."""
     gc.enable()
+    turn = sys.getswitchinterval()
     yield
     gc.enable()
+    assert sys.getswitchinterval() == turn
 
 
 @waiting
@@ -38,6 +41,18 @@ def nested() -> tuple[bool, bool]:
 def test_it_waits_in_a_call_and_goes_on_afterwards() -> None:
     assert nested() == (False, False)
     assert gc.isenabled()
+
+
+@pytest.mark.parametrize("usual", [5e-3, TURN / 4])
+def test_turns_are_short_in_a_call(usual: float) -> None:
+    """No turn becomes longer than it was."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(usual)
+    inside = waiting(waiting(sys.getswitchinterval))()
+    after = sys.getswitchinterval()
+    sys.setswitchinterval(before)
+    assert inside == min(usual, TURN)
+    assert after == usual
 
 
 def test_it_goes_on_after_an_error() -> None:
@@ -92,9 +107,17 @@ def test_a_child_of_fork_collects_though_another_thread_compiles() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 def test_a_child_of_fork_in_a_call_ends_it_and_waits_in_the_next() -> None:
+    turn = sys.getswitchinterval()
     child = waiting(os.fork)()
     if not child:
-        os._exit(0 if gc.isenabled() and not enabled() and gc.isenabled() else 1)
+        os._exit(
+            0
+            if sys.getswitchinterval() == turn
+            and gc.isenabled()
+            and not enabled()
+            and gc.isenabled()
+            else 1
+        )
     assert os.waitpid(child, 0)[1] == 0
     assert gc.isenabled()
 

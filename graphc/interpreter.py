@@ -1,9 +1,10 @@
-"""Python's collector of cycles, which waits while a program is made."""
+"""Python while a program is made: its collector waits, its threads take short turns."""
 
 from __future__ import annotations
 
 import gc
 import os
+import sys
 import threading
 from collections.abc import Callable
 from functools import wraps
@@ -12,15 +13,20 @@ from typing import ParamSpec, TypeVar
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 _lock = threading.RLock()  # a signal handler may compile while its own thread begins to
-_calls = 0  # calls in progress for which the collector waits
-_resumes = False  # whether it runs again after the last of them
+_calls = 0  # calls in progress
+_resumes = False  # whether the collector runs again after the last of them
+_turn = 0.0  # how long a thread's turn was before the first
+TURN = 5e-4
+"""Seconds after which a thread gives way to one that waits for the interpreter."""
 
 
 def waiting(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Decorator: the collector waits during calls, where it is not off anyway.
+    """Decorator: during calls the collector waits, where it is not off anyway, and turns are short.
 
     A compilation makes many objects, of which most stay. So the collector starts again and again,
-    looks at them all, and at those of every import, and finds next to nothing.
+    looks at them all, and at those of every import, and finds next to nothing. Threads that
+    generate code need the interpreter only between LLVM's calls; for each they would wait while
+    kernels are written, up to ten times as long.
     """
 
     @wraps(function)
@@ -36,23 +42,31 @@ def waiting(function: Callable[Arguments, Result]) -> Callable[Arguments, Result
 
 def begin() -> None:
     """A call begins, in any thread."""
-    global _calls, _resumes
+    global _calls, _resumes, _turn
     with _lock:
         if not _calls:
-            _resumes = gc.isenabled()
+            _resumes, _turn = gc.isenabled(), sys.getswitchinterval()
             gc.disable()
+            sys.setswitchinterval(min(TURN, _turn))
         _calls += 1
 
 
 def end() -> None:
-    """A call is over; after the last one the collector is as it was."""
+    """A call is over; after the last one all is as it was."""
     global _calls
     with _lock:
         if not _calls:
             return  # it began in the parent of this process
         _calls -= 1
-        if not _calls and _resumes:
-            gc.enable()
+        if not _calls:
+            restore()
+
+
+def restore() -> None:
+    """The collector and the turns as they were before."""
+    sys.setswitchinterval(_turn)
+    if _resumes:
+        gc.enable()
 
 
 def begin_anew() -> None:
@@ -61,8 +75,7 @@ def begin_anew() -> None:
     _lock = threading.RLock()
     if _calls:
         _calls = 0
-        if _resumes:
-            gc.enable()
+        restore()
 
 
 if hasattr(os, "register_at_fork"):
