@@ -28,7 +28,7 @@ HALVES = 1.15
 """How many times as many lanes must be in use for vectors of half the width to be compared."""
 FETCH = 2.0
 """Cycles in which the instructions of a statement come from a further cache."""
-VERSION = 0.02
+VERSION = 0.01
 """What each further version of a tile adds to its cost: for what remains of a loop there is other
 code, to be compiled, and to be fetched."""
 ALONE, SHARED = 5.0, 1.0
