@@ -28,9 +28,9 @@ HALVES = 1.15
 """How many times as many lanes must be in use for vectors of half the width to be compared."""
 FETCH = 2.0
 """Cycles in which the instructions of a statement come from a further cache."""
-VERSION = 0.01
-"""What each further version of a tile adds to its cost: for what remains of a loop there is other
-code, to be compiled, and to be fetched."""
+VERSION = 0.0004
+"""The part of a tile's cost that each sum of a further version adds: for what remains of a loop
+there is other code, to be compiled, and to be fetched."""
 ALONE, SHARED = 5.0, 1.0
 """Instructions that count an inner loop's steps, for each: one by one, and several written out."""
 
@@ -209,7 +209,7 @@ def plans(
             covered = vectors * lanes * use if summed else count
             per_point = total / covered / math.prod([extents[name] for name, _ in sides]) * part
             versions = len(parts_of(sides)) * (2 if whole and rest else 1)
-            per_point *= 1 + VERSION * (versions - 1)
+            per_point *= 1 + VERSION * (versions - 1) * accumulators
             least = min(least, per_point + tail)
         plan = Plan(loop.index, lanes, vectors, sides, "", per_point + tail, tight=tight)
         yield plan.cost, partial(tiled, plan, step, tile, use, cycles, part)
