@@ -16,8 +16,9 @@ _lock = threading.RLock()  # a signal handler may compile while its own thread b
 _calls = 0  # calls in progress
 _resumes = False  # whether the collector runs again after the last of them
 _turn = 0.0  # how long a thread's turn was before the first
-TURN = 5e-4
-"""Seconds after which a thread gives way to one that waits for the interpreter."""
+TURN, HALF = 5e-4, 5e-7
+"""Seconds after which a thread gives way to one that waits for the interpreter; and a half of the
+microsecond down to which Python rounds them."""
 
 
 def waiting(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
@@ -44,11 +45,11 @@ def begin() -> None:
     """A call begins, in any thread."""
     global _calls, _resumes, _turn
     with _lock:
-        if not _calls:
+        _calls += 1
+        if _calls == 1:
             _resumes, _turn = gc.isenabled(), sys.getswitchinterval()
             gc.disable()
-            sys.setswitchinterval(min(TURN, _turn))
-        _calls += 1
+            sys.setswitchinterval(min(TURN, _turn + HALF))
 
 
 def end() -> None:
@@ -64,9 +65,9 @@ def end() -> None:
 
 def restore() -> None:
     """The collector and the turns as they were before."""
-    sys.setswitchinterval(_turn)
     if _resumes:
         gc.enable()
+    sys.setswitchinterval(_turn + HALF)
 
 
 def begin_anew() -> None:

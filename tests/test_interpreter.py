@@ -43,11 +43,12 @@ def test_it_waits_in_a_call_and_goes_on_afterwards() -> None:
     assert gc.isenabled()
 
 
-@pytest.mark.parametrize("usual", [5e-3, TURN / 4])
+@pytest.mark.parametrize("usual", [5e-3, 0.1, 0.007, TURN / 4, 2e-4])
 def test_turns_are_short_in_a_call(usual: float) -> None:
     """No turn becomes longer than it was."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(usual)
+    usual = sys.getswitchinterval()
     inside = waiting(waiting(sys.getswitchinterval))()
     after = sys.getswitchinterval()
     sys.setswitchinterval(before)
