@@ -158,8 +158,11 @@ atexit.register(_interned.clear)
 
 
 def make(op: Operation, inputs: tuple[Node, ...], type: TensorType) -> Node:
-    """The node of `op` applied to `inputs`; an equal one made before is returned as it is."""
-    key = (op, tuple(map(id, inputs)), type)
+    """The node of `op` applied to `inputs`; an equal one made before is returned as it is.
+
+    Equal operations may have been given other derivatives: then they make other nodes.
+    """
+    key = (op, getattr(op, "derivatives", ()), tuple(map(id, inputs)), type)
     with _lock:
         node = _interned.get(key)
         if node is None:

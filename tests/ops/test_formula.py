@@ -68,6 +68,27 @@ def test_a_derivative_of_anything_but_symbols_is_refused() -> None:
         twice(graphc.input("x", (3,)))
 
 
+def squared(slope: float | None) -> Any:
+    """x*x, each time by the same name; its derivative is slope*x where one is given."""
+    op = graphc.op(name="squared")(lambda x: x * x)
+    if slope is not None:
+        op.derivative(lambda x: slope * x)
+    return op
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_ops_that_differ_in_their_derivatives_are_not_mixed_up(alone: bool) -> None:
+    """Equal formulas are one object, but not those with other derivatives, whatever came before."""
+    x, kept, found = graphc.input("x", (3,)), [], []
+    for slope in (None, 3.0, 5.0, None):
+        result = squared(slope)(graphc.input("x", (3,)) if alone else x)
+        kept.append(result)
+        (gradient,) = graphc.grad(ops.sum(result), list(result.inputs)[:1])
+        found.append(graphc.compile(gradient)(np.ones(3, np.float32))[0][0])
+    assert found == [2, 3, 5, 2]
+    assert kept[0] is not kept[1]
+
+
 @graphc.op
 def scaled(x: Any, *, by: Any) -> Any:
     """x*by."""
