@@ -21,7 +21,18 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "graphc"
 
 LEVELS: tuple[tuple[str, ...], ...] = (
-    ("errors", "debug", "types", "machine", "cache", "interpreter", "files", "html", "plot"),
+    (
+        "errors",
+        "debug",
+        "types",
+        "machine",
+        "cache",
+        "interpreter",
+        "lazy",
+        "files",
+        "html",
+        "plot",
+    ),
     ("graph",),
     ("ops",),
     ("autodiff", "passes"),

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from time import monotonic, perf_counter, thread_time
 from typing import Any
@@ -25,6 +24,7 @@ from graphc.explorer.report import report
 from graphc.explorer.training import finite, gradients, trained, training
 from graphc.explorer.work import watched
 from graphc.graph.leaf import Variable
+from graphc.lazy import cached_property
 from graphc.runtime.limits import Limits, limits
 from graphc.runtime.program import Program
 from graphc.runtime.watch import Watch

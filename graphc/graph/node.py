@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -155,6 +156,16 @@ class Node:
 _interned: WeakValueDictionary[tuple[object, ...], Node] = WeakValueDictionary()
 _lock = threading.RLock()  # a signal handler may make nodes while its own thread makes one
 atexit.register(_interned.clear)
+
+
+def unlock() -> None:
+    """In a child of fork() no other thread makes a node."""
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=unlock)
 
 
 def make(op: Operation, inputs: tuple[Node, ...], type: TensorType) -> Node:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache as cache_forever
 from typing import Any
@@ -17,6 +17,7 @@ import sympy
 from graphc import cache, debug
 from graphc.errors import CompileError
 from graphc.llvm import perf
+from graphc.llvm.forks import generating
 from graphc.llvm.targets import Target, host_level, machine, target
 from graphc.machine import cores
 
@@ -111,18 +112,19 @@ def whole(text: str) -> Callable[[Callable[[str], object]], object]:
 
 def compiled(text: str, target: Target) -> bytes:
     """The object of a module's text."""
-    module = parse(text)
-    module.verify()
-    made, lib = machine(target, jit=True), llvm.ffi.lib
-    with llvm.ffi.OutputString() as error:
-        buffer = emitter()(made, module, 1, error)
-        if not buffer:
-            raise CompileError(f"LLVM made no object of generated code: {error}")
-    try:
-        size = lib.LLVMPY_GetBufferSize(buffer)
-        return ctypes.string_at(lib.LLVMPY_GetBufferStart(buffer), size)
-    finally:
-        lib.LLVMPY_DisposeMemoryBuffer(buffer)
+    with generating():
+        module = parse(text)
+        module.verify()
+        made, lib = machine(target, jit=True), llvm.ffi.lib
+        with llvm.ffi.OutputString() as error:
+            buffer = emitter()(made, module, 1, error)
+            if not buffer:
+                raise CompileError(f"LLVM made no object of generated code: {error}")
+        try:
+            size = lib.LLVMPY_GetBufferSize(buffer)
+            return ctypes.string_at(lib.LLVMPY_GetBufferStart(buffer), size)
+        finally:
+            lib.LLVMPY_DisposeMemoryBuffer(buffer)
 
 
 @cache_forever
@@ -154,13 +156,14 @@ def once(text: str, target: Target) -> Future[bytes]:
     return made
 
 
-def settled() -> None:
-    """Wait until no such module is being made: its thread, and LLVM's lock, would stay behind."""
-    wait(list(_common.values()))
+def forget() -> None:
+    """In a child of fork() no thread goes on with such a module."""
+    for key in [key for key, made in _common.items() if not made.done()]:
+        del _common[key]
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=settled)
+    os.register_at_fork(after_in_child=forget)
 
 
 def packed(objects: Sequence[bytes]) -> bytes:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
+from graphc.lazy import cached_property
 from graphc.loops.crosswise import crosswise
 from graphc.loops.ir import Access, For, Let, Load, Update
 from graphc.loops.nest import Nest, accesses, extent, runs

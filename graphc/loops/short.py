@@ -11,8 +11,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
+from graphc.lazy import cached_property
 from graphc.loops.ir import END, For, Guard, Let, Load, Stmt, Update, walk
 from graphc.loops.outside import required, settled
 from graphc.ops.index import Affine

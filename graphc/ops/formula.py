@@ -9,12 +9,13 @@ writes is the identity of `how`: 0 for a sum, -inf for a maximum.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import sympy
 
 from graphc.errors import UnsupportedOpError
 from graphc.graph.node import Node, make
+from graphc.lazy import cached_property
 from graphc.ops import cases, scalar
 from graphc.ops.chain import (
     GRAD,

@@ -7,7 +7,6 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from graphc.errors import IndexError
 from graphc.graph import leaf
 from graphc.graph.graph import Graph
+from graphc.lazy import cached_property
 from graphc.llvm import engine
 from graphc.llvm.engine import ENTRY, Loaded
 from graphc.llvm.fastcall import BUSY

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from graphc import runtime
 from graphc.graph.node import Node
+from graphc.lazy import cached_property
 from graphc.runtime.caller import Caller
 from graphc.runtime.cost import Cost, cost
 from graphc.runtime.memory import Memory, memory

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from graphc.debug import Log
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
+from graphc.lazy import cached_property
 from graphc.llvm.module import Done, Module, ignored, numbered
 from graphc.llvm.steps import Call, Ending
 from graphc.llvm.targets import Target

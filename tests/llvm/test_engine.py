@@ -114,6 +114,47 @@ def test_a_child_of_fork_compiles_after_its_parents_compilation_failed() -> None
         subprocess.run([sys.executable, "-c", FORKED], check=True, env=settings, timeout=120)
 
 
+BUSY = """
+import os, signal, threading, time
+import numpy as np
+import graphc
+from graphc import ops
+
+def compiled(number):
+    x = graphc.input("x", (5, 6))
+    made = graphc.compile(ops.softmax(ops.tanh(x * number)) + number)
+    return made(np.zeros((5, 6)))[0].sum()
+
+def others(first):
+    for number in range(first, first + 10**6):
+        compiled(number)
+
+compiled(0)
+for first in (10**7, 2 * 10**7, 3 * 10**7):
+    threading.Thread(target=others, args=(first,), daemon=True).start()
+for number in range(8):
+    time.sleep(0.2)
+    child = os.fork()
+    if not child:
+        signal.alarm(60)
+        os._exit(int(abs(compiled(number) - 5 - 30 * number) > 1e-3))
+    status = os.waitpid(child, 0)[1]
+    if status:
+        raise SystemExit(f"child {number}: status {status}")
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_child_of_fork_compiles_though_other_threads_of_its_parent_did() -> None:
+    """They are then inside LLVM, or make nodes; none of their locks stays taken in the child."""
+    settings = os.environ | {"GRAPHC_CACHE_DIR": "off"}
+    done = subprocess.run(
+        [sys.executable, "-c", BUSY], capture_output=True, text=True, env=settings, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_what_could_not_be_made_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "_common", {})
     target = targets.target(targets.host_level())
