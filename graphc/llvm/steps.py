@@ -17,7 +17,7 @@ COMMIT = [
 ]
 
 SECTION = 64
-"""Kernels that a function of its own calls where more follow, while which LLVM compiles it."""
+"""Kernels that a function of its own calls where more follow; LLVM compiles it meanwhile."""
 MANY = 16
 """Copies from which on a loop makes them."""
 PARAMETERS = "ptr %table, ptr %extents, ptr %context, i64 %thread, i64 %threads, ptr %team"

@@ -20,6 +20,7 @@ from graphc.errors import CompileError
 from graphc.llvm import engine, targets
 from graphc.llvm.epoch import EPOCH_NAME
 from graphc.llvm.module import common
+from graphc.runtime.threads import load_worker
 
 
 def foreign() -> str:
@@ -67,6 +68,7 @@ def test_an_object_that_cannot_be_linked_is_compiled_again(
 
 
 def test_what_every_program_has_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    load_worker()  # what threads wait in is compiled by the first program of a process
     monkeypatch.setenv("GRAPHC_CACHE_DIR", "off")
     monkeypatch.setattr(engine, "_common", {})
     texts: list[str] = []
