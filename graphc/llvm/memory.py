@@ -227,6 +227,10 @@ def read_lanes(
         )
     if step == 2 and not vectors and mask is None:
         return read_alternate(function, name, kind, count)
+    if step == -1 and not vectors and mask is None:
+        last = b.address(LLVM_TYPES[kind], name, b.constant("int64", 1 - count))
+        forward = b.define(kind, count, f"load {type}, {last}, align {align}")
+        return b.shuffle(forward, forward, range(count - 1, -1, -1))
     pointers = addresses(function, name, kind, step, vectors, count)
     on = b.splat(mask, count) if mask is not None else b.constant("bool", True, count)
     intrinsic = f"@llvm.masked.gather.{suffix(kind, count)}.v{count}p0"

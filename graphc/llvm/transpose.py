@@ -1,4 +1,4 @@
-"""A square block read by rows and written by columns: turned over in registers."""
+"""A block read by rows and written by columns: turned over in registers."""
 
 from __future__ import annotations
 
@@ -16,33 +16,42 @@ def turned_block(function: Function, stmt: Transpose) -> None:
     """A block turned over in registers: pieces come to their places as they are read.
 
     A piece is what instructions interleave within. For LLVM this is a third quicker than to have
-    ever larger halves of whole rows change places, and for the machine as quick.
+    ever larger halves of whole rows change places, and for the machine as quick. The last pieces of
+    a block that they do not divide overlap, and rows beyond its own are its last one.
     """
-    b, size = function.b, stmt.size
-    kind = stmt.source.buffer.dtype
+    b, kind = function.b, stmt.source.buffer.dtype
     element, align = LLVM_TYPES[kind], SIZE[kind]
-    part = min(PIECE // align, size)
+    least = min(stmt.rows, stmt.columns)
+    part = min(PIECE // align, 1 << least.bit_length() - 1)
+    size = 1 << (stmt.rows - 1).bit_length()
     first, _, _ = pointer(function, stmt.source)
 
     def piece(row: int, column: int) -> Value:
-        at = b.address(element, first, b.constant("int64", row * stmt.across + column))
+        place = min(row, stmt.rows - 1) * stmt.across + column
+        at = b.address(element, first, b.constant("int64", place))
         return b.define(kind, part, f"load {spell(kind, part)}, {at}, align {align}")
 
-    columns: list[Value] = []
-    for column in range(0, size, part):
-        rows = []
-        for row in range(part):
-            pieces = [piece(row + below, column) for below in range(0, size, part)]
-            while len(pieces) > 1:
-                pieces = [
-                    b.shuffle(left, right, range(2 * left.lanes))
-                    for left, right in zip(pieces[::2], pieces[1::2], strict=True)
-                ]
-            rows += pieces
-        columns += interleaved(function, rows)
+    if least == 1:
+        columns = {(r, c): piece(r, c) for r in range(stmt.rows) for c in range(stmt.columns)}
+    else:
+        columns = {}
+        for column in (*range(0, stmt.columns - part, part), stmt.columns - part):
+            rows = []
+            for row in range(part):
+                pieces = [piece(row + below, column) for below in range(0, size, part)]
+                while len(pieces) > 1:
+                    pieces = [
+                        b.shuffle(left, right, range(2 * left.lanes))
+                        for left, right in zip(pieces[::2], pieces[1::2], strict=True)
+                    ]
+                rows += pieces
+            found = interleaved(function, rows)
+            columns |= {(0, column + place): value for place, value in enumerate(found)}
     first, _, _ = pointer(function, stmt.target)
-    for column, value in enumerate(columns):
-        at = b.address(element, first, b.constant("int64", column * stmt.down))
+    for (row, column), value in columns.items():
+        at = b.address(element, first, b.constant("int64", column * stmt.down + row))
+        if value.lanes > stmt.rows:
+            value = b.shuffle(value, value, range(stmt.rows))
         b.emit(f"store {value}, {at}, align {align}")
 
 

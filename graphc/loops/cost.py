@@ -70,7 +70,7 @@ def load_cost(access: Access, index: str, lanes: int, moving: set[str]) -> float
     if any(name in moving for name, _ in access.lookups):
         return GATHER * lanes
     step = access.offset.coefficient(index)
-    if step == 2:
+    if step in (-1, 2):
         return 2.0
     return 0.5 if step in (0, 1) else GATHER * lanes
 

@@ -48,9 +48,9 @@ def independent(loop: For, around: Sequence[For], alone: frozenset[str]) -> bool
                 writes.append(spot(target, loops))
             case Update(target=target) if target.buffer.name not in own:
                 return False
-            case Transpose(target=target, source=source, across=across, down=down, size=size):
-                reads.append(spot(source, loops, ((across, size), (1, size))))
-                writes.append(spot(target, loops, ((down, size), (1, size))))
+            case Transpose(target=target, source=source):
+                reads.append(spot(source, loops, stmt.read))
+                writes.append(spot(target, loops, stmt.made))
     writes = [w for w in writes if w.buffer not in own]
     if any(w.lookups or not distinct(w, loop) for w in writes):
         return False

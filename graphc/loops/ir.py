@@ -7,7 +7,7 @@
            | Update(target, expr, args, how, guards)        target how= expr(args) where guards hold
            | Check(name, bound, tag)                        0 <= name < bound, else the call fails
            | Alloc(buffer)                                  a register or stack buffer begins
-           | Transpose(target, source, steps, size)         a square block copied, turned over
+           | Transpose(target, source, steps, sizes)        a block copied, turned over
            | Fetch(access)                                  memory is asked for what is read soon
            | Barrier()                                      every thread waits for the others
     access = Access(buffer, offset, lookups)                element offset + sum(value * stride)
@@ -165,13 +165,24 @@ class For:
 
 @dataclass(frozen=True, slots=True)
 class Transpose:
-    """target[c*down + r] = source[r*across + c] for r, c below size: a block in registers."""
+    """target[c*down + r] = source[r*across + c], r below rows, c below columns: in registers."""
 
     target: Access
     source: Access
     across: int
     down: int
-    size: int
+    rows: int
+    columns: int
+
+    @property
+    def read(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Strides and counts of what is read."""
+        return (self.across, self.rows), (1, self.columns)
+
+    @property
+    def made(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Strides and counts of what is written."""
+        return (self.down, self.columns), (1, self.rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,7 +208,7 @@ def evenness(steps: int) -> float:
 def work(stmt: Stmt) -> float:
     """Instructions of a statement, vectors counted as one, run-time extents guessed."""
     if isinstance(stmt, Transpose):
-        return stmt.size * (2.0 + math.log2(stmt.size))  # read, stored, and halves change places
+        return stmt.columns + stmt.rows * (1.0 + math.log2(stmt.rows))  # halves change places
     if not isinstance(stmt, For):
         return 4.0 if isinstance(stmt, Let) else 1.0
     inside = sum(map(work, stmt.body))

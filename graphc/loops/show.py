@@ -105,7 +105,7 @@ def _show(stmt: Stmt, depth: int, lines: list[str]) -> None:
             lines.append(f"{indent}barrier")
         case Fetch(access):
             lines.append(f"{indent}fetch {access}")
-        case Transpose(target, source, across, down, size):
+        case Transpose(target, source, across, down, rows, columns):
             lines.append(
-                f"{indent}{target} = {source} turned  # {size}x{size}, {across}, {down} apart"
+                f"{indent}{target} = {source} turned  # {rows}x{columns}, {across}, {down} apart"
             )

@@ -12,18 +12,20 @@ needs no block between.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from graphc.loops.ir import Access, Alloc, Buffer, For, Let, Load, Stmt, Transpose, Update
-from graphc.loops.map import mapped
-from graphc.loops.nest import Nest, chain, written
+from graphc.loops.nest import Nest, chain, extent, written
 from graphc.loops.schedule import Schedule
-from graphc.loops.strip import moved
+from graphc.loops.strip import moved, vectors
 from graphc.ops.index import affine, index
 from graphc.types import SIZE
 
 LINE, PERIOD = 64, 4096
 """A cache line; the bytes after which the nearest cache takes the same set again."""
+SHORT = 4 * LINE
+"""Bytes of a row below which the one that follows it in memory is dealt with next."""
 
 
 @dataclass(frozen=True)
@@ -43,26 +45,48 @@ def transposed(schedule: Schedule, nest: Nest) -> tuple[Stmt, ...] | None:
     along, across = turned.along, turned.across
     size = SIZE[turned.loads[0].access.buffer.dtype]
     lanes = schedule.machine.lanes(size)
-    assert along.extent is not None and across.extent is not None
-    if lanes & (lanes - 1) or min(along.extent, across.extent) < lanes:
+    sizes = extent(along), extent(across)
+    if lanes & (lanes - 1) or max(sizes) < lanes or min(sizes) < 2:
         return None
-    block = copied(schedule, nest, turned, lanes) or computed(schedule, nest, turned, lanes)
     others = tuple(f for f in nest.kept if f not in (along, across))
-    rows, columns = across.extent // lanes * lanes, along.extent // lanes * lanes
-    edges = replace(across, stop=rows, step=lanes), replace(along, stop=columns, step=lanes)
-    read = max(crowding(load.access, across) for load in turned.loads)
-    stored = max(crowding(s.target, along) for s in nest.inner if isinstance(s, Update))
-    body = list(blocks(*edges, block, LINE // size, read > stored))
-    for j, i in (
-        (replace(across, start=rows), along),
-        (replace(across, stop=rows), replace(along, start=columns)),
-    ):
-        if j.extent and i.extent:
-            values = {f.index: index(f.index) + f.start for f in (j, i) if isinstance(f.start, int)}
-            loops = [replace(f, start=0, stop=f.extent or 0) for f in (j, i)]
-            rest = Nest(tuple(loops), (), (), moved(nest.inner, values), ())
-            body += mapped(schedule, rest)
-    return chain(others, tuple(body))
+    first, second, near = order(nest, turned, others)
+    line = max(lanes, LINE // size) if near or first is along else lanes
+    schedule.notes.append(note(nest, turned, lanes))
+    body: list[Stmt] = []
+    inside = f"{first.index}.l"
+    for start, stop, step in pieces(extent(first), line):
+        parts: list[Stmt] = []
+        for begin, end, some in pieces(extent(second), lanes):
+            for low, high, few in pieces(step, lanes):
+                rows, columns = (some, few) if first is along else (few, some)
+                block = made(schedule, nest, turned, rows, columns)
+                block = moved(block, {first.index: index(first.index) + index(inside)})
+                loops = replace(second, start=begin, stop=end, step=some), replace(
+                    first, index=inside, start=low, stop=high, step=few
+                )
+                parts += chain(loops, block)
+        body += chain([replace(first, start=start, stop=stop, step=step), *near], tuple(parts))
+    return chain([f for f in others if f not in near], tuple(body))
+
+
+def order(nest: Nest, turned: Turned, others: Sequence[For]) -> tuple[For, For, tuple[For, ...]]:
+    """The two loops that are blocked, the outer one first, and what goes between them.
+
+    Half a line that is written long after the other half costs the line twice. So lines of the
+    source are read whole, a few at a time, and as many rows of the target are written side by side;
+    or the other way round where rows of the source crowd each other out of the nearest cache. Rows
+    that are no whole lines are followed by those that lie behind them.
+    """
+    along, across = turned.along, turned.across
+    loads, stores = [load.access for load in turned.loads], targets(nest)
+    for short, other, access in ((along, across, loads[0]), (across, along, stores[0])):
+        size = extent(short)
+        near = tuple(f for f in others if access.offset.coefficient(f.index) == size)
+        if near and size * SIZE[access.buffer.dtype] < SHORT:
+            return other, short, near
+    read = max(crowding(access, across) for access in loads)
+    crowded = read > max(crowding(access, along) for access in stores)
+    return (across, along, ()) if crowded else (along, across, ())
 
 
 def sides(nest: Nest) -> Turned | None:
@@ -86,66 +110,67 @@ def sides(nest: Nest) -> Turned | None:
     return None if own or len(kinds) > 1 or "bool" in kinds else Turned(along, across, turned)
 
 
+def targets(nest: Nest) -> list[Access]:
+    """What a map stores to."""
+    return [s.target for s in nest.inner if isinstance(s, Update)]
+
+
 def unit(nest: Nest, access: Access) -> For | None:
     """The one loop whose steps are elements side by side of an access."""
-    found = [f for f in nest.kept if access.offset.coefficient(f.index) == 1]
-    alone = len(found) == 1 and found[0].extent is not None and not access.lookups
-    return found[0] if alone and access.buffer.space != "register" else None
+    found = [f for f in nest.kept if access.offset.coefficient(f.index) == 1 and f.extent != 1]
+    if len(found) != 1 or access.lookups or access.buffer.space == "register":
+        return None
+    whole = found[0].extent is not None and (found[0].start, found[0].step) == (0, 1)
+    return found[0] if whole else None
 
 
-def copied(schedule: Schedule, nest: Nest, turned: Turned, lanes: int) -> tuple[Stmt, ...]:
-    """A block that is copied and nothing else; none where something is computed."""
+def note(nest: Nest, turned: Turned, lanes: int) -> str:
+    """What the schedule says of it."""
+    rows, columns = (min(lanes, extent(loop)) for loop in (turned.across, turned.along))
+    names = " and ".join(dict.fromkeys(load.access.buffer.name for load in turned.loads))
+    what = "copied" if copies(nest) else f"{names} read"
+    return f"{what} in {rows}x{columns} blocks turned over in registers"
+
+
+def copies(nest: Nest) -> bool:
+    """Whether a map copies and does nothing else."""
     if len(nest.inner) != 2:
-        return ()
+        return False
     load, store = nest.inner
     assert isinstance(load, Load) and isinstance(store, Update)
-    if store.expr != store.args[0][0] or load.access.buffer.dtype != store.target.buffer.dtype:
-        return ()
-    schedule.notes.append(f"copied in {lanes}x{lanes} blocks turned over in registers")
-    across = load.access.offset.coefficient(turned.across.index)
-    down = store.target.offset.coefficient(turned.along.index)
-    return (Transpose(store.target, load.access, across, down, lanes),)
+    alike = load.access.buffer.dtype == store.target.buffer.dtype
+    return alike and store.expr == store.args[0][0]
 
 
-def computed(schedule: Schedule, nest: Nest, turned: Turned, lanes: int) -> tuple[Stmt, ...]:
-    """A block of each such load turned over, and what is made of them row by row."""
+def made(
+    schedule: Schedule, nest: Nest, turned: Turned, rows: int, columns: int
+) -> tuple[Stmt, ...]:
+    """A block of what a map makes, so many rows of what it reads and columns of them.
+
+    What is computed takes a block of each such load, turned over, and goes on row by row.
+    """
     along, across = turned.along.index, turned.across.index
-    row, lane = f"{along}.t", f"{across}.v"
+    if copies(nest):
+        source, target = turned.loads[0].access, targets(nest)[0]
+        steps = source.offset.coefficient(across), target.offset.coefficient(along)
+        return (Transpose(target, source, *steps, rows, columns),)
+    row, lane = f"{along}.t", f"{across}.l"
     result: list[Stmt] = []
     inner = {id(stmt): stmt for stmt in nest.inner}
     for load in turned.loads:
         schedule.serial += 1
         source = load.access
-        buffer = Buffer(f"t{schedule.serial}", source.buffer.dtype, lanes * lanes, "stack")
+        buffer = Buffer(f"t{schedule.serial}", source.buffer.dtype, rows * columns, "stack")
         step = source.offset.coefficient(across)
-        block = Transpose(Access(buffer, affine([])), source, step, lanes, lanes)
-        result += [Alloc(buffer), block]
-        inner[id(load)] = Load(load.name, Access(buffer, affine([(row, lanes), (lane, 1)])))
-    names = " and ".join(dict.fromkeys(load.access.buffer.name for load in turned.loads))
-    schedule.notes.append(f"{names} read in {lanes}x{lanes} blocks turned over in registers")
+        result += [
+            Alloc(buffer),
+            Transpose(Access(buffer, affine([])), source, step, rows, rows, columns),
+        ]
+        inner[id(load)] = Load(load.name, Access(buffer, affine([(row, rows), (lane, 1)])))
     at = {along: index(along) + index(row), across: index(across) + index(lane)}
-    vector = For(lane, 0, lanes, lanes, "vector", moved(tuple(inner.values()), at))
-    return (*result, For(row, 0, lanes, 1, "unrolled", (vector,)))
-
-
-def blocks(
-    across: For, along: For, block: tuple[Stmt, ...], line: int, crowded: bool
-) -> tuple[Stmt, ...]:
-    """The loops around a block: along lines of what is read, or of what is stored if `crowded`.
-
-    Half a line that is written long after the other half costs the line twice. So lines of the
-    source are read whole, a few at a time, and as many rows of the target are written side by side.
-    """
-    if crowded:
-        return chain([across, along], block)
-    body: list[Stmt] = []
-    inside, stop = f"{along.index}.l", along.step * (along.extent or 0)
-    for start, end, step in pieces(stop, max(along.step, line)):
-        part = For(inside, 0, step, along.step, "serial", ())
-        at = {along.index: index(along.index) + index(inside)}
-        around = [replace(along, start=start, stop=end, step=step), across, part]
-        body += chain(around, moved(block, at))
-    return tuple(body)
+    lanes = schedule.machine.lanes(SIZE[turned.loads[0].access.buffer.dtype])
+    body = vectors(schedule, lane, rows, lanes, moved(tuple(inner.values()), at))
+    return (*result, For(row, 0, columns, 1, "unrolled", body))
 
 
 def crowding(access: Access, loop: For) -> int:

@@ -31,8 +31,9 @@ def beyond(stmts: Sequence[Stmt], spans: Spans) -> Iterator[str]:
             case Load(access=access) | Update(target=access) if not stmt.guards:
                 if not within(access, spans):
                     yield str(stmt)
-            case Transpose(target=target, source=source, across=across, down=down, size=size):
-                ends = (source, (size - 1) * (across + 1)), (target, (size - 1) * (down + 1))
+            case Transpose(target=target, source=source):
+                sides = (source, stmt.read), (target, stmt.made)
+                ends = [(a, sum(step * (n - 1) for step, n in side)) for a, side in sides]
                 if not all(within(access, spans, more) for access, more in ends):
                     yield str(stmt)
 

@@ -36,7 +36,7 @@ INDEPENDENT: dict[str, For] = {
     "a row turned in place": loop("i", 4, loop("j", 8, Load("v", at(B, 7, i=8, j=-1)), COPY[1])),
     "sums of one's own": loop("i", 4, loop("s", 9, store(at(B, i=1), "sum"))),
     "a buffer of one's own": loop("i", 4, Alloc(Buffer("t", "float32", 8, "stack")), COPY[1]),
-    "blocks": loop("i", 4, Transpose(at(B, i=64), at(A, i=64), 8, 8, 8)),
+    "blocks": loop("i", 4, Transpose(at(B, i=64), at(A, i=64), 8, 8, 8, 8)),
     "another part of the buffer": loop(
         "i", 4, loop("j", 8, Load("v", at(B, i=8, j=1)), store(at(B, 32, i=8, j=1)))
     ),
@@ -58,7 +58,7 @@ DEPENDENT: dict[str, For] = {
     "one buffer for all threads": loop(
         "i", 4, Alloc(Buffer("b", "float32", 8, "shared")), store(at(B, j=1))
     ),
-    "overlapping blocks": loop("i", 4, Transpose(at(B, i=32), at(A, i=64), 8, 8, 8)),
+    "overlapping blocks": loop("i", 4, Transpose(at(B, i=32), at(A, i=64), 8, 8, 8, 8)),
 }
 
 
