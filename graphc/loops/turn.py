@@ -6,26 +6,26 @@ for j by 8: for i by 8: { b[8*i' + j'] = s[I*(j + j') + i + i'], in registers;
                           for i': for j': t[J*(i + i') + j + j'] = f(b[8*i' + j']) }
 
 A vector of such a map would be read element by element, each from another line. What copies alone
-needs no block between.
+needs no block between. Blocks are smaller where rows are short, as those of a filter's 3x3 points.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from graphc.loops.ir import Access, Alloc, Buffer, For, Let, Load, Stmt, Transpose, Update
 from graphc.loops.nest import Nest, chain, extent, written
 from graphc.loops.schedule import Schedule
-from graphc.loops.strip import moved, vectors
+from graphc.loops.strip import moved
 from graphc.ops.index import affine, index
 from graphc.types import SIZE
 
 LINE, PERIOD = 64, 4096
 """A cache line; the bytes after which the nearest cache takes the same set again."""
-SHORT = 4 * LINE
-"""Bytes of a row below which the one that follows it in memory is dealt with next."""
+SHORT = 16 * LINE
+"""Bytes of rows that are dealt with together where they lie one behind the other."""
 
 
 @dataclass(frozen=True)
@@ -45,48 +45,88 @@ def transposed(schedule: Schedule, nest: Nest) -> tuple[Stmt, ...] | None:
     along, across = turned.along, turned.across
     size = SIZE[turned.loads[0].access.buffer.dtype]
     lanes = schedule.machine.lanes(size)
-    sizes = extent(along), extent(across)
-    if lanes & (lanes - 1) or max(sizes) < lanes or min(sizes) < 2:
+    rows, columns = extent(across), extent(along)
+    if lanes & (lanes - 1) or max(rows, columns) < lanes:
         return None
-    others = tuple(f for f in nest.kept if f not in (along, across))
-    first, second, near = order(nest, turned, others)
-    line = max(lanes, LINE // size) if near or first is along else lanes
+    if columns < 2 or rows < (2 if copies(nest) else 3):  # two are computed on as fast one by one
+        return None
     schedule.notes.append(note(nest, turned, lanes))
-    body: list[Stmt] = []
-    inside = f"{first.index}.l"
-    for start, stop, step in pieces(extent(first), line):
-        parts: list[Stmt] = []
-        for begin, end, some in pieces(extent(second), lanes):
-            for low, high, few in pieces(step, lanes):
-                rows, columns = (some, few) if first is along else (few, some)
-                block = made(schedule, nest, turned, rows, columns)
-                block = moved(block, {first.index: index(first.index) + index(inside)})
-                loops = replace(second, start=begin, stop=end, step=some), replace(
-                    first, index=inside, start=low, stop=high, step=few
-                )
-                parts += chain(loops, block)
-        body += chain([replace(first, start=start, stop=stop, step=step), *near], tuple(parts))
-    return chain([f for f in others if f not in near], tuple(body))
+    others = [f for f in nest.kept if f not in (along, across)]
+    levels = order(nest, turned, others, lanes)
+    blocked = [loop for loop, _ in levels]
+    twice = [loop.index for loop in dict.fromkeys(blocked) if blocked.count(loop) > 1]
+    at = {name: index(name) + index(f"{name}.l") for name in twice}
+
+    def block(steps: Mapping[str, int]) -> tuple[Stmt, ...]:
+        rows, columns = steps[across.index], steps[along.index]
+        return moved(made(schedule, nest, turned, rows, columns), at)
+
+    return chain([f for f in others if f not in blocked], grid(levels, {}, block))
 
 
-def order(nest: Nest, turned: Turned, others: Sequence[For]) -> tuple[For, For, tuple[For, ...]]:
-    """The two loops that are blocked, the outer one first, and what goes between them.
+Levels = Sequence[tuple[For, int]]
+"""Loops, the outermost first, and by how many steps each goes at a time."""
+
+
+def order(nest: Nest, turned: Turned, others: Sequence[For], lanes: int) -> Levels:
+    """The loops around blocks.
 
     Half a line that is written long after the other half costs the line twice. So lines of the
     source are read whole, a few at a time, and as many rows of the target are written side by side;
-    or the other way round where rows of the source crowd each other out of the nearest cache. Rows
-    that are no whole lines are followed by those that lie behind them.
+    or the other way round where rows of the source crowd each other out of the nearest cache. Of
+    rows that are short, so many go together as lie one behind the other in some lines.
     """
     along, across = turned.along, turned.across
     loads, stores = [load.access for load in turned.loads], targets(nest)
-    for short, other, access in ((along, across, loads[0]), (across, along, stores[0])):
-        size = extent(short)
-        near = tuple(f for f in others if access.offset.coefficient(f.index) == size)
-        if near and size * SIZE[access.buffer.dtype] < SHORT:
-            return other, short, near
+    size = SIZE[loads[0].buffer.dtype]
+    line = max(lanes, LINE // size)
+    ends = [(across, along, stores[0])]
+    if copies(nest):
+        ends.append((along, across, loads[0]))
+    for short, other, access in sorted(ends, key=lambda end: extent(end[0])):
+        row = extent(short)
+        for near in filter(whole, others):
+            together = even(extent(near), SHORT // (row * size))
+            if access.offset.coefficient(near.index) == row and together > 1:
+                around = (near, together), (other, line), (near, 1)
+                return *around, (short, lanes), (other, lanes)
     read = max(crowding(access, across) for access in loads)
-    crowded = read > max(crowding(access, along) for access in stores)
-    return (across, along, ()) if crowded else (along, across, ())
+    if read > max(crowding(access, along) for access in stores):
+        return (across, lanes), (along, lanes)
+    return (along, line), (across, lanes), (along, lanes)
+
+
+def even(count: int, most: int) -> int:
+    """Of how many a part is, at most so many, that leaves nothing over if half as many can."""
+    fit = [n for n in range(most, most // 2, -1) if n and count % n == 0]
+    return min(next(iter(fit), most), count)
+
+
+def grid(
+    levels: Levels,
+    steps: Mapping[str, int],
+    block: Callable[[Mapping[str, int]], tuple[Stmt, ...]],
+) -> tuple[Stmt, ...]:
+    """Loops around blocks: one named again goes through a step of the first. `block` has them."""
+    if not levels:
+        return block(steps)
+    (loop, size), *rest = levels
+    name = f"{loop.index}.l" if loop.index in steps else loop.index
+    return tuple(
+        For(name, start, stop, step, loop.kind, grid(rest, {**steps, loop.index: step}, block))
+        for start, stop, step in parts(steps.get(loop.index, extent(loop)), size)
+    )
+
+
+def parts(count: int, step: int) -> list[tuple[int, int, int]]:
+    """As `pieces`, but less than half a step that remains is part of the last."""
+    whole = count // step * step
+    rest = count - whole
+    return (
+        pieces(count, step)
+        if not whole or 2 * rest >= step or not rest
+        else [*pieces(whole - step, step), (whole - step, count, step + rest)]
+    )
 
 
 def sides(nest: Nest) -> Turned | None:
@@ -118,10 +158,13 @@ def targets(nest: Nest) -> list[Access]:
 def unit(nest: Nest, access: Access) -> For | None:
     """The one loop whose steps are elements side by side of an access."""
     found = [f for f in nest.kept if access.offset.coefficient(f.index) == 1 and f.extent != 1]
-    if len(found) != 1 or access.lookups or access.buffer.space == "register":
-        return None
-    whole = found[0].extent is not None and (found[0].start, found[0].step) == (0, 1)
-    return found[0] if whole else None
+    alone = len(found) == 1 and whole(found[0]) and not access.lookups
+    return found[0] if alone and access.buffer.space != "register" else None
+
+
+def whole(loop: For) -> bool:
+    """Whether a loop goes through so many steps as it says, one by one from 0."""
+    return loop.extent is not None and (loop.start, loop.step) == (0, 1)
 
 
 def note(nest: Nest, turned: Turned, lanes: int) -> str:
@@ -167,10 +210,13 @@ def made(
             Transpose(Access(buffer, affine([])), source, step, rows, rows, columns),
         ]
         inner[id(load)] = Load(load.name, Access(buffer, affine([(row, rows), (lane, 1)])))
-    at = {along: index(along) + index(row), across: index(across) + index(lane)}
     lanes = schedule.machine.lanes(SIZE[turned.loads[0].access.buffer.dtype])
-    body = vectors(schedule, lane, rows, lanes, moved(tuple(inner.values()), at))
-    return (*result, For(row, 0, columns, 1, "unrolled", body))
+    body: list[Stmt] = []
+    for start, _, step in parts(rows, lanes):
+        at = {along: index(along) + index(row), across: index(across) + index(lane)}
+        inside = moved(moved(tuple(inner.values()), at), {lane: index(lane) + start})
+        body.append(For(lane, 0, step, step, "vector", inside))
+    return (*result, For(row, 0, columns, 1, "unrolled", tuple(body)))
 
 
 def crowding(access: Access, loop: For) -> int:

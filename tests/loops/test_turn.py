@@ -11,7 +11,7 @@ import graphc
 from graphc import ops
 from graphc.graph.node import Node
 from graphc.llvm import targets
-from graphc.loops.ir import Load, Transpose, walk
+from graphc.loops.ir import For, Load, Transpose, walk
 
 READ = "turned over in registers"
 
@@ -48,6 +48,63 @@ def test_maps_of_what_is_turned_over(
         assert READ in program.explain(last.name)
         stmts = list(walk(last.body))
         assert any(isinstance(s, Transpose) for s in stmts)
+
+
+SHORT: dict[str, tuple[tuple[int, ...], tuple[int, ...], str]] = {  # shape, order, blocks
+    "filters": ((24, 20, 3, 3), (2, 3, 1, 0), "16x9"),
+    "filters back": ((3, 3, 20, 24), (3, 2, 0, 1), "9x16"),
+    "large filters": ((33, 2, 5, 5), (2, 3, 1, 0), "16x16"),
+    "colours": ((2, 9, 17, 3), (0, 3, 1, 2), "16x3"),
+    "colours back": ((2, 3, 9, 17), (0, 2, 3, 1), "3x16"),
+    "rows of one": ((1, 40, 1, 33), (3, 0, 1, 2), "16x16"),
+    "a matrix with an axis of one": ((40, 33, 1, 1), (1, 2, 0, 3), "16x16"),
+    "a little more than blocks": ((70, 19), (1, 0), "16x16"),
+    "much more than blocks": ((2, 30, 31), (0, 2, 1), "16x16"),
+}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("target", [None, "avx512", "avx2", "sse2"])
+@pytest.mark.parametrize("name", SHORT)
+def test_rows_of_any_length(name: str, target: str | None, threads: int) -> None:
+    """Copied, computed, and added to a state in place; rows that are no whole blocks too."""
+    if not targets.target(target).native:
+        pytest.skip(f"this machine does not run {target}")
+    shape, order, blocks = SHORT[name]
+    rng = np.random.default_rng(5)
+    x, y = (rng.integers(0, 99, s).astype(np.float32) for s in (shape, [shape[i] for i in order]))
+    operand, state = graphc.input("x", x.shape), graphc.parameter("state", value=y)
+    turned = ops.transpose(operand, order)
+    copy = graphc.compile([turned], target=target, threads=threads)
+    if target == "avx512":
+        assert f"{blocks} blocks {READ}" in copy.explain("k00")
+    np.testing.assert_array_equal(copy(x)[0], x.transpose(order))
+    moved = graphc.compile(
+        [ops.sum(turned)], {state: state * 0.5 + turned}, target=target, threads=threads
+    )
+    for _ in range(2):
+        y = y * np.float32(0.5) + x.transpose(order)
+        moved(x)
+        np.testing.assert_array_equal(state.op.cell.value, y)
+
+
+def test_short_rows_follow_those_that_lie_behind_them() -> None:
+    """16 filters of 9 points go together, so that what is read and written makes whole lines."""
+    x = graphc.input("x", (64, 32, 3, 3))
+    program = graphc.compile([ops.transpose(x, (2, 3, 1, 0))], target="avx512", threads=1)
+    (kernel,) = program.stages.kernels
+    assert [s.step for s in walk(kernel.body) if isinstance(s, For)] == [16, 16, 1, 9, 16]
+
+
+@pytest.mark.parametrize("target", ["avx512", "avx2", "sse2"])
+def test_what_is_read_backwards_is_read_whole(target: str) -> None:
+    """A row backwards is a vector whose lanes change places, not one gathered lane by lane."""
+    x = graphc.input("x", (7, 9))
+    program = graphc.compile([ops.flip(x, 1) + 1], target=target, threads=1)
+    assert "gather" not in program.as_text("llvm")
+    if targets.target(target).native:
+        given = np.random.default_rng(6).standard_normal((7, 9)).astype(np.float32)
+        np.testing.assert_array_equal(program(given)[0], given[:, ::-1] + np.float32(1))
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
