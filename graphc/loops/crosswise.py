@@ -39,3 +39,11 @@ def crosswise(nest: Nest, loop: For, stmt: Stmt) -> bool:
 def crossed(nest: Nest, loop: For, stmts: Sequence[Stmt]) -> bool:
     """Whether some statements load elements of such a matrix."""
     return any(crosswise(nest, loop, stmt) for stmt in stmts)
+
+
+def matrices(nest: Nest, loop: For) -> bool:
+    """Whether the outermost sum goes from one such matrix to the next."""
+    outer = nest.summed[0].index
+    loads = [s for s in nest.inner if isinstance(s, Load) and crosswise(nest, loop, s)]
+    steps = [(s.access.offset.coefficient(name) for name in (outer, loop.index)) for s in loads]
+    return any(step > apart for step, apart in steps)

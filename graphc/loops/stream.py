@@ -21,7 +21,7 @@ from itertools import dropwhile
 
 from graphc.loops.blocked import TERMS, fit, gatherable, summed, terms
 from graphc.loops.choose import Plan, choose
-from graphc.loops.crosswise import crossed
+from graphc.loops.crosswise import crossed, matrices
 from graphc.loops.ir import Access, Alloc, Buffer, Check, For, Let, Load, Stmt, Update
 from graphc.loops.map import mapped
 from graphc.loops.nest import Nest, accesses, chain, extent, footprint, needed, row_major
@@ -210,9 +210,11 @@ def steps(nest: Nest, plan: Plan, level2: int) -> tuple[int, int | None, str]:
     outer, *inner = nest.summed
     each = max(1, one_step(nest, 0))
     if turned(nest, plan) and outer.extent is not None and terms(nest) > LONGEST:
-        most = max(1, LONGEST // each)
-        part = -(-outer.extent // -(-outer.extent // most))
-        return 0, part, f"summed over {outer.index} in parts of {part * each}, each turned over"
+        level = next(n for n, _ in enumerate(nest.summed) if one_step(nest, n) <= LONGEST)
+        loop, each = nest.summed[level], one_step(nest, level)
+        longest = FEW if matrices(nest, nest.loop(plan.vector or "")) else LONGEST
+        part = even(extent(loop), max(1, longest // each))
+        return level, part, f"summed over {loop.index} in parts of {part * each}, each turned over"
     far = taken(nest, 0, extent(outer)) if inner else 0
     rows, room = gatherable(nest, plan), STEP * level2
     if far >= ALL * level2 and not one_by_one(nest, plan, level2):
@@ -229,9 +231,14 @@ def steps(nest: Nest, plan: Plan, level2: int) -> tuple[int, int | None, str]:
     most = max(FEW, min(MANY, PANELS // width)) // each
     if outer.extent * 4 <= most * 5 or not most:
         return 0, None, ""
-    part = -(-outer.extent // -(-outer.extent // most))
+    part = even(outer.extent, most)
     why = f"summed over {outer.index} in parts of {part * each}: {terms(nest)} terms in all"
     return 0, part, why
+
+
+def even(count: int, most: int) -> int:
+    """The steps of a part, at most so many, of as many parts as are needed."""
+    return -(-count // -(-count // most))
 
 
 def taken(nest: Nest, level: int, steps: int) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container, Sequence
-from itertools import takewhile
+from itertools import dropwhile, takewhile
 
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
@@ -138,13 +138,15 @@ def often(terms: int) -> int:
 
 
 def rows(offset: Affine, lanes: str, terms: Sequence[tuple[str, int]]) -> bool:
-    """Whether sums go along rows of memory, neighbouring terms last, lanes from row to row."""
-    reach = sum(abs(offset.coefficient(name)) * (extent - 1) for name, extent in terms)
-    return (
-        offset.coefficient(terms[-1][0]) == 1
-        and terms[-1][1] >= SHORTEST
-        and offset.coefficient(lanes) > reach
-    )
+    """Whether sums go along rows of memory, neighbouring terms last, lanes from row to row.
+
+    They may go on from matrix to matrix: the outer terms are then farther apart than rows are.
+    """
+    apart = offset.coefficient(lanes)
+    inner = list(dropwhile(lambda term: offset.coefficient(term[0]) > apart, terms))
+    if not inner or offset.coefficient(inner[-1][0]) != 1 or inner[-1][1] < SHORTEST:
+        return False
+    return apart > sum(abs(offset.coefficient(name)) * (extent - 1) for name, extent in inner)
 
 
 def better(op: Formula, position: int, lanes: str, operand: Node) -> tuple[str, ...] | None:
