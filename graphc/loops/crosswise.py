@@ -4,7 +4,8 @@
     -->
     for j by J: p[J*s + j'] = b[S*(j + j') + s]; for i: for j', s: c += a[S*i + s]*p[J*s + j']
 
-The graph pass that turns operands over leaves these, and no others, as they lie.
+Of many matrices one behind the other, summed over too, each is such a one. The graph pass that
+turns operands over leaves these, and no others, as they lie.
 """
 
 from __future__ import annotations
@@ -41,9 +42,8 @@ def crossed(nest: Nest, loop: For, stmts: Sequence[Stmt]) -> bool:
     return any(crosswise(nest, loop, stmt) for stmt in stmts)
 
 
-def matrices(nest: Nest, loop: For) -> bool:
-    """Whether the outermost sum goes from one such matrix to the next."""
-    outer = nest.summed[0].index
+def matrices(nest: Nest, loop: For, outer: For) -> bool:
+    """Whether a sum goes from one such matrix to the next."""
     loads = [s for s in nest.inner if isinstance(s, Load) and crosswise(nest, loop, s)]
-    steps = [(s.access.offset.coefficient(name) for name in (outer, loop.index)) for s in loads]
+    steps = [[s.access.offset.coefficient(f.index) for f in (outer, loop)] for s in loads]
     return any(step > apart for step, apart in steps)

@@ -212,7 +212,7 @@ def steps(nest: Nest, plan: Plan, level2: int) -> tuple[int, int | None, str]:
     if turned(nest, plan) and outer.extent is not None and terms(nest) > LONGEST:
         level = next(n for n, _ in enumerate(nest.summed) if one_step(nest, n) <= LONGEST)
         loop, each = nest.summed[level], one_step(nest, level)
-        longest = FEW if matrices(nest, nest.loop(plan.vector or "")) else LONGEST
+        longest = FEW if matrices(nest, nest.loop(plan.vector or ""), loop) else LONGEST
         part = even(extent(loop), max(1, longest // each))
         return level, part, f"summed over {loop.index} in parts of {part * each}, each turned over"
     far = taken(nest, 0, extent(outer)) if inner else 0

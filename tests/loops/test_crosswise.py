@@ -197,3 +197,37 @@ def test_sums_so_far_do_not_lie_where_another_operand_may(rows: int | str, threa
     (found,) = graphc.compile(y, threads=threads)(residual=other, a=a, b=b)
     expected = 1 / (1 + np.exp(-(np.maximum(a @ b.T, 0) + np.tanh(other))))
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "b, m, k, n",
+    [(5, 48, 40, 30), (64, 24, 64, 40), (3, 30, 9001, 40), (2, 8, 8, 17), (40, 32, 200, 7)],
+)
+def test_matrices_one_behind_the_other_are_turned_over_panel_by_panel(
+    b: int, m: int, k: int, n: int
+) -> None:
+    """As gradients of 1x1 filters by images, channels first: image by image, with the same bits."""
+    rng = np.random.default_rng(b + m + k + n)
+    x, y = (rng.standard_normal(s).astype(np.float32) for s in ((b, m, k), (b, n, k)))
+    left, right = graphc.input("x", x.shape), graphc.input("y", y.shape)
+    across = ops.einsum("bmk,bnk->mn", left, right)
+    program = graphc.compile(across, target="avx2")
+    assert turning(program) and any(map(turns_panels, program.stages.graph.nodes))
+    assert "packed" not in names(program)
+    upright = ops.einsum("bmk,bkn->mn", left, graphc.input("y", (b, k, n)))
+    (expected,) = graphc.compile(upright)(x, np.ascontiguousarray(y.swapaxes(1, 2)))
+    for threads in (1, 2):
+        (found,) = graphc.compile(across, threads=threads)(x, y)
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(found, np.einsum("bmk,bnk->mn", x, y), rtol=1e-3, atol=1e-5 * b * k)
+
+
+def test_images_of_256_places_are_summed_over_one_by_one() -> None:
+    """A panel of one image stays near; long rows of it are made in parts of their own."""
+    texts = []
+    for b, k in ((64, 256), (4, 9001)):
+        x, y = (graphc.input(name, (b, 64, k)) for name in "xy")
+        program = graphc.compile(ops.einsum("bmk,bnk->mn", x, y), target="avx512")
+        texts.append(program.explain("k00"))
+    assert "summed over s2 in parts of 256, each turned over" in texts[0]
+    assert "summed over s3 in parts of 3001, each turned over" in texts[1]
