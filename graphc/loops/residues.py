@@ -30,6 +30,9 @@ from graphc.ops import cases, scalar
 from graphc.ops.index import Affine, index
 from graphc.passes.border import RESIDUES
 
+SIDES = 2
+"""The loops that a tile in registers has sides along: a vector of them, and how many of it."""
+
 
 def residues(kernel: Kernel, machine: Machine) -> Kernel:
     """Apply `written_out` to every nest that sums."""
@@ -51,7 +54,11 @@ def separated(stmts: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
 
 
 def written_out(nest: Nest) -> tuple[Stmt, ...] | None:
-    """A nest for each residue, within its outermost loop; None where no residue bounds a sum."""
+    """A nest for each residue; None where no residue bounds a sum.
+
+    They share the outermost loop, so that what they read stays near, where enough others are left
+    for a tile in registers.
+    """
     sums = {loop.index for loop in nest.summed}
     bounding = {
         name
@@ -66,11 +73,12 @@ def written_out(nest: Nest) -> tuple[Stmt, ...] | None:
     if not few or not 1 <= math.prod(map(len, steps)) <= RESIDUES:
         return None
     around = [loop for loop in nest.kept if loop not in few]
+    shared = sum(loop.extent != 1 for loop in around[1:]) >= SIDES
     body: list[Stmt] = []
     for point in itertools.product(*steps):
         at = {loop.index: Affine((), step) for loop, step in zip(few, point, strict=True)}
-        body += pinned(nest, at, around[1:])
-    return chain(around[:1], tuple(body))
+        body += pinned(nest, at, around[shared:])
+    return chain(around[:shared], tuple(body))
 
 
 def ended(nest: Nest) -> tuple[Stmt, ...] | None:

@@ -118,3 +118,25 @@ def test_a_last_part_has_a_loop_of_its_own() -> None:
     given = np.random.default_rng(0).random((2053, 64), dtype=np.float32)
     wanted = given.astype(np.float64).sum(0)
     np.testing.assert_allclose(program(given)[0], wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [4, 9])
+def test_residues_of_rows_have_tiles_of_their_own(size: int) -> None:
+    """A loop around both would leave a tile one side: its vectors would be read for one element."""
+    x, k = graphc.input("x", (4, 8, 64)), graphc.input("k", (16, 8, size))
+    y = ops.conv1d(x, k, stride=2, padding=size // 2 - (size + 1) % 2, floor=True)
+    nodes = graphc.vjp(y, [x], graphc.input("dy", y.shape))
+    random = np.random.default_rng(0)
+    given = {
+        n: random.standard_normal(s).astype(np.float32)
+        for n, s in (("k", k.shape), ("dy", y.shape))
+    }
+    program = graphc.compile(nodes, target="avx512")
+    tiles = [
+        note for name in program.kernels for note in program.kernels[name].notes if "tile" in note
+    ]
+    assert tiles and not any("tile 1 of" in note for note in tiles)
+    (wanted,) = evaluate(nodes, given)
+    for threads in (1, 2):
+        (found,) = graphc.compile(nodes, threads=threads)(**given)
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
