@@ -31,8 +31,9 @@ SHORT = 7
 PAGE = 4096
 FAR = 0.01
 """The part of a step that each further page costs."""
-GATHER = 2.0
-"""Cycles per element of a vector whose lanes do not lie side by side."""
+GATHER, APART = 2.0, 2.0
+"""Cycles per element of a vector whose lanes do not lie side by side, and so many times as many of
+one whose lanes lie each in another page."""
 FRONT = 3.0
 """Instructions a cycle where a core's other thread is busy; twice as many where it is not."""
 
@@ -72,7 +73,8 @@ def load_cost(access: Access, index: str, lanes: int, moving: set[str]) -> float
     step = access.offset.coefficient(index)
     if step in (-1, 2):
         return 2.0
-    return 0.5 if step in (0, 1) else GATHER * lanes
+    far = abs(step) * SIZE[access.buffer.dtype] >= PAGE
+    return 0.5 if step in (0, 1) else GATHER * lanes * (APART if far else 1.0)
 
 
 @dataclass(frozen=True)

@@ -67,8 +67,8 @@ def written_out(nest: Nest) -> tuple[Stmt, ...] | None:
         for name in guard.position.names
         if name not in sums
     }
+    bounding = bounding or emptying(nest) or ending(nest)
     few = [loop for loop in nest.kept if loop.index in bounding]
-    few = few if bounding else [loop for loop in nest.kept if loop.index in emptying(nest)]
     steps = [range(loop.extent or 0) for loop in few]
     if not few or not 1 <= math.prod(map(len, steps)) <= RESIDUES:
         return None
@@ -158,6 +158,19 @@ def emptying(nest: Nest) -> set[str]:
             if any(decided(rename(stmt, {loop.index: Affine((), n)})) is None for n in steps):
                 found.add(loop.index)
     return found
+
+
+def ending(nest: Nest) -> set[str]:
+    """The kept indices of few values that decide with others whether a result is there at all."""
+    kept = {loop.index: loop.extent for loop in nest.kept}
+    places = [guard.position for guard in stored(nest.inner)]
+    return {
+        name
+        for place in places
+        if len(place.names) > 1 and set(place.names) <= kept.keys()
+        for name in place.names
+        if place.coefficient(name) == 1 and (kept[name] or math.inf) <= RESIDUES
+    }
 
 
 def plain(nest: Nest) -> bool:

@@ -61,7 +61,9 @@ def residual(e: object, op: Formula) -> bool:
     What is outside is then left out of the loops (`loops/residues.py`), and needs no zeros.
     """
     places = [w for w in op.writes if isinstance(w, Affine) and w.plain is None]
-    found = {n for w in places for n in w.names if w.coefficient(n) == 1}
+    read = [set(place.names) for r in op.reads for place in r if isinstance(place, Affine)]
+    beside = {n for names in read if names & set(op.summed) for n in names}
+    found = {n for w in places for n in w.names if w.coefficient(n) == 1} & beside
     if not isinstance(e, Affine) or not found & set(e.names):
         return False
     sizes = [size for n in found if isinstance(size := op.extents[n], int)]
