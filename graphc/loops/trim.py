@@ -20,7 +20,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from graphc.loops.ir import For, Guard, Kernel, Stmt
+from graphc.loops.ir import Barrier, For, Guard, Kernel, Stmt, walk
 from graphc.loops.nest import Nest, extent
 from graphc.loops.outside import required, settled, unasked
 from graphc.loops.short import WORTH, conditions, cut, fails, split, steps_of
@@ -99,8 +99,19 @@ def trimmed(stmts: tuple[Stmt, ...], around: tuple[For, ...]) -> tuple[Stmt, ...
             continue
         loop = clipped(stmt, around)
         loop = replace(loop, body=trimmed(loop.body, (*around, loop)))
-        result += split(loop, around) or cut(loop)
+        result += apart(split(loop, around) or cut(loop))
     return tuple(result)
+
+
+def apart(pieces: Sequence[Stmt]) -> Sequence[Stmt]:
+    """Pieces of a loop, and barriers between them where threads share what is in them.
+
+    In a loop they have the same part each time. A piece of one step is none: there they take over
+    from each other, and what one has begun the next piece may go on from.
+    """
+    if not any(isinstance(s, For) and s.kind == "parallel" for s in walk(tuple(pieces))):
+        return pieces
+    return [s for piece in pieces for s in (Barrier(), piece)][1:]
 
 
 def clipped(loop: For, around: Sequence[For]) -> For:

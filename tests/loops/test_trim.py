@@ -13,7 +13,7 @@ import pytest
 import graphc
 from graphc import nn, ops
 from graphc.llvm import targets
-from graphc.loops.ir import END, For, Guard, Kernel, Stmt, Update
+from graphc.loops.ir import END, Barrier, For, Guard, Kernel, Stmt, Update, walk
 from graphc.loops.show import show
 from graphc.ops.index import Affine, index
 from tests.support import Array, random
@@ -215,3 +215,29 @@ def test_a_condition_is_read_without_signs_where_it_can(
     position: Affine, bound: int, text: str
 ) -> None:
     assert str(Guard(position, bound)) == text
+
+
+def test_threads_wait_between_pieces_of_a_sum_in_parts() -> None:
+    """A piece of one step is no loop: what a thread takes over there goes on in the next one."""
+    rng = np.random.default_rng(0)
+    x, w = graphc.input("x", (1, 24, 70, 257)), graphc.input("w", (2, 24, 3, 3))
+    y = ops.conv2d(x, w, stride=2, padding=2, floor=True)
+    dy = graphc.input("dy", y.shape)
+    slope = graphc.vjp(y, [w], dy)
+    given = {n.op.name: rng.standard_normal(n.shape).astype(np.float32) for n in (x, dy)}
+    program = graphc.compile(slope, target="avx512", threads=2)
+    bodies = [kernel.body for kernel in program.stages.kernels]
+    pieces = [[s for s in body if isinstance(s, For) and shared(s)] for body in bodies]
+    (loops,) = [some for some in pieces if [s.extent for s in some if ".p" in s.index] == [1, 4, 1]]
+    body = next(body for body in bodies if loops[-1] in body)
+    places = [body.index(loop) for loop in loops if ".p" in loop.index]
+    assert all(Barrier() in body[a:b] for a, b in itertools.pairwise(places))
+    one = graphc.compile(slope, threads=1)(**given)[0]
+    two = graphc.compile(slope, threads=2)
+    for _ in range(300):
+        np.testing.assert_array_equal(two(**given)[0], one)
+
+
+def shared(loop: For) -> bool:
+    """Whether threads share what is in a loop."""
+    return any(isinstance(s, For) and s.kind == "parallel" for s in walk((loop,)))
