@@ -129,6 +129,8 @@ def pinned(nest: Nest, at: dict[str, Affine], around: Sequence[For]) -> tuple[St
         before, inner, after = (within(s, loop, at) for s in (before, inner, after))
         kept.append(loop)
     summed: list[For] = []
+    if plain(nest) and any(empty(loop, stored(inner)) for loop in nest.summed):
+        inner = ()
     for loop in nest.summed:
         loop, at = cut(loop, stored(inner))
         inner = within(inner, loop, at)
@@ -222,13 +224,25 @@ def stored(stmts: tuple[Stmt, ...]) -> list[Guard]:
 
 def cut(loop: For, conditions: list[Guard]) -> tuple[For, dict[str, Affine]]:
     """The steps at which conditions can hold, from 0 on; and what the loop's index then is."""
+    first, end = between(loop, conditions)
+    if end is None or first >= end:
+        return loop, {}
+    return replace(loop, start=0, stop=end - first), {loop.index: index(loop.index) + first}
+
+
+def empty(loop: For, conditions: list[Guard]) -> bool:
+    """Whether conditions hold at none of a loop's steps."""
+    first, end = between(loop, conditions)
+    return end is not None and first >= end
+
+
+def between(loop: For, conditions: list[Guard]) -> tuple[int, int | None]:
+    """The first step at which conditions can hold, and the one after the last; None: not known."""
     first, end = 0, loop.extent
     for bounds in (holds(guard, loop) for guard in conditions):
         if bounds is not None and end is not None:
             first, end = max(first, bounds[0]), min(end, bounds[1])
-    if end is None or first >= end:
-        return loop, {}
-    return replace(loop, start=0, stop=end - first), {loop.index: index(loop.index) + first}
+    return first, end
 
 
 def within(stmts: tuple[Stmt, ...], loop: For, at: dict[str, Affine]) -> tuple[Stmt, ...]:

@@ -18,6 +18,7 @@ from graphc.machine import Machine
 from graphc.ops import cases, scalar
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, Lookup, affine, index, stays
+from graphc.passes.copies import copied
 from graphc.passes.simplify import identity
 from graphc.types import Extent, Shape, TensorType
 
@@ -36,7 +37,7 @@ def invert(graph: Graph, machine: Machine) -> Graph:
             first[node] = tuple(low for low, _ in seen)
             part = shortened(part, seen)
         done[node] = rebuild(part, tuple(done[operand] for operand in node.inputs))
-    return rewrite(graph.replaced(done.__getitem__), [identity, gathered])
+    return rewrite(graph.replaced(done.__getitem__), [identity, gathered, spread])
 
 
 def window(node: Node, users: Iterable[Node]) -> list[tuple[int, Extent]] | None:
@@ -118,6 +119,73 @@ def gathered(node: Node) -> Node | None:
         op = solved
         taken |= set(op.extents)
     return op.canonical()(node.inputs, node.type)
+
+
+def spread(node: Node) -> Node | None:
+    """[3*h + 2*r] += f(x[h], y[r])   ->   [h + 2*r] += f(x'[h], y[r])  where [3*h] = x[h], else 0.
+
+    Steps without a common factor, of windows with holes that move by more than one: which terms
+    meet at a place is then no index expression of it. More is added than there is, but element by
+    element of the result, and nothing is written twice.
+    """
+    op = node.op
+    if not isinstance(op, Formula) or op.how != "sum" or covered(op, node):
+        return None
+    shapes = tuple(operand.shape for operand in node.inputs)
+    for e in op.writes:
+        if not isinstance(e, Affine) or len(e.terms) != 2 or any(c < 2 for _, c in e.terms):
+            continue
+        if any(isinstance(op.extents[name], str) for name in e.names):
+            continue
+        found = []
+        for (name, step), (other, far) in (e.terms, e.terms[::-1]):
+            position = bounding(op, shapes, name)
+            if position is None or scalar.position(name) in op.expr.free_symbols:
+                continue
+            if scalar.with_value(op.expr, op.args[position], 0) == 0:
+                meeting = min(-(-((_length(op, name) - 1) * step + 1) // far), _length(op, other))
+                found.append((meeting, position, name, step))
+        if found:
+            return apart(node, op, *min(found)[1:])
+    return None
+
+
+def bounding(op: Formula, shapes: Shapes, name: str) -> int | None:
+    """The operand that alone is read at an index, all along one of its axes."""
+    carriers = [
+        (position, e, size)
+        for position, (read, shape) in enumerate(zip(op.reads, shapes, strict=True))
+        for e, size in zip(read, shape, strict=True)
+        if isinstance(e, Lookup) or name in e.names
+    ]
+    if len(carriers) != 1:
+        return None
+    position, e, size = carriers[0]
+    whole = isinstance(e, Affine) and e.plain == name and size == op.extents[name]
+    return position if whole and isinstance(size, int) and size else None
+
+
+def apart(node: Node, op: Formula, position: int, name: str, step: int) -> Node:
+    """The op on an operand whose elements along an index lie so many apart, zeros between them."""
+    operand, read = node.inputs[position], op.reads[position]
+    axis = next(a for a, e in enumerate(read) if isinstance(e, Affine) and e.plain == name)
+    names = [f"b{a}" for a in range(len(read))]
+    shape = list(operand.shape)
+    shape[axis] = extent = (_length(op, name) - 1) * step + 1
+    places = tuple(map(index, names))
+    writes = (*places[:axis], places[axis] * step, *places[axis + 1 :])
+    domain = tuple(zip(names, operand.shape, strict=True))
+    inputs = list(node.inputs)
+    inputs[position] = copied("spread", operand, places, writes, domain, shape)
+    targets = tuple(
+        affine([(n, 1 if n == name else c) for n, c in e.terms], e.constant)
+        if isinstance(e, Affine) and name in e.names
+        else e
+        for e in op.writes
+    )
+    wider = tuple((n, extent if n == name else size) for n, size in op.domain)
+    moved = Formula(op.name, op.args, op.expr, op.reads, targets, wider, op.how)
+    return moved(tuple(inputs), node.type)
 
 
 def repeated(op: Formula, axis: int) -> bool:

@@ -140,3 +140,51 @@ def test_residues_of_rows_have_tiles_of_their_own(size: int) -> None:
     for threads in (1, 2):
         (found,) = graphc.compile(nodes, threads=threads)(**given)
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+STRIDED = (  # channels, filters, side, size, stride, padding, groups
+    (24, 64, 16, 2, 3, 1, 2),  # residues without taps, and groups beside them
+    (16, 32, 16, 3, 3, 0, 4),  # a last column that no window covers
+    (8, 8, 9, 3, 2, 1, 4),
+    (12, 6, 11, 1, 3, 0, 1),  # zeros between what single points make
+)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("shape", STRIDED)
+def test_residues_of_groups_and_of_what_no_window_covers(
+    shape: tuple[int, ...], threads: int
+) -> None:
+    """Each residue has loops of its own: no zeros around filters, and no conditions inside."""
+    channels, filters, side, size, stride, padding, groups = shape
+    x = graphc.input("x", (3, channels, side, side))
+    k = graphc.input("k", (filters, channels // groups, size, size))
+    y = ops.conv2d(x, k, stride=stride, padding=padding, groups=groups, floor=True)
+    dy = graphc.input("dy", y.shape)
+    nodes = graphc.vjp(y, [x], dy)
+    random = np.random.default_rng(0)
+    given = {n.op.name: random.standard_normal(n.shape).astype(np.float32) for n in (k, dy)}
+    program = graphc.compile(nodes, threads=threads)
+    (wanted,) = evaluate(nodes, given)
+    np.testing.assert_allclose(program(**given)[0], wanted, rtol=1e-4, atol=1e-4)
+    names = [(n.op.name, [i.op.name for i in n.inputs]) for n in program.stages.graph.nodes]
+    assert ("bordered", ["k"]) not in names
+    inner = [s for kernel in program.stages.kernels for s in walk(kernel.body)]
+    sums = [s for s in inner if isinstance(s, Update) and s.how == "sum"]
+    assert sums and not any(s.guards for s in sums)
+
+
+def test_zeros_lie_along_rows() -> None:
+    """Lanes along channels would each be in another page; along a row they are neighbours."""
+    x, k = graphc.input("x", (2, 32, 34, 34)), graphc.input("k", (8, 32, 1, 1))
+    y = ops.conv2d(x, k, stride=3, floor=True)
+    nodes = graphc.vjp(y, [x], graphc.input("dy", y.shape))
+    kernel = graphc.compile(nodes, target="avx512", threads=1).stages.kernels[-1]
+    steps = [
+        s.target.offset.coefficient(loop.index)
+        for loop in walk(kernel.body)
+        if isinstance(loop, For) and loop.kind == "vector"
+        for s in loop.body
+        if isinstance(s, Update) and s.target.buffer.space == "argument"
+    ]
+    assert steps and set(steps) <= {1, 3, 3 * 34}

@@ -11,6 +11,7 @@ import graphc
 from graphc import ops
 from graphc.graph.graph import make_graph
 from graphc.graph.node import Node
+from graphc.loops.ir import Update, walk
 from graphc.machine import Machine
 from graphc.ops.formula import Formula
 from graphc.ops.reference import evaluate
@@ -136,3 +137,30 @@ def test_where_an_index_is_data_nothing_is_left_out(rows: list[int]) -> None:
     for part in (slope[1:] * 2, slope[:2] * 2, slope[1:3, 1:] * 2):
         (found,), (expected,) = graphc.compile(part)(**given), evaluate([part], given)
         np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("stride, dilation, size", [(3, 2, 3), (2, 3, 3), (3, 2, 2), (5, 3, 4)])
+def test_steps_without_a_common_factor(stride: int, dilation: int, size: int) -> None:
+    """Places where holes and strides meet are none of an index: one operand is spread out."""
+    x, k = graphc.input("x", (2, 3, 17, 16)), graphc.input("k", (4, 3, size, size))
+    y = ops.conv2d(x, k, stride=stride, dilation=dilation, padding=1, floor=True)
+    nodes = graphc.vjp(y, [x], graphc.input("dy", y.shape))
+    assert "spread" in inverted_names(nodes)
+    given = {
+        n: RANDOM.standard_normal(s).astype(np.float32)
+        for n, s in (("k", k.shape), ("dy", y.shape))
+    }
+    program = graphc.compile(nodes, threads=1)
+    assert all(
+        s.how == "=" or s.target.buffer.space == "register"
+        for kernel in program.stages.kernels
+        for s in walk(kernel.body)
+        if isinstance(s, Update)
+    )
+    (wanted,) = evaluate(nodes, given)
+    np.testing.assert_allclose(program(**given)[0], wanted, rtol=1e-4, atol=1e-4)
+
+
+def inverted_names(outputs: list[Node]) -> list[str]:
+    """The ops that are left."""
+    return [n.op.name for n in invert(simplify(make_graph(outputs), MACHINE), MACHINE).nodes]
