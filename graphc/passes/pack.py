@@ -29,8 +29,8 @@ from graphc.types import SIZE, Shape, is_float
 
 REUSE, FEWEST = 24, 8
 """How often an element must be read for a copy to pay: through memory, and panel by panel."""
-SHORTEST = 8
-"""Terms of a row of a matrix, at least, for the loops to turn it over."""
+SHORTEST, FEWEST_OF_MANY = 8, 16
+"""Terms of a row of a matrix, at least, for the loops to turn it over: of one, and of many."""
 FAR = 32 << 10
 """Bytes of an operand from which on pieces of a row are gathered: the nearest cache holds less."""
 NARROWEST, WIDEST = 8, 64
@@ -145,6 +145,8 @@ def rows(offset: Affine, lanes: str, terms: Sequence[tuple[str, int]]) -> bool:
     apart = offset.coefficient(lanes)
     inner = list(dropwhile(lambda term: offset.coefficient(term[0]) > apart, terms))
     if not inner or offset.coefficient(inner[-1][0]) != 1 or inner[-1][1] < SHORTEST:
+        return False
+    if len(inner) < len(terms) and math.prod(extent for _, extent in inner) < FEWEST_OF_MANY:
         return False
     return apart > sum(abs(offset.coefficient(name)) * (extent - 1) for name, extent in inner)
 

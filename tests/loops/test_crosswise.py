@@ -201,7 +201,7 @@ def test_sums_so_far_do_not_lie_where_another_operand_may(rows: int | str, threa
 
 @pytest.mark.parametrize(
     "b, m, k, n",
-    [(5, 48, 40, 30), (64, 24, 64, 40), (3, 30, 9001, 40), (2, 8, 8, 17), (40, 32, 200, 7)],
+    [(5, 48, 40, 30), (64, 24, 64, 40), (3, 30, 9001, 40), (2, 8, 16, 17), (40, 32, 200, 7)],
 )
 def test_matrices_one_behind_the_other_are_turned_over_panel_by_panel(
     b: int, m: int, k: int, n: int
