@@ -92,6 +92,19 @@ def test_max_pooling_knows_values_below_any_constant(padding: int) -> None:
     assert slopes[0, 0, 0, 0] == 1
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_window_for_each_result_of_one_channel_is_searched(batch: int) -> None:
+    """Only the window was left for lanes, which a search has none of: KeyError."""
+    x = graphc.input("x", (batch, 1, 4, 4))
+    y = ops.max_pool2d(x, 2, padding=1)
+    (slope,) = graphc.grad(ops.sum(y), [x])
+    values = np.random.default_rng(0).standard_normal(x.shape).astype(np.float32)
+    for found, wanted in zip(
+        graphc.compile([y, slope])(values), graphc.evaluate([y, slope], {"x": values}), strict=True
+    ):
+        np.testing.assert_array_equal(found, wanted)
+
+
 def test_a_size_that_does_not_fit_is_no_silent_floor() -> None:
     """(7 - 3)/3 became 1 without a word; here it is an error, unless floor is asked for."""
     x = graphc.input("x", (1, 1, 7, 7))

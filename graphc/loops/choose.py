@@ -120,7 +120,8 @@ def candidates(nest: Nest) -> list[For]:
     found = [loop for loop in reversed(nest.kept) if allowed(nest, loop)]
     if nest.reduces:
         found = [loop for loop in found if loop.extent is not None]
-    if last is not None and last.kind == "serial":
+    best = any(isinstance(s, Update) and s.companion is not None for s in nest.inner)
+    if last is not None and last.kind == "serial" and not best:  # an argmax has two registers
         found += [last]
     return [loop for loop in found if extent(loop) > 1]
 
