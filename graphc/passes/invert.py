@@ -126,7 +126,7 @@ def spread(node: Node) -> Node | None:
 
     Steps without a common factor, of windows with holes that move by more than one: which terms
     meet at a place is then no index expression of it. More is added than there is, but element by
-    element of the result, and nothing is written twice.
+    element of the result, and nothing is written twice. The zeros are factors like any number.
     """
     op = node.op
     if not isinstance(op, Formula) or op.how != "sum" or covered(op, node):
