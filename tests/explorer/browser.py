@@ -40,8 +40,12 @@ class Opened:
     asked: list[str] = field(default_factory=list)
 
     def texts(self, selector: str) -> list[str]:
-        """The texts of all elements of a selector."""
-        found: list[str] = self.page.locator(selector).all_inner_texts()
+        """The texts of all elements of a selector, of lines that are not drawn yet too.
+
+        Lines have `content-visibility: auto`: until a frame has drawn them their `innerText` is
+        empty.
+        """
+        found: list[str] = self.page.locator(selector).all_text_contents()
         return found
 
     def count(self, selector: str) -> int:
