@@ -9,7 +9,7 @@ from itertools import takewhile
 from graphc.graph.node import Node
 from graphc.ops.formula import Formula
 from graphc.ops.recurrence import Scan
-from graphc.passes.fit import kind, prefix
+from graphc.passes.fit import kind, order_of, prefix, trimmed
 from graphc.types import Shape
 
 
@@ -88,11 +88,21 @@ def common(node: Node, own: str, draft: Draft) -> Shape | None:
             return None
         if not shared and node.shape:
             return None
-        return shared
+        return None if node.shape != shared and upright(draft) else shared
     shared = prefix(node.shape, draft.outer)
+    if trimmed(shared) == trimmed(node.shape) and order_of(node) != "lanes" and upright(draft):
+        return None
     if not shared and not (draft.kind == "map" and len(draft.nodes) <= 4):
         return None
     return shared
+
+
+def upright(draft: Draft) -> bool:
+    """Whether a group has a sum down columns, which lie side by side in the lanes.
+
+    Whatever else went over a column while it is at hand would do so alone, without lanes.
+    """
+    return any(kind(node) == "rows" and order_of(node) != "lanes" for node in draft.nodes)
 
 
 def cased(node: Node) -> bool:

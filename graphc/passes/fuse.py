@@ -18,7 +18,7 @@ from graphc.graph.node import Node
 from graphc.ops.recurrence import Scan
 from graphc.passes.again import large, moved, repeated
 from graphc.passes.blocks import turns
-from graphc.passes.draft import Draft, common, depends, family, reason, rows
+from graphc.passes.draft import Draft, common, depends, family, reason, rows, upright
 from graphc.passes.epilogue import Epilogues
 from graphc.passes.fit import alike, fits, kind, looked_up, order_of, outer, prefix, trimmed
 from graphc.passes.group import Fused
@@ -101,7 +101,8 @@ class Fuser:
             for other in operands:
                 self.absorb(joined, other)
             for other in self.alike(node, joined.nodes):
-                if other.outer == joined.outer:
+                after = depends([joined], {other}) and upright(other)
+                if other.outer == joined.outer and not after:
                     self.merge(joined, other, f"{rows(other)} {SAME} {rows(joined)}")
             if joined.kind == "block":
                 self.surround(joined)
