@@ -14,6 +14,7 @@ from graphc.graph.node import Node
 from graphc.ops import reduce
 from graphc.ops.arithmetic import maximum, mul, pow, rsqrt, square, stop_gradient, where
 from graphc.ops.create import full, ones, tril
+from graphc.ops.elementary import log
 from graphc.ops.known import kept
 from graphc.ops.linear import matmul
 from graphc.ops.make import apply, as_node, fail
@@ -48,7 +49,7 @@ def log_softmax(x: Any, axis: int = -1) -> Node:
     """
     x, axis = _floats("log_softmax", x, axis)
     peak, total = exponentials(x, axis)
-    return along("log_softmax", log_shares(), [x, peak, total], axis)
+    return along("log_softmax", log_shares(), [x, peak, log(total)], axis)
 
 
 def exponentials(x: Node, axis: int) -> tuple[Node, Node]:
@@ -74,8 +75,8 @@ def shares() -> Expr:
 
 @kept
 def log_shares() -> Expr:
-    """The logarithm of that."""
-    return X - PEAK - sympy.log(TOTAL)
+    """The logarithm of that, of the logarithm of the sum."""
+    return X - PEAK - TOTAL
 
 
 def along(name: str, expr: Expr, operands: Sequence[Node], axis: int, *, keep: bool = True) -> Node:
@@ -224,6 +225,13 @@ def _channels(name: str, x: Node) -> tuple[tuple[int, ...], list[int]]:
     return (number(name, x, 1), *ones_after), [a for a in range(x.type.rank) if a != 1]
 
 
+def _rows(x: Node) -> Node:
+    """x (N, C, ...) with one axis after C: the row of a channel, one element behind the other."""
+    if x.type.rank < 4 or not all(isinstance(extent, int) for extent in x.shape[2:]):
+        return x
+    return reshape(x, (*x.shape[:2], math.prod(numbers(x.shape[2:]))))
+
+
 def group_norm(
     x: Node,
     groups: int,
@@ -243,9 +251,12 @@ def group_norm(
         problem = f"{channels[0]} channels do not divide into {groups} groups"
         raise fail(ShapeError, "group_norm", [x], problem)
     _fitting("group_norm", x, channels[:1], weight, bias)
-    split = reshape(x, (x.shape[0], groups, channels[0] // groups, *x.shape[2:]))
-    result = reshape(_standardized(split, range(2, split.type.rank), eps), x.shape)
-    return _scaled(result, _spread(weight, channels), _spread(bias, channels))
+    rows = _rows(x)
+    split = reshape(rows, (x.shape[0], groups, channels[0] // groups, *rows.shape[2:]))
+    result = reshape(_standardized(split, range(2, split.type.rank), eps), rows.shape)
+    channels, _ = _channels("group_norm", rows)
+    scaled = _scaled(result, _spread(weight, channels), _spread(bias, channels))
+    return reshape(scaled, x.shape)
 
 
 def instance_norm(
@@ -260,8 +271,11 @@ def instance_norm(
     if len(axes) < 2:
         raise fail(ShapeError, "instance_norm", [x], "an operand (N, C, D, ...) expected")
     _fitting("instance_norm", x, channels[:1], weight, bias)
-    result = _standardized(x, axes[1:], eps)
-    return _scaled(result, _spread(weight, channels), _spread(bias, channels))
+    rows = _rows(x)
+    result = _standardized(rows, range(2, rows.type.rank), eps)
+    channels, _ = _channels("instance_norm", rows)
+    scaled = _scaled(result, _spread(weight, channels), _spread(bias, channels))
+    return reshape(scaled, x.shape)
 
 
 def local_response_norm(
