@@ -239,8 +239,9 @@ def aligned(array: Array) -> Array:
     return copy
 
 
-ALIGNED = 1 << 17
-"""Bytes of a result from which on it begins on a cache line, as all that is reserved does."""
+ALIGNED = 1 << 20
+"""Bytes of a result from which on it begins on a cache line, as all that is reserved does. Less
+memory the allocator has at hand once some was freed, sooner than an array is told of other."""
 HUGE, LARGE = 2 << 20, 4 << 20
 """Bytes of a large page, and of an array from which on numpy asks the system for such pages."""
 STAGGER, PLACES = 13 * 64, 4

@@ -14,7 +14,9 @@ import graphc
 from graphc import ops
 from graphc.graph.node import Node
 from graphc.llvm import targets
+from graphc.loops import past
 from graphc.loops.ir import Update, walk
+from graphc.runtime import arrays
 from graphc.runtime.program import Program
 from tests.support import random
 
@@ -25,7 +27,9 @@ SAID = "is stored past the caches"
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine whose last cache holds 64 thousand numbers."""
+    """A machine whose last cache holds 64 thousand numbers, and results on lines all the same."""
+    monkeypatch.setattr(past, "ALIGNED", 64 * KIB)
+    monkeypatch.setattr(arrays, "LARGE", 64 * KIB)
     here = replace(targets.target(), level1=16 * KIB, level2=64 * KIB, last=256 * KIB)
     monkeypatch.setattr(targets, "target", lambda name=None: here)
 
