@@ -44,6 +44,7 @@ from graphc.loops.past import far, past
 from graphc.loops.residues import residues
 from graphc.loops.scan import lower_scan
 from graphc.loops.share import share
+from graphc.loops.sources import sources
 from graphc.loops.tile import tile
 from graphc.loops.trim import trim
 from graphc.loops.verify import verify as verify_kernel
@@ -67,8 +68,10 @@ from graphc.passes.invert import invert
 from graphc.passes.keep import keep
 from graphc.passes.memory import Plan
 from graphc.passes.memory import plan as plan_memory
+from graphc.passes.merge import merge
 from graphc.passes.narrow import narrow
 from graphc.passes.pack import pack
+from graphc.passes.search import search
 from graphc.passes.segment import segment
 from graphc.passes.separate import separate
 from graphc.passes.simplify import simplify
@@ -90,6 +93,8 @@ GRAPH_PASSES: tuple[Callable[[Graph, Machine], Graph], ...] = (
     invert,
     narrow,
     arrange,
+    search,
+    merge,
     segment,
     winograd,
     border,
@@ -104,6 +109,7 @@ TUNED = "tuned"
 """In GRAPHC_SKIP: what measuring has found is left out."""
 LOOP_PASSES: tuple[Callable[[Kernel, Machine], Kernel], ...] = (
     share,
+    sources,
     order,
     residues,
     tile,

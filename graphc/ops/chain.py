@@ -61,6 +61,20 @@ def pulled_beside(expr: Expr, arg: Symbol, rule: Expr | None, grad: Symbol, othe
 
 
 @kept
+def first_at(expr: Expr, best: Symbol, place: Expr, dtype: str, unknown: bool) -> Expr:
+    """The place of a point where a formula is `best`, or NaN where it may be; else one beyond all.
+
+    The least of these is where a search for the best ends, which takes the first of equal ones.
+    """
+    there = sympy.Eq(expr, best)
+    if unknown:
+        nan = scalar.cast(scalar.is_nan(expr), sympy.Symbol("int32"))
+        there = sympy.Or(there, sympy.Eq(nan, 1))
+    here = scalar.cast(place, sympy.Symbol(dtype))
+    return sympy.Piecewise((here, there), (scalar.identity("min", dtype), True))
+
+
+@kept
 def flat(summed: tuple[tuple[str, Extent], ...]) -> Expr:
     """The row-major position of a point among indices of given extents."""
     total: Expr = sympy.Integer(0)
