@@ -232,7 +232,7 @@ def across(op: Formula, read: Index, lanes: str, operand: Node) -> tuple[int, ..
     if not any(residual(e, op) for e in places):
         return None
     names = {name for e in places for name in e.names}
-    if count(op, [n for n in op.kept if n not in names]) < REUSE:
+    if count(op, [n for n in op.kept if n not in names]) < FEWEST:
         return None
     return (*(axis for axis in range(len(read)) if axis != axes[0]), axes[0])
 

@@ -67,7 +67,10 @@ class Region:
 
 
 def regions(graph: Graph, seeds: Mapping[Node, int]) -> list[Region]:
-    """The regions around the seeds."""
+    """The regions around the seeds.
+
+    Where one slides, another that does not, and would have another axis last, follows all the same.
+    """
     edges: dict[Node, list[tuple[Node, Link]]] = {n: [] for n in graph.nodes}
     for node in graph.nodes:
         for position, operand in enumerate(node.inputs):
@@ -79,11 +82,12 @@ def regions(graph: Graph, seeds: Mapping[Node, int]) -> list[Region]:
     pinned = {value for _, value in graph.updates}
     done: set[Node] = set()
     result = []
-    for seed in seeds:
+    for seed in sorted(seeds, key=lambda node: not slides(node)):
         if seed in done:
             continue
         region = Region()
         stack = [(seed, seeds[seed])]
+        windows = slides(seed)
         while stack:
             node, axis = stack.pop()
             if node in region.channels:
@@ -91,7 +95,7 @@ def regions(graph: Graph, seeds: Mapping[Node, int]) -> list[Region]:
                 continue
             region.channels[node] = axis
             region.batched &= isinstance(node.op, leaf.Leaf) or leads(node) is not None
-            if node in seeds:
+            if node in seeds and (slides(node) or not windows or seeds[node] == axis):
                 region.seeds.append(node)
                 region.torn |= seeds[node] != axis
                 region.batched &= batch(node, seeds[node])

@@ -71,6 +71,20 @@ def test_copies_come_from_the_users_line() -> None:
     assert copies and all("test_arrange.py:" in line for line in copies)
 
 
+def test_a_contraction_of_single_points_follows_those_that_slide() -> None:
+    """One whose result is a batch of images from points could have its batch last; others not."""
+    z = graphc.input("x", (4, 8, 1, 1), "float64")
+    first, second = kernel(8, 16, 4, 4), kernel(16, 24, 4, 5)
+    image = ops.relu(ops.conv_transpose2d(z, first))
+    y = ops.conv_transpose2d(image, second, stride=2, padding=1)
+    outputs = [y, *graphc.grad(ops.sum(ops.sin(y)), [z, first, second])]
+    given = {"x": np.random.default_rng(0).standard_normal((4, 8, 1, 1))}
+    program = graphc.compile(outputs)
+    for found, expected in zip(program(**given), graphc.evaluate(outputs, given), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-11)
+    assert "[n, h, w, c] += grad*kernel" in program.as_text("simplified")
+
+
 def test_the_gradient_of_a_strided_convolution_has_its_channels_last() -> None:
     x = graphc.input("x", (2, 16, 9, 9), "float64")
     y = ops.conv2d(x, K1, padding=1, stride=2)
