@@ -73,7 +73,9 @@ def written_out(nest: Nest) -> tuple[Stmt, ...] | None:
     if not few or not 1 <= math.prod(map(len, steps)) <= RESIDUES:
         return None
     around = [loop for loop in nest.kept if loop not in few]
-    shared = sum(loop.extent != 1 for loop in around[1:]) >= SIDES
+    asked = {name for guard in stored(nest.inner) for name in guard.position.names}
+    free = not around or around[0].index not in asked  # else each residue has its own steps of it
+    shared = free and sum(loop.extent != 1 for loop in around[1:]) >= SIDES
     body: list[Stmt] = []
     for point in itertools.product(*steps):
         at = {loop.index: Affine((), step) for loop, step in zip(few, point, strict=True)}

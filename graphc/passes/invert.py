@@ -37,7 +37,7 @@ def invert(graph: Graph, machine: Machine) -> Graph:
             first[node] = tuple(low for low, _ in seen)
             part = shortened(part, seen)
         done[node] = rebuild(part, tuple(done[operand] for operand in node.inputs))
-    return rewrite(graph.replaced(done.__getitem__), [identity, gathered, spread])
+    return rewrite(graph.replaced(done.__getitem__), [identity, bordered, gathered, spread])
 
 
 def window(node: Node, users: Iterable[Node]) -> list[tuple[int, Extent]] | None:
@@ -94,6 +94,44 @@ def later(node: Node, first: Mapping[Node, tuple[int, ...]]) -> Node:
     moved = Formula(op.name, op.args, op.expr, reads, op.writes, op.domain, op.how)
     with made_for(node.site):
         return moved(node.inputs, node.type)
+
+
+def bordered(node: Node) -> Node | None:
+    """[3*h + r - 1] += f(x[h])  for r in 0..3   ->   [X] = y[X + 1]  where y[3*h + r] += f(x[h])
+
+    Windows that do not meet, beside a border: what lies in it is made, too, and left out. Else each
+    element would look for itself in two windows.
+    """
+    op = node.op
+    if not isinstance(op, Formula) or op.how != "sum" or op.reuses or covered(op, node):
+        return None
+    lows = []
+    for e, size in zip(op.writes, node.shape, strict=True):
+        apart = isinstance(e, Affine) and isinstance(size, int) and beside(e, op)
+        lows.append(-e.constant if apart and isinstance(e, Affine) else 0)
+    if not any(lows):
+        return None
+    writes = tuple(
+        e + low if isinstance(e, Affine) else e for e, low in zip(op.writes, lows, strict=True)
+    )
+    shape = tuple(
+        size + low if isinstance(size, int) else size
+        for size, low in zip(node.shape, lows, strict=True)
+    )
+    whole = Formula(op.name, op.args, op.expr, op.reads, writes, op.domain, op.how)
+    wider = whole(node.inputs, TensorType(node.dtype, shape))
+    names = [f"b{axis}" for axis in range(len(shape))]
+    places = tuple(index(name) + low for name, low in zip(names, lows, strict=True))
+    domain = tuple(zip(names, node.shape, strict=True))
+    return copied("within", wider, places, tuple(map(index, names)), domain, node.shape)
+
+
+def beside(e: Affine, op: Formula) -> bool:
+    """Whether windows begin before the first element, and do not meet: s*h + r - 1, r up to s."""
+    if len(e.terms) != 2 or e.constant >= 0 or any(isinstance(op.extents[n], str) for n in e.names):
+        return False
+    (short, one), (long, step) = sorted(e.terms, key=lambda term: abs(term[1]))
+    return one == 1 and _length(op, long) > 1 and _length(op, short) <= step and -e.constant < step
 
 
 def gathered(node: Node) -> Node | None:

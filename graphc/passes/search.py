@@ -9,6 +9,7 @@ largest is mostly there anyway: its derivative asks for the place.
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
@@ -22,7 +23,7 @@ from graphc.passes.fit import kind, order_over
 from graphc.types import TensorType, is_float
 
 LONG = 64
-"""Elements of a row that are worth the ends of two more sums."""
+"""Elements that are worth the ends of two more sums."""
 BEST = scalar.argument("best")
 
 
@@ -38,12 +39,12 @@ def found(node: Node) -> Node | None:
         return None
     extents = [op.extents[name] for name in op.summed]
     whole = replace(op, name=op.how[3:], how=op.how[3:], derivatives=())
-    last = extents[-1] if extents else None
-    if not all(isinstance(extent, int) for extent in extents) or not isinstance(last, int):
+    known = [extent for extent in extents if isinstance(extent, int)]
+    if len(known) < len(extents) or prod(known) < LONG:
         return None
     shapes = tuple([operand.shape for operand in node.inputs])
     dtypes = {a: i.dtype for a, i in zip(op.args, node.inputs, strict=True)}
-    if last < LONG or order_over(whole, shapes) != "lanes" or op.lookups:
+    if order_over(whole, shapes) != "lanes" or op.lookups:
         return None
     dtype = dtype_of(op.expr, dtypes)
     best = whole(node.inputs, TensorType(dtype, node.shape))

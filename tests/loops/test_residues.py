@@ -188,3 +188,28 @@ def test_zeros_lie_along_rows() -> None:
         if isinstance(s, Update) and s.target.buffer.space == "argument"
     ]
     assert steps and set(steps) <= {1, 3, 3 * 34}
+
+
+def test_a_last_row_of_one_residue_is_in_no_loop_of_the_others() -> None:
+    """An odd height, one image: each residue has its own rows, and no condition is left."""
+    x = graphc.input("x", (1, 32, 8, 8))
+    weight = graphc.input("weight", (32, 64, 5, 5))
+    program = graphc.compile([ops.conv_transpose2d(x, weight, stride=2)], threads=1)
+    texts = [kernel.as_text("loops") for kernel in program.kernels.values()]
+    (loops,) = [text for text in texts if "image*kernel" in text]
+    stores = [line for line in loops.splitlines() if "= value" in line]
+    assert stores and not any(" if " in line for line in stores)
+
+
+@pytest.mark.parametrize("padding", [1, 2])
+def test_windows_that_do_not_meet_beside_a_border(padding: int) -> None:
+    """What lies in the border is made too, and left out: each element asks one window."""
+    x = graphc.input("x", (2, 3, 11, 13), "float64")
+    for pool in (ops.avg_pool2d, ops.max_pool2d):
+        y = pool(x, 5, stride=5, padding=padding, floor=True)
+        outputs = list(graphc.grad(ops.sum(ops.sin(y)), [x]))
+        given = {"x": np.random.default_rng(0).standard_normal((2, 3, 11, 13))}
+        program = graphc.compile(outputs)
+        assert "within(" in program.as_text("simplified")
+        for found, expected in zip(program(**given), evaluate(outputs, given), strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
