@@ -70,6 +70,7 @@ from graphc.passes.memory import Plan
 from graphc.passes.memory import plan as plan_memory
 from graphc.passes.merge import merge
 from graphc.passes.narrow import narrow
+from graphc.passes.outward import outward
 from graphc.passes.pack import pack
 from graphc.passes.search import search
 from graphc.passes.segment import segment
@@ -92,6 +93,7 @@ GRAPH_PASSES: tuple[Callable[[Graph, Machine], Graph], ...] = (
     direct,
     invert,
     narrow,
+    outward,
     arrange,
     search,
     merge,

@@ -237,6 +237,16 @@ def with_value(expr: Expr, symbol: Symbol, value: int) -> Expr:
     return expr.subs(symbol, value)
 
 
+@cache
+def is_sum(expr: Expr, symbols: tuple[Symbol, ...]) -> bool:
+    """Whether a formula is a sum of some symbols, each times something else, and no more."""
+    slopes = {symbol: sympy.diff(expr, symbol) for symbol in symbols}
+    if any(slope.free_symbols & set(symbols) for slope in slopes.values()):
+        return False
+    whole = sum((slope * symbol for symbol, slope in slopes.items()), ZERO)
+    return bool(sympy.expand(whole - expr) == 0)
+
+
 def is_checked(expr: Expr, symbol: Symbol) -> bool:
     """Whether a symbol's value must lie in a bound: it is an index, and looked at when run."""
     return any(symbol in part.free_symbols for part in expr.atoms(bounded))
