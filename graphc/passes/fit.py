@@ -8,7 +8,7 @@ from functools import lru_cache
 from graphc.graph.node import Node
 from graphc.ops.dtypes import dtype_of
 from graphc.ops.formula import Formula
-from graphc.ops.index import Affine, Lookup, stays
+from graphc.ops.index import Affine, Index, Lookup, stays
 from graphc.passes import layout
 from graphc.passes.blocks import LIMIT, ROOM, lead, spread
 from graphc.passes.invert import covered, covers
@@ -116,6 +116,12 @@ def fits(nodes: Collection[Node], shared: Shape, views: Mapping[Node, Node], blo
                 return False
             kept[operand] = max(kept.get(operand, 0), held(operand, user, len(shared)))
     return not blocks or sum(kept.values()) <= ROOM
+
+
+def within(op: Formula, read: Index, shape: Shape) -> bool:
+    """Whether an operand is read at no place beyond its end, and at none that is data."""
+    places = zip(read, shape, strict=True)
+    return all(isinstance(e, Affine) and stays(e, size, op.extents) for e, size in places)
 
 
 def looked_up(user: Node, operand: Node) -> bool:

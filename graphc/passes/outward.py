@@ -21,7 +21,7 @@ from graphc.machine import Machine
 from graphc.ops import scalar
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, Index
-from graphc.passes.fit import kind
+from graphc.passes.fit import kind, within
 from graphc.passes.pack import count_of
 from graphc.passes.region import volume
 from graphc.types import TensorType, is_float
@@ -83,11 +83,14 @@ def split(node: Node) -> Terms | None:
 def parts_of(node: Node, reads: tuple[Index, ...], summed: set[str]) -> Terms | None:
     """A formula's operands, those that vary along a sum each split further; None where it is none.
 
-    Each of these moves with every index of the sum: else it would be added several times.
+    Each of these moves with every index of the sum: else it would be added several times. None is
+    read beyond its end: there the others would add nothing either.
     """
     op = node.op
     assert isinstance(op, Formula)
     varying = []
+    if not all(within(op, r, i.shape) for r, i in zip(op.reads, node.inputs, strict=True)):
+        return None
     for arg, operand, read in zip(op.args, node.inputs, reads, strict=True):
         names = {name for e in read if isinstance(e, Affine) for name in e.names}
         if operand.dtype != node.dtype or (names & summed and not summed <= names):

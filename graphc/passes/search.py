@@ -19,7 +19,7 @@ from graphc.ops import scalar
 from graphc.ops.chain import first_at
 from graphc.ops.dtypes import dtype_of
 from graphc.ops.formula import Formula
-from graphc.passes.fit import kind, order_over
+from graphc.passes.fit import kind, order_over, within
 from graphc.types import TensorType, is_float
 
 LONG = 64
@@ -43,8 +43,10 @@ def found(node: Node) -> Node | None:
     if len(known) < len(extents) or prod(known) < LONG:
         return None
     shapes = tuple([operand.shape for operand in node.inputs])
+    if not all(within(op, read, shape) for read, shape in zip(op.reads, shapes, strict=True)):
+        return None  # where nothing is in a row, its place is 0
     dtypes = {a: i.dtype for a, i in zip(op.args, node.inputs, strict=True)}
-    if order_over(whole, shapes) != "lanes" or op.lookups:
+    if order_over(whole, shapes) != "lanes":
         return None
     dtype = dtype_of(op.expr, dtypes)
     best = whole(node.inputs, TensorType(dtype, node.shape))

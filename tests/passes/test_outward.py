@@ -82,6 +82,18 @@ def test_values_stay(axis: Any) -> None:
         np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-12)
 
 
+def test_nothing_is_added_where_an_operand_ends() -> None:
+    """Windows beside a border: where one operand is at its end, the other adds nothing either."""
+    node, other = graphc.input("x0", (4, 9), "float64"), graphc.input("x1", (4, 11), "float64")
+    scale = ops.rsqrt(ops.mean(ops.square(node), 1) + 1e-3)
+    rows = ops.pad(node, [(0, 0), (1, 1)]) + other
+    outputs = [ops.sum(rows * ops.expand_dims(scale, 1), 1)]
+    outputs += graphc.vjp(outputs[0], [node, other], ops.sin(outputs[0]))
+    given = [random(4, 9), random(4, 11)]
+    for found, expected in zip(native(outputs, given), values(outputs, given), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-12)
+
+
 def test_second_derivatives_and_a_batch_of_any_size() -> None:
     x = graphc.input("x", ("n", 6, 3, 3), "float64")
     y, *_ = ops.batch_norm(x)
