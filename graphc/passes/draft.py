@@ -88,21 +88,30 @@ def common(node: Node, own: str, draft: Draft) -> Shape | None:
             return None
         if not shared and node.shape:
             return None
-        return None if node.shape != shared and upright(draft) else shared
+        return None if node.shape != shared and upright(draft, node) else shared
     shared = prefix(node.shape, draft.outer)
-    if trimmed(shared) == trimmed(node.shape) and order_of(node) != "lanes" and upright(draft):
+    whole = trimmed(shared) == trimmed(node.shape)
+    if whole and order_of(node) != "lanes" and upright(draft, node):
         return None
     if not shared and not (draft.kind == "map" and len(draft.nodes) <= 4):
         return None
     return shared
 
 
-def upright(draft: Draft) -> bool:
-    """Whether a group has a sum down columns, which lie side by side in the lanes.
+def upright(draft: Draft, node: Node) -> bool:
+    """Whether a node needs a group's sum down columns, which lie side by side in the lanes.
 
     Whatever else went over a column while it is at hand would do so alone, without lanes.
     """
-    return any(kind(node) == "rows" and order_of(node) != "lanes" for node in draft.nodes)
+    inside, stack, seen = set(draft.nodes), [node], {node}
+    while stack:
+        current = stack.pop()
+        if current is not node and kind(current) == "rows" and order_of(current) != "lanes":
+            return True
+        found = [operand for operand in current.inputs if operand in inside - seen]
+        seen |= set(found)
+        stack += found
+    return False
 
 
 def cased(node: Node) -> bool:

@@ -101,7 +101,7 @@ class Fuser:
             for other in operands:
                 self.absorb(joined, other)
             for other in self.alike(node, joined.nodes):
-                after = depends([joined], {other}) and upright(other)
+                after = any(upright(other, member) for member in joined.nodes)
                 if other.outer == joined.outer and not after:
                     self.merge(joined, other, f"{rows(other)} {SAME} {rows(joined)}")
             if joined.kind == "block":

@@ -113,7 +113,8 @@ def merges(node: Node, names: Sequence[str]) -> bool:
         return False
     for operand, read in zip(node.inputs, op.reads, strict=True):
         here = read[-len(names) :] == every and operand.shape[-len(names) :] == extents
-        if not here and any(set(e.names) & set(names) for e in read if isinstance(e, Affine)):
+        rest = read[: -len(names)] if here else read
+        if any(set(e.names) & set(names) for e in rest if isinstance(e, Affine)):
             return False
     return True
 

@@ -58,6 +58,8 @@ def test_so_do_long_rows_and_operands_of_some_of_the_axes() -> None:
     weight = graphc.input("w", (7,))
     assert not any("7*" in line for line in merged(ops.einsum("nhw,w->n", short, weight)))
     assert not any("7*" in line for line in merged(ops.sum(short, 1)))
+    diagonal = graphc.input("z", (3, 4, 5, 4, 5))
+    assert not any("5*" in line for line in merged(ops.einsum("aijij->a", diagonal)))
 
 
 def test_what_is_done_is_said() -> None:
