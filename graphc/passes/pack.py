@@ -89,6 +89,8 @@ def along(node: Node) -> str | None:
     last = op.writes[-1]
     if not isinstance(last, Affine) or not last.plain or not is_float(node.dtype):
         return None
+    if 0 in op.extents.values():
+        return None  # strides say nothing then
     extent = op.extents[last.plain]
     return last.plain if isinstance(extent, int) and extent > 1 else None
 

@@ -98,3 +98,11 @@ def test_images_are_not_gathered_for_the_gradient_of_filters_of_one_point() -> N
     given = {n.op.name: random.standard_normal(n.shape).astype(np.float32) for n in (x, dy)}
     (expected,) = graphc.evaluate([slope], given)
     np.testing.assert_allclose(graphc.compile(slope)(**given)[0], expected, rtol=1e-4, atol=1e-3)
+
+
+def test_what_holds_nothing_is_left_as_it_is() -> None:
+    """An axis of no elements between others: each stride beyond it is 0."""
+    x, dy = graphc.input("x", ("n", 0, 5, 2)), graphc.input("dy", (0, 5, 2))
+    (slope,) = graphc.vjp(ops.sum(ops.softmax(x, -1), 0), [x], dy)
+    given = {"x": np.zeros((3, 0, 5, 2), np.float32), "dy": np.zeros((0, 5, 2), np.float32)}
+    assert graphc.compile(slope)(**given)[0].shape == (3, 0, 5, 2)
