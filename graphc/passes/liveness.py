@@ -56,13 +56,14 @@ def used(plan: Plan, fused: Fused, group: Group) -> set[int]:
 def kept(plan: Plan, fused: Fused, extents: Mapping[str, int]) -> int:
     """Bytes of temporary values that the forward pass makes and the backward pass reads.
 
-    They are all alive when the loss is known. 0 where nothing was differentiated.
+    They are all alive when the loss is known. 0 where nothing was differentiated. A kernel that
+    makes something of the forward pass, too, comes before.
     """
     size = sizes(plan.slots, extents)
     made = {fused.home(r) for g in plan.groups for r in g.roots if not r.site.derived}
     read: dict[Node, None] = {}
     for group in plan.groups:
-        if any(node.site.derived for node in group.nodes):
+        if group.roots and all(root.site.derived for root in group.roots):
             read |= dict.fromkeys(n for n in operands(group, fused) if n in made)
     numbers = {plan.place[node] for node in read}
     return sum(size[number] for number in numbers & set(size))
