@@ -51,10 +51,14 @@ def outward(graph: Graph, machine: Machine) -> Graph:
 
 @dataclass(frozen=True)
 class Terms:
-    """What is summed: an operand at an index, or a formula of some, each with its own factors."""
+    """What is summed: an operand at an index, or a formula of some, each with its own factors.
+
+    `reads`: where the formula's operands are read at the indices of the sum; of an operand itself,
+    where it is. `parts`: the operands that vary along the sum, None for the others.
+    """
 
     node: Node
-    read: Index
+    reads: tuple[Index, ...]
     parts: tuple[Terms | None, ...] = ()
 
     def sums(self) -> int:
@@ -103,13 +107,13 @@ def parts_of(node: Node, reads: tuple[Index, ...], summed: set[str]) -> Terms | 
         terms(operand, read, summed) if arg in varying else None
         for arg, operand, read in zip(op.args, node.inputs, reads, strict=True)
     )
-    return Terms(node, (), parts)
+    return Terms(node, reads, parts)
 
 
 def terms(node: Node, read: Index, summed: set[str]) -> Terms:
     """What is summed of an operand at an index: it, or what it is a sum of."""
     op = node.op
-    whole = Terms(node, read)
+    whole = Terms(node, (read,))
     if not isinstance(op, Formula) or kind(node) != "map" or op.switch is not None or op.used:
         return whole
     if op.lookups or not all(isinstance(e, Affine) for e in read):
@@ -125,8 +129,7 @@ def terms(node: Node, read: Index, summed: set[str]) -> Terms:
     reads = tuple(
         tuple(e.substitute(values) if isinstance(e, Affine) else e for e in one) for one in op.reads
     )
-    found = parts_of(node, reads, summed)
-    return whole if found is None else replace(found, read=read)
+    return parts_of(node, reads, summed) or whole
 
 
 def worth(found: Terms, size: int) -> bool:
@@ -160,37 +163,20 @@ def after(found: Terms, node: Node) -> Node:
     op = node.op
     assert isinstance(op, Formula)
     if not found.parts:
-        names = dict.fromkeys(n for e in (*op.writes, *found.read) for n in own(e))
+        names = dict.fromkeys(n for e in (*op.writes, *found.reads[0]) for n in own(e))
         domain = tuple((name, op.extents[name]) for name in names)
-        total = Formula("sum", (TERM,), TERM, (found.read,), op.writes, domain)
+        total = Formula("sum", (TERM,), TERM, found.reads, op.writes, domain)
         return total.canonical()((found.node,), node.type)
     inner = found.node.op
     assert isinstance(inner, Formula)
     inputs, reads = [], []
-    for operand, part, read in zip(found.node.inputs, found.parts, placed(found), strict=True):
+    for operand, part, read in zip(found.node.inputs, found.parts, found.reads, strict=True):
         inputs.append(operand if part is None else after(part, node))
         reads.append(read if part is None else op.writes)
     kept = dict.fromkeys(n for e in (*op.writes, *(e for r in reads for e in r)) for n in own(e))
     domain = tuple((name, op.extents[name]) for name in kept)
     outer = Formula(inner.name, inner.args, inner.expr, tuple(reads), op.writes, domain)
     return outer.canonical()(tuple(inputs), TensorType(node.dtype, node.shape))
-
-
-def placed(found: Terms) -> tuple[Index, ...]:
-    """Where a formula's operands are read, at the indices of the sum."""
-    op = found.node.op
-    assert isinstance(op, Formula)
-    if not found.read:
-        return op.reads
-    values = {
-        e.plain: place
-        for e, place in zip(op.writes, found.read, strict=True)
-        if isinstance(e, Affine) and isinstance(place, Affine) and e.plain is not None
-    }
-    return tuple(
-        tuple(e.substitute(values) if isinstance(e, Affine) else e for e in read)
-        for read in op.reads
-    )
 
 
 def own(e: object) -> tuple[str, ...]:
