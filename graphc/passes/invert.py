@@ -69,7 +69,7 @@ def window(node: Node, users: Iterable[Node]) -> list[tuple[int, Extent]] | None
 
 
 def shortened(node: Node, seen: list[tuple[int, Extent]]) -> Node:
-    """[e] += f   ->   [e - low] += f, in fewer elements."""
+    """[e] += f   ->   [e - low] += f, in as many elements as are seen."""
     op = node.op
     assert isinstance(op, Formula)
     writes = tuple(
@@ -105,33 +105,28 @@ def bordered(node: Node) -> Node | None:
     op = node.op
     if not isinstance(op, Formula) or op.how != "sum" or op.reuses or covered(op, node):
         return None
-    lows = []
-    for e, size in zip(op.writes, node.shape, strict=True):
-        apart = isinstance(e, Affine) and isinstance(size, int) and beside(e, op)
-        lows.append(-e.constant if apart and isinstance(e, Affine) else 0)
+    lows = [
+        before(e, op) if isinstance(e, Affine) and isinstance(size, int) else 0
+        for e, size in zip(op.writes, node.shape, strict=True)
+    ]
     if not any(lows):
         return None
-    writes = tuple(
-        e + low if isinstance(e, Affine) else e for e, low in zip(op.writes, lows, strict=True)
-    )
-    shape = tuple(
-        size + low if isinstance(size, int) else size
-        for size, low in zip(node.shape, lows, strict=True)
-    )
-    whole = Formula(op.name, op.args, op.expr, op.reads, writes, op.domain, op.how)
-    wider = whole(node.inputs, TensorType(node.dtype, shape))
-    names = [f"b{axis}" for axis in range(len(shape))]
+    sizes = zip(lows, node.shape, strict=True)
+    seen = [(-low, size + low if isinstance(size, int) else size) for low, size in sizes]
+    wider = shortened(node, seen)
+    names = [f"b{axis}" for axis in range(len(lows))]
     places = tuple(index(name) + low for name, low in zip(names, lows, strict=True))
     domain = tuple(zip(names, node.shape, strict=True))
     return copied("within", wider, places, tuple(map(index, names)), domain, node.shape)
 
 
-def beside(e: Affine, op: Formula) -> bool:
-    """Whether windows begin before the first element, and do not meet: s*h + r - 1, r up to s."""
-    if len(e.terms) != 2 or e.constant >= 0 or any(isinstance(op.extents[n], str) for n in e.names):
-        return False
+def before(e: Affine, op: Formula) -> int:
+    """How far windows that do not meet begin before the first element: s*h + r - 1, r up to s."""
+    if len(e.terms) != 2 or any(isinstance(op.extents[n], str) for n in e.names):
+        return 0
     (short, one), (long, step) = sorted(e.terms, key=lambda term: abs(term[1]))
-    return one == 1 and _length(op, long) > 1 and _length(op, short) <= step and -e.constant < step
+    apart = one == 1 and _length(op, long) > 1 and _length(op, short) <= step
+    return -e.constant if apart and 0 < -e.constant < step else 0
 
 
 def gathered(node: Node) -> Node | None:
