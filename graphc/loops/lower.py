@@ -288,10 +288,11 @@ def bind(lowering: Lowering, node: Node, loops: list[str]) -> dict[str, Affine]:
     """Which loop each kept index of a member is."""
     op = formula(node)
     values = {name: Affine() for name in op.kept}
-    for e, place, around in zip(op.writes, lowering.outer, lowering.loops, strict=False):
+    for e, place in zip(op.writes, lowering.outer, strict=False):
         assert isinstance(e, Affine)
         if e.plain is not None:
             values[e.plain] = place
         else:
-            values |= dict(zip(e.names, map(index, around), strict=True))
+            steps = {step: index(loop) for loop, step in place.terms}
+            values |= {name: steps[step] for name, step in e.terms}
     return values | dict(zip(own_loops(lowering, node), map(index, loops), strict=True))

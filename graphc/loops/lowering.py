@@ -161,7 +161,7 @@ def around(group: Group) -> tuple[tuple[dict[str, Extent], ...], tuple[Affine, .
         op = formula(node)
         for axis, e in enumerate(op.writes[: len(group.outer)]):
             if isinstance(e, Affine) and e.plain is None:
-                named = {name: f"i{axis}{name}" for name in e.names}
+                named = {name: f"i{axis}{name}" for name in op.kept if name in e.names}
                 loops[axis] = {letter: op.extents[name] for name, letter in named.items()}
                 places[axis] = e.substitute({name: index(at) for name, at in named.items()})
     return tuple(loops), tuple(places)

@@ -19,6 +19,7 @@ from dataclasses import replace
 from itertools import product
 
 from graphc.loops.choose import Plan
+from graphc.loops.cost import CACHE_LINE
 from graphc.loops.ir import Access, Alloc, Buffer, Check, Fetch, For, Let, Load, Stmt, Update
 from graphc.loops.lanes import along
 from graphc.loops.nest import NOMINAL, Nest, accesses, chain, extent, flat, footprint, needed
@@ -88,7 +89,23 @@ def outer_order(
     inner = passing(nest, plain, [*panel, *rest], schedule.machine.level2)
     if inner:
         return [*plain[:-1], *inner, plain[-1], *(p for p in (*panel, *rest) if p not in inner)]
-    return [*plain, *panel, *rest]
+    near = [p for p in plain[-1:] if extent(p[0]) > 1 and beside(loads, p[0].index, tiles)]
+    return [*(p for p in plain if p not in near), *panel, *rest, *near]
+
+
+def beside(loads: list[Load], name: str, tiles: list[str]) -> bool:
+    """Whether steps of an index that moves all operands stay in lines of one that tiles move.
+
+    for g: for h, w by 8: r += x[h + r, w + s, 8*g + c]*k[g, r, s, c, f]
+    -->
+    for h, w by 8: for g: r += ...
+    So a line, which holds several groups, is read once.
+    """
+    accesses = [load.access for load in loads]
+    moved = [a for a in accesses if any(a.offset.coefficient(tile) for tile in tiles)]
+    steps = [abs(a.offset.coefficient(name)) * SIZE[a.buffer.dtype] for a in moved]
+    every = all(a.offset.coefficient(name) for a in accesses)
+    return every and min(steps, default=CACHE_LINE) < CACHE_LINE
 
 
 def far_outside(

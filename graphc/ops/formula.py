@@ -290,7 +290,7 @@ class Formula:
         for place in (self.writes, *self.reads):
             for e in place:
                 if isinstance(e, Affine):
-                    order |= dict.fromkeys(e.names)
+                    order |= dict.fromkeys(e.outermost)
         order |= dict.fromkeys(self.extents)
         domain = tuple((name, self.extents[name]) for name in order)
         return Formula(

@@ -32,6 +32,11 @@ class Affine:
         """The indices that occur."""
         return tuple([name for name, _ in self.terms])
 
+    @property
+    def outermost(self) -> tuple[str, ...]:
+        """The indices that occur, those of longer steps first: g, f of f + 32*g."""
+        return tuple(sorted(self.names, key=lambda name: -abs(self.coefficient(name))))
+
     def coefficient(self, index: str) -> int:
         """The factor of an index, 0 where it does not occur."""
         for name, factor in self.terms:

@@ -130,16 +130,12 @@ def _solved(
     used: dict[str, None] = {}
     for position in (writes, *reads):
         for expression in position:
-            used |= dict.fromkeys(_in_order(expression, known))
+            used |= dict.fromkeys(expression.outermost)
     for name in used:
         if name not in known:
             raise ShapeError(f"no operand is read at the result's index {name}: it has no extent")
     domain = tuple((name, known[name]) for name in used)
     return Resolved(reads, writes, domain, shape or tuple(_size(e, known) for e in writes))
-
-
-def _in_order(expression: Affine, known: Mapping[str, Extent]) -> list[str]:
-    return sorted(expression.names, key=lambda n: -abs(expression.coefficient(n)))
 
 
 def _broadcast(signature: Signature, shapes: tuple[Shape, ...], called: Sequence[str]) -> Shape:

@@ -32,7 +32,7 @@ from graphc.graph.rewrite import rebuild
 from graphc.graph.site import made_for
 from graphc.machine import Machine
 from graphc.ops.formula import Formula
-from graphc.ops.index import Affine, Index, index
+from graphc.ops.index import Affine, Index
 from graphc.passes.batch import blocked, unblocked
 from graphc.passes.copies import permuted
 from graphc.passes.region import (
@@ -40,9 +40,11 @@ from graphc.passes.region import (
     Region,
     chains,
     channel,
+    channels,
     filters,
     has_windows,
     link,
+    opens,
     regions,
     slides,
     volume,
@@ -122,13 +124,13 @@ def stays(chain: Sequence[Region], machine: Machine) -> bool:
     Nothing that it reads or makes is arranged, so that all of it would have to be copied.
     """
     seeds = [seed for region in chain for seed in region.seeds]
-    seed, channels = seeds[0], chain[0].channels
-    maps = all(node.shape == seed.shape for node in channels)
+    seed, axes = seeds[0], chain[0].channels
+    maps = all(node.shape == seed.shape for node in axes)
     if len(seeds) > 1 or not maps or machine.math == "fast":
         return False
     lanes = machine.grain(SIZE[seed.dtype])
     image = use(seed.shape[-1], lanes) if slides_by_one(seed) else 0.0
-    return image >= use(seed.shape[channels[seed]], lanes)
+    return image >= use(channels(seed, axes[seed]), lanes)
 
 
 def gains(chain: Sequence[Region], machine: Machine) -> bool:
@@ -142,7 +144,7 @@ def gains(chain: Sequence[Region], machine: Machine) -> bool:
             assert isinstance(node.op, Formula)
             lanes = machine.grain(SIZE[node.dtype])
             work = volume(node.op)
-            here += work / use(node.shape[region.channels[node]], lanes)
+            here += work / use(channels(node, region.channels[node]), lanes)
             there += work / max(use(extent, lanes) for extent in along(node, lanes))
     return here * NARROW <= there
 
@@ -196,7 +198,7 @@ def block(regions: Sequence[Region], machine: Machine) -> int:
             if not isinstance(count, int) or count % size:
                 return 0
             image = ASKEW * max(use(extent, lanes) for extent in along(node, lanes))
-            here += work / max(use(node.shape[region.channels[node]], lanes), image)
+            here += work / max(use(channels(node, region.channels[node]), lanes), image)
             there += work
     return size if there <= NARROW * here else 0
 
@@ -281,20 +283,24 @@ class Arranger:
             inputs.append(value)
             reads.append(tuple(read[axis] for axis in order))
         writes = tuple(op.writes[axis] for axis in own)
-        names = dict.fromkeys(n for e in writes if isinstance(e, Affine) for n in e.names)
-        names |= dict.fromkeys(sorted(op.extents, key=lambda name: along_memory(name, reads)))
+        places = [set(e.names) for e in writes if isinstance(e, Affine)]
+        names = dict.fromkeys(n for place in places for n in op.kept if n in place)
+        names |= dict.fromkeys(sorted(op.extents, key=lambda name: along_memory(name, op, reads)))
         domain = tuple((name, op.extents[name]) for name in names)
         moved_op = Formula(op.name, op.args, op.expr, tuple(reads), writes, domain, op.how)
         return moved_op(tuple(inputs), TensorType(node.dtype, reordered(node.shape, own)))
 
 
-def along_memory(name: str, reads: Sequence[Index]) -> bool:
+def along_memory(name: str, op: Formula, reads: Sequence[Index]) -> bool:
     """Whether an index moves along the memory of what slides: a sum over it comes last, a long run.
 
     Taps of a filter are few, and what one of them reads the next one reads again.
     """
     return any(
-        read[-1] == index(name) and any(isinstance(e, Affine) and len(e.names) > 1 for e in read)
+        isinstance(read[-1], Affine)
+        and read[-1].coefficient(name) == 1
+        and not opens(read[-1], op)
+        and any(opens(e, op) for e in read)
         for read in reads
         if read
     )

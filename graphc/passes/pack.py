@@ -25,6 +25,7 @@ from graphc.passes import layout
 from graphc.passes.border import residual
 from graphc.passes.copies import copied, permuted
 from graphc.passes.invert import covered, expression
+from graphc.passes.region import unit
 from graphc.types import SIZE, Shape, is_float
 
 REUSE, FEWEST = 24, 8
@@ -87,12 +88,11 @@ def along(node: Node) -> str | None:
     if not isinstance(op, Formula) or not op.summed or not op.writes or not covered(op, node):
         return None
     last = op.writes[-1]
-    if not isinstance(last, Affine) or not last.plain or not is_float(node.dtype):
-        return None
-    if 0 in op.extents.values():
-        return None  # strides say nothing then
-    extent = op.extents[last.plain]
-    return last.plain if isinstance(extent, int) and extent > 1 else None
+    if not is_float(node.dtype) or 0 in op.extents.values():
+        return None  # of no elements, strides say nothing
+    name = unit(last, op)
+    extent = op.extents[name] if name is not None else 1
+    return name if isinstance(extent, int) and extent > 1 else None
 
 
 def turns_panels(node: Node) -> bool:
@@ -111,9 +111,9 @@ def turns_panels(node: Node) -> bool:
 def by_panels(op: Formula, position: int, operand: Node) -> bool:
     """Whether loops turn over an operand that goes across: the terms of a sum are a row of it."""
     offset = layout.offset(operand.shape, op.reads[position])  # type: ignore[arg-type]  # as checked
-    (lanes,) = op.writes[-1].names if isinstance(op.writes[-1], Affine) else ("",)
+    lanes = unit(op.writes[-1], op)
     terms = [op.extents[name] for name in op.summed]
-    if not set(offset.names) >= {lanes, *op.summed} or not is_float(operand.dtype):
+    if lanes is None or not set(offset.names) >= {lanes, *op.summed} or not is_float(operand.dtype):
         return False
     if not all(isinstance(extent, int) for extent in terms):
         return False
@@ -165,7 +165,7 @@ def better(op: Formula, position: int, lanes: str, operand: Node) -> tuple[str, 
     if not all(stays(e, n, op.extents) for e, n in zip(places, operand.shape, strict=True)):
         return None
     offset = layout.offset(operand.shape, tuple(places))
-    names = sorted(offset.names, key=lambda name: -abs(offset.coefficient(name)))
+    names = offset.outermost
     if offset.coefficient(lanes) in (0, 1) or count(op, names) > count_of(operand.shape):
         return None
     apart = abs(offset.coefficient(lanes))
@@ -188,7 +188,7 @@ def gathered(op: Formula, read: Index, lanes: str, operand: Node) -> tuple[str, 
     if not all(stays(e, n, op.extents) for e, n in zip(places, operand.shape, strict=True)):
         return None
     offset = layout.offset(operand.shape, tuple(places))
-    names = sorted(offset.names, key=lambda name: -abs(offset.coefficient(name)))
+    names = offset.outermost
     kept = [name for name in names if name in op.kept]
     if not slides(op) or not kept or lanes in kept or {names[0], names[-1]} & set(kept):
         return None

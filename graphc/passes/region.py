@@ -14,10 +14,10 @@ from graphc.graph import leaf
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
 from graphc.ops.formula import Formula
-from graphc.ops.index import Affine, Index
+from graphc.ops.index import Affine, Dim, Index
 from graphc.passes.batch import leads
 from graphc.passes.invert import covered
-from graphc.types import is_float
+from graphc.types import Extent, is_float
 
 Order = tuple[int, ...]
 """A node's axes as they lie in memory, the outermost first."""
@@ -127,18 +127,40 @@ def channel(node: Node) -> int | None:
         return None
     if not covered(op, node) or not is_float(node.dtype):
         return None
-    places = [e for e in op.writes if isinstance(e, Affine) and e.terms]
-    kept = {max(e.terms, key=lambda term: term[1])[0] for e in places}  # residues are none of them
+    groups = shared(op) if slides(node) else set()
+    places = [e.without(groups) for e in op.writes if isinstance(e, Affine)]
+    kept = {max(e.terms, key=lambda term: term[1])[0] for e in places if e.terms}  # no residues
     kept = {name for name in kept if op.extents[name] != 1}
     for axis, e in enumerate(op.writes):
-        name = e.plain if isinstance(e, Affine) else None
+        name = unit(e, op)
         if name is None or not isinstance(op.extents[name], int):
             continue
         carriers = [read for read in op.reads if name in carried(read)]
         alone = any(carried(read) & kept == {name} for read in op.reads)
-        if alone and len(carriers) == 1 and e in carriers[0]:
+        if alone and len(carriers) == 1 and any(unit(e, op) == name for e in carriers[0]):
             return axis
     return None
+
+
+def unit(place: Dim, op: Formula) -> str | None:
+    """The index that walks an axis step by step, in each group of it: f of f + 32*g."""
+    if not isinstance(place, Affine) or place.constant:
+        return None
+    own = place if len(place.names) == 1 else place.without(shared(op))
+    return own.plain
+
+
+def shared(op: Formula) -> set[str]:
+    """The indices at which every operand of a contraction is read, those of groups among them."""
+    return set.intersection(*map(carried, op.reads)) if op.reads else set()
+
+
+def channels(node: Node, axis: int) -> Extent:
+    """The extent of a contraction's channels, of one group where there are several."""
+    op = node.op
+    assert isinstance(op, Formula)
+    name = unit(op.writes[axis], op)
+    return op.extents[name] if name is not None else node.shape[axis]
 
 
 def carried(place: Index) -> set[str]:
@@ -147,16 +169,26 @@ def carried(place: Index) -> set[str]:
 
 
 def slides(node: Node) -> bool:
-    """Whether a contraction reads one operand at a sum of two indices."""
+    """Whether a contraction reads one operand at a sum of two indices, as windows do."""
     op = node.op
     assert isinstance(op, Formula)
-    return any(len(e.names) > 1 for r in op.reads for e in r if isinstance(e, Affine))
+    return any(opens(e, op) for read in op.reads for e in read)
 
 
 def has_windows(op: Formula) -> bool:
     """Whether a contraction slides, and its windows are of more than one point."""
-    places = [e for read in op.reads for e in read if isinstance(e, Affine)]
+    places = [e for r in op.reads for e in r if isinstance(e, Affine) and opens(e, op)]
     return any(sum(op.extents[name] != 1 for name in e.names) > 1 for e in places)
+
+
+def opens(place: Dim, op: Formula) -> bool:
+    """Whether a place is one of a window: a sum of indices that not every operand carries.
+
+    Of groups, every operand carries those of a channel read, and one is written at as it is read.
+    """
+    if not isinstance(place, Affine) or len(place.names) < 2 or place in op.writes:
+        return False
+    return any(name not in carried(read) for name in place.names for read in op.reads)
 
 
 def filters(node: Node) -> bool:

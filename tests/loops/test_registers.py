@@ -270,3 +270,20 @@ def test_panels_of_a_large_matrix_are_read_once(monkeypatch: pytest.MonkeyPatch)
         assert "tile 6x2 of 2 vectors" in text
         outside = text.index("for i1n.panel.o in") < text.index("for i0.o in")
         assert outside == (level2 == 1 << 20)
+
+
+@pytest.mark.parametrize(("channels", "inside"), [(8, True), (32, False)])
+def test_groups_that_share_a_line_are_walked_one_after_the_other(
+    channels: int, inside: bool
+) -> None:
+    """All of a line is read while it is near; groups of whole lines are walked one by one."""
+    image = graphc.input("image", (1, 4 * channels, 21, 21))
+    filters = graphc.parameter("filters", (4 * channels, channels, 3, 3))
+    y = ops.conv2d(image, filters, groups=4)
+    program = graphc.compile(ops.conv2d(ops.relu(y), filters, groups=4), target="avx512")
+    (loops,) = (
+        text
+        for text in (kernel.as_text("loops") for kernel in program.kernels.values())
+        if "relu" not in text and "lanes along kept i3f" in text
+    )
+    assert (loops.index("for i3g in 0..4") > loops.index("for i2.")) is inside

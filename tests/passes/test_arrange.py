@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -143,6 +144,29 @@ def test_what_both_operands_carry_is_no_channel(stride: int) -> None:
     found, wanted = graphc.compile(outputs)(**given), graphc.evaluate(outputs, given)
     for one, other in zip(found, wanted, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("groups", [2, 4])
+def test_the_channels_of_groups_lie_last(groups: int, stride: int) -> None:
+    """Lanes go along those of a group, of filters too, whose copy has them last."""
+    x = graphc.input("x", (2, 32, 10, 10))
+    kernels = kernel(64, 32 // groups, 3, 11), kernel(64, 64 // groups, 3, 12)
+    y = ops.relu(ops.conv2d(x, kernels[0], padding=1, groups=groups))
+    y = ops.conv2d(y, kernels[1], stride=stride, padding=1, groups=groups, floor=True)
+    outputs = [y, *graphc.grad(ops.sum(ops.square(y)), [x, *kernels])]
+    program = graphc.compile(outputs, target="avx2")
+    convolutions = [n for n in program.stages.graph.nodes if n.op.name.startswith("conv2d")]
+    images = [n for n in convolutions if n.op.name != "conv2d.dkernel"]
+    assert len(images) == 4
+    assert all(n.shape[-1] in (32, 64) for n in images)
+    texts = [text for text in map(program.explain, program.kernels) if "= conv2d" in text]
+    lanes = {name for text in texts for name in re.findall(r"lanes along kept (\w+)", text)}
+    assert {"i3f", "i3c"} <= lanes and not {"i3g", "i2"} & lanes, lanes
+    given = {"x": np.random.default_rng(0).standard_normal(x.shape).astype(np.float32)}
+    found, wanted = graphc.compile(outputs)(**given), graphc.evaluate(outputs, given)
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4 * np.abs(other).max())
 
 
 @pytest.mark.parametrize(("first", "second"), [(20, 50), (6, 64), (64, 4), (4, 4)])
