@@ -28,8 +28,9 @@ from graphc.passes.invert import covered, expression
 from graphc.passes.region import unit
 from graphc.types import SIZE, Shape, is_float
 
-REUSE, FEWEST = 24, 8
-"""How often an element must be read for a copy to pay: through memory, and panel by panel."""
+REUSE, FEWEST, SELDOM = 24, 8, 4
+"""How often an element must be read for a copy to pay: through memory, panel by panel, and where
+vectors would else be gathered."""
 SHORTEST, FEWEST_OF_MANY = 8, 16
 """Terms of a row of a matrix, at least, for the loops to turn it over: of one, and of many."""
 FAR = 32 << 10
@@ -131,7 +132,7 @@ def enough(op: Formula, position: int, operand: Node) -> int:
     straight = offset.coefficient(last) == 1 and count(op, [last]) >= SHORTEST
     if straight and by_panels(op, position, operand):
         return often(count(op, op.summed))
-    return REUSE if straight else FEWEST
+    return REUSE if straight else SELDOM
 
 
 def often(terms: int) -> int:

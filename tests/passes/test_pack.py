@@ -75,9 +75,9 @@ def test_a_run_time_extent_stays_outermost_in_what_is_packed() -> None:
     np.testing.assert_allclose(graphc.compile(slope)(**given)[0], expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("side", "packed"), [(2, False), (4, True)])
+@pytest.mark.parametrize(("side", "packed"), [(1, False), (2, True), (4, True)])
 def test_filters_that_would_be_gathered_are_copied_for_few_places(side: int, packed: bool) -> None:
-    """Sixteen places read each element: a vector of it costs more than its copy."""
+    """Four places read each element: a vector of it costs more than its copy."""
     image = graphc.input("image", (1, 64, 2 * side, 2 * side))
     weight = graphc.parameter("weight", (128, 64, 3, 3))
     moved = ops.conv2d(ops.relu(image), weight, stride=2, padding=1, floor=True)
