@@ -86,9 +86,11 @@ def outer_order(
     if copied:
         outside = [p for p in plain if p[0].index in around]
         return [*outside, *panel, *(p for p in plain if p not in outside), *rest]
-    inner = passing(nest, plain, [*panel, *rest], schedule.machine.level2)
-    if inner:
-        return [*plain[:-1], *inner, plain[-1], *(p for p in (*panel, *rest) if p not in inner)]
+    for inner in range(len(plain) - 1, max(len(plain) - 3, -1), -1):
+        last, within = plain[inner], [*plain[inner + 1 :], *panel, *rest]
+        first = passing(nest, last[0], within, schedule.machine.level2)
+        if first:
+            return [*plain[:inner], *first, last, *(p for p in within if p not in first)]
     near = [p for p in plain[-1:] if extent(p[0]) > 1 and beside(loads, p[0].index, tiles)]
     return [*(p for p in plain if p not in near), *panel, *rest, *near]
 
@@ -143,27 +145,24 @@ def far_outside(
 
 
 def passing(
-    nest: Nest,
-    plain: list[tuple[For, list[Range]]],
-    tiles: list[tuple[For, list[Range]]],
-    level2: int,
+    nest: Nest, last: For, within: list[tuple[For, list[Range]]], level2: int
 ) -> list[tuple[For, list[Range]]]:
-    """The tiles' loops to go outside the last loop that is not tiled: what they read is too large.
+    """The loops within one that is not tiled to go outside it: what they read again is too large.
 
     for h: for f by 6: r += x[c, h + r, w + s]*k[f, c, r, s]
     -->
     for f by 6: for h: r += ...
     All filters are read once, not once for each row; for each tile of them, an image that is near.
     """
-    if not plain or extent(last := plain[-1][0]) == 1:
+    if extent(last) == 1:
         return []
-    inside = {loop.index: extent(loop) for loop in (last, *(p[0] for p in tiles), *nest.summed)}
+    inside = {loop.index: extent(loop) for loop in (last, *(p[0] for p in within), *nest.summed)}
     here = [a for a in accesses(nest.inner) if a.offset.coefficient(last.index)]
     beside = [a for a in accesses(nest.inner) if not a.offset.coefficient(last.index)]
     again, near = (sum(footprint(a, inside) for a in found) for found in (beside, here))
     if not near <= AGAIN * level2 < again:
         return []
-    return [p for p in tiles if any(a.offset.coefficient(p[0].index) for a in beside)]
+    return [p for p in within if any(a.offset.coefficient(p[0].index) for a in beside)]
 
 
 def nested(

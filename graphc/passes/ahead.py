@@ -14,11 +14,9 @@ from graphc.graph.graph import Graph
 from graphc.graph.node import Node
 from graphc.graph.rewrite import rewrite
 from graphc.machine import Machine
-from graphc.ops import scalar
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine, Index, index, stays
 from graphc.passes import layout
-from graphc.passes.invert import expression
 from graphc.passes.pack import (
     FEWEST,
     along,
@@ -29,10 +27,8 @@ from graphc.passes.pack import (
     slides,
     turned,
 )
-from graphc.types import SIZE, Extent
-
-VECTORS = (2, 3, 4, 1)
-"""How many vectors wide panels are, the best first."""
+from graphc.passes.panels import panel, place, split, width
+from graphc.types import SIZE
 
 
 def pack_ahead(graph: Graph, lasting: Container[Node], machine: Machine) -> Graph:
@@ -41,7 +37,7 @@ def pack_ahead(graph: Graph, lasting: Container[Node], machine: Machine) -> Grap
     def panels(node: Node) -> Node | None:
         return in_panels(node, lasting, machine)
 
-    return rewrite(graph, [panels, lambda node: turned(node, lasting)])
+    return rewrite(graph, [panels, lambda node: turned(node, lasting, machine)])
 
 
 def in_panels(node: Node, lasting: Container[Node], machine: Machine) -> Node | None:
@@ -91,36 +87,3 @@ def matrix(op: Formula, read: Index, operand: Node, lanes: str) -> bool:
     inside = all(stays(e, n, op.extents) for e, n in zip(places, operand.shape, strict=True))
     known = all(isinstance(op.extents[name], int) for name in names)
     return inside and known and count(op, [*names]) <= count_of(operand.shape)
-
-
-def width(extent: Extent, lanes: int) -> int:
-    """How wide panels of so many columns are, all alike; 0 where there is no width of several."""
-    sizes = [lanes * vectors for vectors in VECTORS]
-    return next((n for n in sizes if isinstance(extent, int) and extent % n == 0 < extent - n), 0)
-
-
-def panel(name: str) -> str:
-    """The index of the panel, for that of a column."""
-    return f"{name}.panel"
-
-
-def place(name: str) -> str:
-    """The index of the place within a panel, for that of a column."""
-    return f"{name}.place"
-
-
-def split(op: Formula, name: str, size: int) -> Formula:
-    """The formula with the index of a column in two: the panel, and the place within it."""
-    extent = op.extents[name]
-    assert isinstance(extent, int)
-    form = index(panel(name)) * size + index(place(name))
-    parts = [(panel(name), extent // size), (place(name), size)]
-    domain: list[tuple[str, Extent]] = []
-    for other, steps in op.domain:
-        domain += parts if other == name else [(other, steps)]
-    writes, *reads = (
-        tuple(e.substitute({name: form}) if isinstance(e, Affine) else e for e in read)
-        for read in (op.writes, *op.reads)
-    )
-    expr = op.expr.subs({scalar.position(name): expression(form)})
-    return Formula(op.name, op.args, expr, tuple(reads), writes, tuple(domain), op.how)

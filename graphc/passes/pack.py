@@ -25,6 +25,7 @@ from graphc.passes import layout
 from graphc.passes.border import residual
 from graphc.passes.copies import copied, permuted
 from graphc.passes.invert import covered, expression
+from graphc.passes.panels import panel, place, split, width
 from graphc.passes.region import unit
 from graphc.types import SIZE, Shape, is_float
 
@@ -39,6 +40,8 @@ NARROWEST, WIDEST = 8, 64
 """Columns of a matrix that is turned over ahead: loops would add up fewer in lanes of a sum again,
 in another order than they do where they turn the matrix over themselves; and of more they would
 copy panels row by row from as many pages, which takes longer than turning them over."""
+ROW = 512
+"""Bytes of a row of filters from which on they are copied in panels: less lies near together."""
 PIECE = 256
 """Bytes of a piece up to which it is gathered with others."""
 LONG, LONGEST = 1024, 4096
@@ -49,10 +52,10 @@ NOMINAL = 128
 
 def pack(graph: Graph, machine: Machine) -> Graph:
     """Apply `turned` to all that loops do not turn over themselves."""
-    return rewrite(graph, [lambda node: turned(node, frozenset())])
+    return rewrite(graph, [lambda node: turned(node, frozenset(), machine)])
 
 
-def turned(node: Node, lasting: Container[Node]) -> Node | None:
+def turned(node: Node, lasting: Container[Node], machine: Machine) -> Node | None:
     """[m, n] += f(a[m, k], b[n, k])   ->   f(a[m, k], b'[k, n])  where [k, n] = b[n, k]."""
     op, lanes = node.op, along(node)
     if lanes is None or not isinstance(op, Formula):
@@ -69,8 +72,12 @@ def turned(node: Node, lasting: Container[Node]) -> Node | None:
         elif order is not None:
             if by_panels(op, position, operand) and not ahead:
                 continue
+            size = width(op.extents[lanes], machine.lanes(SIZE[node.dtype]))
+            if size and slides(op) and count(op, [lanes]) * SIZE[node.dtype] >= ROW:
+                op = split(op, lanes, size)
+                order = in_panels(op, order, lanes)
             moved_read = tuple(map(index, order))
-            copy = laid(op, read, operand, order)
+            copy = laid(op, op.reads[position], operand, order)
         elif axes is not None:
             moved_read = tuple(read[axis] for axis in axes)
             copy = permuted(operand, axes, "packed")
@@ -175,6 +182,13 @@ def better(op: Formula, position: int, lanes: str, operand: Node) -> tuple[str, 
     if not near or often < enough(op, position, operand):
         return None
     return (*(name for name in op.extents if name in names and name != lanes), lanes)
+
+
+def in_panels(op: Formula, order: tuple[str, ...], lanes: str) -> tuple[str, ...]:
+    """The order of a copy's axes with the lanes in panels, each with all that it is summed over."""
+    kept = [name for name in order if name in op.kept]
+    summed = [name for name in order if name in op.summed]
+    return (*kept, panel(lanes), *summed, place(lanes))
 
 
 def gathered(op: Formula, read: Index, lanes: str, operand: Node) -> tuple[str, ...] | None:

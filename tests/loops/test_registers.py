@@ -204,6 +204,23 @@ def test_large_filters_are_read_once_for_an_image(monkeypatch: pytest.MonkeyPatc
     np.testing.assert_array_equal(*bits)
 
 
+def test_panels_of_large_filters_go_outside_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are no tiles, but a loop of their own, that goes outside an image's rows as tiles do."""
+    x = graphc.input("x", (64, 12, 12))
+    first, second = (graphc.input(f"w{n}", (n, 64, 3, 3)) for n in (64, 128))
+    y = ops.conv2d(ops.relu(ops.conv2d(x, first, padding=1)), second)
+    orders = []
+    for level2 in (192 << 10, 1 << 20):
+        machine = replace(targets.target("avx2"), level2=level2)
+        monkeypatch.setattr(targets, "target", lambda name=None, machine=machine: machine)
+        program = graphc.compile(y)
+        texts = [kernel.as_text("loops") for kernel in program.kernels.values()]
+        (text,) = [text for text in texts if "lanes along kept i2f.place" in text]
+        loops = re.findall(r"for (i\w+(?:\.panel)?)[.o]* in [^:]*: +# (?:serial|parallel)", text)
+        orders.append(loops[:2])
+    assert orders == [["i2f.panel", "i0"], ["i0", "i2f.panel"]]
+
+
 FETCH = {"avx512": "prefetcht0", "avx2": "prefetcht0", "sse2": "prefetcht0", "neon": "prfm"}
 
 

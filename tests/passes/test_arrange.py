@@ -127,7 +127,8 @@ def test_a_convolution_alone_stays_as_it_is_where_its_width_fills_the_lanes(part
 )
 def test_others_have_their_channels_last(net: Callable[[Node], Node]) -> None:
     program = graphc.compile(net(graphc.input("x", (4, 64, 16, 16))), target="avx2")
-    assert "[n, h, w, f] += image*kernel" in program.as_text("simplified")
+    made = [n for n in program.stages.graph.nodes if n.op.name == "conv2d"]
+    assert made and all(n.shape[-1] == 64 for n in made)
 
 
 @pytest.mark.parametrize("stride", [1, 2])

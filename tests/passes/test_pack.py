@@ -79,11 +79,35 @@ def test_a_run_time_extent_stays_outermost_in_what_is_packed() -> None:
 def test_filters_that_would_be_gathered_are_copied_for_few_places(side: int, packed: bool) -> None:
     """Four places read each element: a vector of it costs more than its copy."""
     image = graphc.input("image", (1, 64, 2 * side, 2 * side))
-    weight = graphc.parameter("weight", (128, 64, 3, 3))
+    weight = graphc.parameter("weight", (64, 64, 3, 3))
     moved = ops.conv2d(ops.relu(image), weight, stride=2, padding=1, floor=True)
     text = graphc.compile(ops.relu(moved), target="avx2").as_text("simplified")
     assert "[n, h, w, f] +=" in text
     assert ("packed(weight)" in text) == packed
+
+
+@pytest.mark.parametrize("channels", [64, 120, 128, 200])
+@pytest.mark.parametrize("freeze", [False, True])
+def test_filters_of_long_rows_lie_in_panels(channels: int, freeze: bool) -> None:
+    """Some columns of each row are read at a time, and lie side by side; the bits are the same."""
+    image = graphc.input("image", (2, 24, 6, 6))
+    random = np.random.default_rng(0)
+    weights = random.standard_normal((channels, 24, 3, 3)).astype(np.float32)
+    weight = graphc.parameter("weight", value=weights)
+    y = ops.conv2d(ops.relu(image), weight, padding=1)
+    program = graphc.compile(y, target="avx2", freeze=freeze)
+    (made,) = [n for n in program.stages.graph.nodes if n.op.name == "conv2d"]
+    filters = made.inputs[1]
+    assert ("f.panel" in program.as_text("simplified")) is (channels in (128, 200))
+    if channels in (128, 200):
+        width = {128: 16, 200: 8}[channels]
+        assert filters.shape == (channels // width, 24, 3, 3, width)
+    given = {"image": random.standard_normal((2, 24, 6, 6)).astype(np.float32)}
+    (found,) = graphc.compile(y, freeze=freeze)(**given)
+    (expected,) = graphc.evaluate([y], given)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    (live,) = graphc.compile(y)(**given)
+    np.testing.assert_array_equal(found, live)
 
 
 def test_images_are_not_gathered_for_the_gradient_of_filters_of_one_point() -> None:
