@@ -46,6 +46,7 @@ from graphc.passes.region import (
     link,
     opens,
     regions,
+    single,
     slides,
     volume,
 )
@@ -267,7 +268,7 @@ class Arranger:
             return permuted(value, order, "arranged") if order is not None else value
         if node not in self.orders and not any(i in self.orders for i in node.inputs):
             return rebuild(node, tuple(self.done[i] for i in node.inputs))
-        if not isinstance(op, Formula):
+        if not isinstance(op, Formula) or single(node):
             return rebuild(node, tuple(map(self.logical, node.inputs)))
         own = self.order(node)
         inputs, reads = [], []

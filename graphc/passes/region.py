@@ -125,7 +125,7 @@ def channel(node: Node) -> int | None:
     op = node.op
     if not isinstance(op, Formula) or op.how != "sum" or not op.reuses or len(node.shape) < 3:
         return None
-    if not covered(op, node) or not is_float(node.dtype):
+    if not covered(op, node) or not is_float(node.dtype) or single(node):
         return None
     groups = shared(op) if slides(node) else set()
     places = [e.without(groups) for e in op.writes if isinstance(e, Affine)]
@@ -140,6 +140,14 @@ def channel(node: Node) -> int | None:
         if alone and len(carriers) == 1 and any(unit(e, op) == name for e in carriers[0]):
             return axis
     return None
+
+
+def single(node: Node) -> bool:
+    """Whether windows are summed for one place, whose sums go along the filters as they lie."""
+    op = node.op
+    if not isinstance(op, Formula) or op.how != "sum" or not op.reuses or not slides(node):
+        return False
+    return sum(op.extents[name] != 1 for name in op.kept) < 2
 
 
 def unit(place: Dim, op: Formula) -> str | None:

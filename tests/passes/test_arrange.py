@@ -193,6 +193,23 @@ def test_contractions_that_read_each_other_lie_alike(first: int, second: int) ->
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("size", [5, 3])
+def test_windows_of_one_place_go_along_the_filters(size: int) -> None:
+    """As a net's last convolution may: both lie channels first, so that rows of them are summed."""
+    x = graphc.input("x", (1, 16, 5, 5))
+    last = kernel(24, 16, size, 13)
+    y = ops.conv2d(ops.relu(conv(x)), last)
+    program = graphc.compile(y)
+    made = [n for n in program.stages.graph.nodes if n.op.name == "conv2d"]
+    assert [n.shape[-1] for n in made] == ([16, 1] if size == 5 else [16, 24])
+    text = program.as_text("simplified")
+    assert ("[n, c, h + r, s + w], kernel[f, c, r, s]" in text) is (size == 5)
+    given = {"x": np.random.default_rng(0).standard_normal(x.shape).astype(np.float32)}
+    frozen = graphc.compile(y, freeze=True)
+    np.testing.assert_array_equal(program(**given)[0], frozen(**given)[0])
+    np.testing.assert_allclose(program(**given)[0], graphc.evaluate([y], given)[0], rtol=1e-4)
+
+
 def bottleneck(x: Node, groups: int) -> Node:
     """Windows of one channel each or of all, between two products of points."""
     middle = kernel(32, 32 // groups, 3, 6)
