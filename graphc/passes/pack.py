@@ -26,12 +26,12 @@ from graphc.passes.border import residual
 from graphc.passes.copies import copied, permuted
 from graphc.passes.invert import covered, expression
 from graphc.passes.panels import panel, place, split, width
-from graphc.passes.region import unit
+from graphc.passes.region import carried, unit
 from graphc.types import SIZE, Shape, is_float
 
 REUSE, FEWEST, SELDOM = 24, 8, 4
-"""How often an element must be read for a copy to pay: through memory, panel by panel, and where
-vectors would else be gathered."""
+"""How often an element must be read for a copy to pay: through memory, panel by panel, and of
+filters, of which vectors would else be gathered."""
 SHORTEST, FEWEST_OF_MANY = 8, 16
 """Terms of a row of a matrix, at least, for the loops to turn it over: of one, and of many."""
 FAR = 32 << 10
@@ -73,7 +73,7 @@ def turned(node: Node, lasting: Container[Node], machine: Machine) -> Node | Non
             if by_panels(op, position, operand) and not ahead:
                 continue
             size = width(op.extents[lanes], machine.lanes(SIZE[node.dtype]))
-            if size and slides(op) and count(op, [lanes]) * SIZE[node.dtype] >= ROW:
+            if size and long_rows(op, lanes, SIZE[node.dtype]):
                 op = split(op, lanes, size)
                 order = in_panels(op, order, lanes)
             moved_read = tuple(map(index, order))
@@ -139,7 +139,9 @@ def enough(op: Formula, position: int, operand: Node) -> int:
     straight = offset.coefficient(last) == 1 and count(op, [last]) >= SHORTEST
     if straight and by_panels(op, position, operand):
         return often(count(op, op.summed))
-    return REUSE if straight else SELDOM
+    if straight:
+        return REUSE
+    return SELDOM if slides(op) else FEWEST
 
 
 def often(terms: int) -> int:
@@ -182,6 +184,12 @@ def better(op: Formula, position: int, lanes: str, operand: Node) -> tuple[str, 
     if not near or often < enough(op, position, operand):
         return None
     return (*(name for name in op.extents if name in names and name != lanes), lanes)
+
+
+def long_rows(op: Formula, lanes: str, size: int) -> bool:
+    """Whether filters, which alone are read at the lanes, have rows of which a tile reads parts."""
+    carriers = [read for read in op.reads if lanes in carried(read)]
+    return len(carriers) == 1 and slides(op) and count(op, [lanes]) * size >= ROW
 
 
 def in_panels(op: Formula, order: tuple[str, ...], lanes: str) -> tuple[str, ...]:

@@ -75,10 +75,12 @@ def test_a_run_time_extent_stays_outermost_in_what_is_packed() -> None:
     np.testing.assert_allclose(graphc.compile(slope)(**given)[0], expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("side", "packed"), [(1, False), (2, True), (4, True)])
-def test_filters_that_would_be_gathered_are_copied_for_few_places(side: int, packed: bool) -> None:
+@pytest.mark.parametrize(("rows", "columns", "packed"), [(1, 3, False), (2, 2, True), (4, 4, True)])
+def test_filters_that_would_be_gathered_are_copied_for_few_places(
+    rows: int, columns: int, packed: bool
+) -> None:
     """Four places read each element: a vector of it costs more than its copy."""
-    image = graphc.input("image", (1, 64, 2 * side, 2 * side))
+    image = graphc.input("image", (1, 64, 2 * rows, 2 * columns))
     weight = graphc.parameter("weight", (64, 64, 3, 3))
     moved = ops.conv2d(ops.relu(image), weight, stride=2, padding=1, floor=True)
     text = graphc.compile(ops.relu(moved), target="avx2").as_text("simplified")
@@ -108,6 +110,15 @@ def test_filters_of_long_rows_lie_in_panels(channels: int, freeze: bool) -> None
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
     (live,) = graphc.compile(y)(**given)
     np.testing.assert_array_equal(found, live)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 256])
+def test_filters_of_groups_lie_in_panels_but_for_those_of_one_channel(groups: int) -> None:
+    image = graphc.input("image", (2, 256, 6, 6))
+    weight = graphc.parameter("weight", (256, 256 // groups, 3, 3))
+    y = ops.conv2d(ops.relu(image), weight, padding=1, groups=groups)
+    text = graphc.compile(y, target="avx2", freeze=True).as_text("simplified")
+    assert ("f.panel" in text or "g.panel" in text) is (groups < 256)
 
 
 def test_images_are_not_gathered_for_the_gradient_of_filters_of_one_point() -> None:
