@@ -48,7 +48,7 @@ def generator() -> Generator:
 def uniform_(target: Target, a: float = 0.0, b: float = 1.0, rng: Generator | None = None) -> None:
     """Fill with the uniform distribution on [a, b)."""
     drawn = rng or generator()
-    _fill(target, lambda size: drawn.uniform(a, b, size))
+    _fill(target, lambda size: drawn.random(size) * (b - a) + a)  # numpy's uniform, sooner
 
 
 def normal_(
