@@ -19,6 +19,7 @@ from graphc.ops.index import Affine, Index, index, stays
 from graphc.passes import layout
 from graphc.passes.pack import (
     FEWEST,
+    REUSE,
     along,
     better,
     count,
@@ -40,31 +41,43 @@ def pack_ahead(graph: Graph, lasting: Container[Node], machine: Machine) -> Grap
     return rewrite(graph, [panels, lambda node: turned(node, lasting, machine)])
 
 
-def in_panels(node: Node, lasting: Container[Node], machine: Machine) -> Node | None:
+def pack_once(graph: Graph, steps: int, fixed: Container[Node], machine: Machine) -> Graph:
+    """Pack what no step of a scan changes, for a few rows too: all steps read the one copy."""
+    fewest = max(1, -(-REUSE // max(steps, 1)))
+    return rewrite(graph, [lambda node: in_panels(node, fixed, machine, fewest)])
+
+
+def in_panels(
+    node: Node, lasting: Container[Node], machine: Machine, fewest: int = FEWEST
+) -> Node | None:
     """[m, n] += a[m, k]*b[n, k]   ->   [m, 16*p + q] += a[m, k]*b'[p, k, q]
 
-    Where b' = b[16*p + q, k] lasts. Of a few rows none is made so: their sums go along the matrix.
+    Where b' = b[16*p + q, k] lasts. Of a few rows none is made so: their sums go along the matrix,
+    but where `fewest` says that so few are enough; no width of a panel must divide n then.
     """
     op, lanes = node.op, along(node)
     if lanes is None or not isinstance(op, Formula) or slides(op):
         return None
     size = width(op.extents[lanes], machine.lanes(SIZE[node.dtype]))
     for position, operand in enumerate(node.inputs):
-        if size and operand in lasting and across(op, position, operand, lanes):
-            cut = split(op, lanes, size)
+        if operand not in lasting or not across(op, position, operand, lanes, fewest):
+            continue
+        if not size and rows(op, lanes) >= FEWEST:
+            continue  # loops do it
+        cut = split(op, lanes, size) if size else op
+        order = (*op.summed, lanes)
+        if size:
             order = (panel(lanes), *op.summed, place(lanes))
-            reads = list(cut.reads)
-            reads[position] = tuple(map(index, order))
-            copy = laid(cut, cut.reads[position], operand, order)
-            inputs = (*node.inputs[:position], copy, *node.inputs[position + 1 :])
-            moved = Formula(
-                cut.name, cut.args, cut.expr, tuple(reads), cut.writes, cut.domain, cut.how
-            )
-            return moved(inputs, node.type)
+        reads = list(cut.reads)
+        reads[position] = tuple(map(index, order))
+        copy = laid(cut, cut.reads[position], operand, order)
+        inputs = (*node.inputs[:position], copy, *node.inputs[position + 1 :])
+        moved = Formula(cut.name, cut.args, cut.expr, tuple(reads), cut.writes, cut.domain, cut.how)
+        return moved(inputs, node.type)
     return None
 
 
-def across(op: Formula, position: int, operand: Node, lanes: str) -> bool:
+def across(op: Formula, position: int, operand: Node, lanes: str, fewest: int) -> bool:
     """Whether an operand is a matrix of what is summed and of the lanes, which lie across it.
 
     They do, frozen or not, where rows lie along them, or where the matrix would be turned over.
@@ -72,10 +85,16 @@ def across(op: Formula, position: int, operand: Node, lanes: str) -> bool:
     read = op.reads[position]
     if not matrix(op, read, operand, lanes):
         return False
-    if count(op, [name for name in op.kept if name != lanes]) < FEWEST:
-        return False
     offset = layout.offset(operand.shape, read)  # type: ignore[arg-type]  # as checked
-    return offset.coefficient(lanes) == 1 or better(op, position, lanes, operand) is not None
+    along_rows = offset.coefficient(lanes) == 1
+    if rows(op, lanes) < FEWEST:
+        return rows(op, lanes) >= fewest and not along_rows
+    return along_rows or better(op, position, lanes, operand) is not None
+
+
+def rows(op: Formula, lanes: str) -> int:
+    """The rows of a product, all but its lanes."""
+    return count(op, [name for name in op.kept if name != lanes])
 
 
 def matrix(op: Formula, read: Index, operand: Node, lanes: str) -> bool:

@@ -15,7 +15,9 @@ from graphc.machine import Machine
 from graphc.ops.formula import Formula
 from graphc.ops.index import Affine
 from graphc.ops.recurrence import Scan
+from graphc.passes.ahead import pack_once
 from graphc.passes.group import Body, Fused
+from graphc.passes.pack import pack
 
 GraphPass = Callable[[Graph, Machine], Graph]
 Fuse = Callable[[Graph], Fused]
@@ -106,6 +108,8 @@ class Bodies:
             body = op.body
             for step in self.passes:
                 body = step(body, self.machine)
+            if pack in self.passes:
+                body = pack_once(body, op.length, fixed(op, body), self.machine)
             self.done[family] = replace(family, body=prepare(body, self.passes, self.machine))
         scan, inputs = hoisted(self.done[family], node.inputs)
         self.made.add(scan)
@@ -121,13 +125,9 @@ def once(scan: Scan, output: int) -> int:
 def hoisted(scan: Scan, inputs: tuple[Node, ...]) -> tuple[Scan, tuple[Node, ...]]:
     """scan(f(shared))   ->   g = f(shared); scan(g): what no step changes is computed once."""
     operands = dict(zip(scan.placeholders, inputs, strict=True))
-    moving = {*scan.carries, *scan.slices}
-    for node in scan.body.nodes:
-        if any(operand in moving for operand in node.inputs):
-            moving.add(node)
-    fixed = [n for n in scan.body.nodes if n not in moving and n.inputs]
-    inside = {i for n in scan.body.nodes if n in moving for i in n.inputs}
-    taken = [n for n in fixed if n in inside and big(n)]
+    still = fixed(scan, scan.body)
+    inside = {i for n in scan.body.nodes if n not in still for i in n.inputs}
+    taken = [n for n in scan.body.nodes if n in still and n.inputs and n in inside and big(n)]
     if not taken:
         return scan, inputs
     places = {
@@ -139,6 +139,15 @@ def hoisted(scan: Scan, inputs: tuple[Node, ...]) -> tuple[Scan, tuple[Node, ...
     body = scan.body.replaced(lambda root: substitute(root, places))
     shared = (*scan.shared, *places.values())
     return replace(scan, body=body, shared=shared), (*inputs, *values)
+
+
+def fixed(scan: Scan, body: Graph) -> set[Node]:
+    """The nodes of a scan's body that no step changes."""
+    moving = {*scan.carries, *scan.slices}
+    for node in body.nodes:
+        if any(operand in moving for operand in node.inputs):
+            moving.add(node)
+    return set(body.nodes) - moving
 
 
 def big(node: Node) -> bool:

@@ -136,3 +136,43 @@ def test_a_front_of_what_is_updated_is_of_the_old_value() -> None:
     program = graphc.compile([last], updates={v: v * 0.0})
     np.testing.assert_array_equal(program()[0], [12, 16])
     np.testing.assert_array_equal(program()[0], [0, 0])
+
+
+@pytest.mark.parametrize(
+    ("steps", "rows", "width", "packed"),
+    [(30, 1, 32, True), (12, 2, 32, True), (11, 2, 32, False), (30, 3, 20, True)],
+)
+def test_a_matrix_is_laid_out_once_for_all_steps(
+    steps: int, rows: int, width: int, packed: bool
+) -> None:
+    """Where they read it often enough together, in panels; frozen or not with the same bits."""
+    x = graphc.input("x", (steps, rows, width))
+    values = RANDOM.standard_normal((width, width)).astype(np.float32) / 8
+    w = graphc.parameter("w", value=values)
+
+    def step(h: Node, x: Node) -> tuple[Node, Node]:
+        h = ops.tanh(ops.linear(h, w) + x)
+        return h, h
+
+    _, hs = ops.scan(step, ops.zeros((rows, width)), x)
+    given = {"x": RANDOM.standard_normal((steps, rows, width)).astype(np.float32)}
+    live, frozen = (graphc.compile(hs, target="avx2", freeze=freeze) for freeze in (False, True))
+    (copied,) = live.stages.graph.outputs
+    assert isinstance(copied.op, Scan)
+    shape = (width // 16, width, 16) if width % 16 == 0 else (width, width)
+    found = [n for n in copied.inputs if n.op.name == "packed" and n.shape == shape]
+    assert len(found) == packed
+    (found,), (wanted,) = live(**given), graphc.evaluate([hs], given)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(frozen(**given)[0], found)
+
+
+def test_a_matrix_whose_rows_are_read_along_stays_as_it_lies() -> None:
+    x, w = graphc.input("x", (40, 2, 32)), graphc.parameter("w", (32, 32))
+
+    def step(h: Node, x: Node) -> tuple[Node, Node]:
+        h = ops.tanh(h @ w + x)
+        return h, h
+
+    _, hs = ops.scan(step, ops.zeros((2, 32)), x)
+    assert "packed" not in graphc.compile(hs).as_text("simplified")
