@@ -42,8 +42,13 @@ def pack_ahead(graph: Graph, lasting: Container[Node], machine: Machine) -> Grap
 
 
 def pack_once(graph: Graph, steps: int, fixed: Container[Node], machine: Machine) -> Graph:
-    """Pack what no step of a scan changes, for a few rows too: all steps read the one copy."""
-    fewest = max(1, -(-REUSE // max(steps, 1)))
+    """Pack what no step of a scan changes, for a few rows: all steps read the one copy.
+
+    For more, loops copy panels before the first step (`loops/hoist.py`).
+    """
+    fewest = -(-REUSE // max(steps, 1))
+    if fewest >= FEWEST:
+        return graph
     return rewrite(graph, [lambda node: in_panels(node, fixed, machine, fewest)])
 
 
@@ -52,8 +57,8 @@ def in_panels(
 ) -> Node | None:
     """[m, n] += a[m, k]*b[n, k]   ->   [m, 16*p + q] += a[m, k]*b'[p, k, q]
 
-    Where b' = b[16*p + q, k] lasts. Of a few rows none is made so: their sums go along the matrix,
-    but where `fewest` says that so few are enough; no width of a panel must divide n then.
+    Where b' = b[16*p + q, k] lasts. Of a few rows none is made so: their sums go along the matrix.
+    Where `fewest` says that so many are enough, no width of a panel must divide n.
     """
     op, lanes = node.op, along(node)
     if lanes is None or not isinstance(op, Formula) or slides(op):
@@ -62,7 +67,7 @@ def in_panels(
     for position, operand in enumerate(node.inputs):
         if operand not in lasting or not across(op, position, operand, lanes, fewest):
             continue
-        if not size and rows(op, lanes) >= FEWEST:
+        if not size and fewest == FEWEST:
             continue  # loops do it
         cut = split(op, lanes, size) if size else op
         order = (*op.summed, lanes)
@@ -87,9 +92,11 @@ def across(op: Formula, position: int, operand: Node, lanes: str, fewest: int) -
         return False
     offset = layout.offset(operand.shape, read)  # type: ignore[arg-type]  # as checked
     along_rows = offset.coefficient(lanes) == 1
-    if rows(op, lanes) < FEWEST:
-        return rows(op, lanes) >= fewest and not along_rows
-    return along_rows or better(op, position, lanes, operand) is not None
+    if fewest < FEWEST:
+        return fewest <= rows(op, lanes) < FEWEST and not along_rows
+    return rows(op, lanes) >= FEWEST and (
+        along_rows or better(op, position, lanes, operand) is not None
+    )
 
 
 def rows(op: Formula, lanes: str) -> int:

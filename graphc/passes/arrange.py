@@ -32,7 +32,7 @@ from graphc.graph.rewrite import rebuild
 from graphc.graph.site import made_for
 from graphc.machine import Machine
 from graphc.ops.formula import Formula
-from graphc.ops.index import Affine, Index
+from graphc.ops.index import Affine, Dim, Index
 from graphc.passes.batch import blocked, unblocked
 from graphc.passes.copies import permuted
 from graphc.passes.region import (
@@ -59,6 +59,8 @@ BLOCK = 2
 """Vectors along the images of a block."""
 SLID = 0.33
 """The part of a chain's products that windows make, at least, for those of points to follow."""
+MANY = 32
+"""Channels from which on an image is copied to have them last."""
 ASKEW = 0.92
 """The speed of vectors that begin anywhere, against that of aligned ones."""
 
@@ -278,9 +280,13 @@ class Arranger:
             moved = link(node, operand, position)
             if moved is not None:
                 wanted = tuple(moved.index(axis) for axis in own)
-                if wanted != order:
-                    step = tuple(order.index(axis) for axis in wanted)
-                    value, order = permuted(value, step, "arranged"), wanted
+            elif node in self.orders and operand not in self.orders:
+                wanted = summed_last(op, read, operand) or order
+            else:
+                wanted = order
+            if wanted != order:
+                step = tuple(order.index(axis) for axis in wanted)
+                value, order = permuted(value, step, "arranged"), wanted
             inputs.append(value)
             reads.append(tuple(read[axis] for axis in order))
         writes = tuple(op.writes[axis] for axis in own)
@@ -290,6 +296,41 @@ class Arranger:
         domain = tuple((name, op.extents[name]) for name in names)
         moved_op = Formula(op.name, op.args, op.expr, tuple(reads), writes, domain, op.how)
         return moved_op(tuple(inputs), TensorType(node.dtype, reordered(node.shape, own)))
+
+
+def summed_last(op: Formula, read: Index, operand: Node) -> Order | None:
+    """The order of an operand in windows with the axis last along which its channels are summed.
+
+    A copy of it costs little beside what is summed; of few channels each window would be one, too.
+    """
+    windows = [e for e in read if isinstance(e, Affine) and opens(e, op)]
+    if not windows or not all(dense(e, op) for e in windows):
+        return None
+    for axis, place in enumerate(read):
+        size = operand.shape[axis]
+        if walks(place, op) and isinstance(size, int) and size >= MANY:
+            return (*(a for a in range(len(read)) if a != axis), axis)
+    return None
+
+
+def dense(window: Affine, op: Formula) -> bool:
+    """Whether windows go place by place, and have fewer points than there are places of them.
+
+    What one tap reads the next one then reads at another place, which takes registers.
+    """
+    steps = {name for name, by in window.terms if by == 1}
+    points, places = (
+        [size for n in window.names if n in g and isinstance(size := op.extents[n], int)]
+        for g in (op.summed, steps.intersection(op.kept))
+    )
+    return bool(places) and max(points, default=1) < max(places)
+
+
+def walks(place: Dim, op: Formula) -> bool:
+    """Whether steps of a sum are steps along an axis, of which there are no windows."""
+    if not isinstance(place, Affine) or opens(place, op):
+        return False
+    return any(place.coefficient(name) == 1 for name in op.summed)
 
 
 def along_memory(name: str, op: Formula, reads: Sequence[Index]) -> bool:

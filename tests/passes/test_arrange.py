@@ -193,6 +193,25 @@ def test_contractions_that_read_each_other_lie_alike(first: int, second: int) ->
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("channels", "stride", "copied"), [(32, 1, True), (8, 1, False), (32, 2, False)]
+)
+def test_an_image_of_many_channels_is_copied_to_have_them_last(
+    channels: int, stride: int, copied: bool
+) -> None:
+    """What one tap reads the next one reads elsewhere: those values stay in no registers then."""
+    x = graphc.input("x", (1, channels, 12, 12))
+    first, second = kernel(32, channels, 3, 14), kernel(32, 32, 3, 15)
+    y = ops.relu(ops.conv2d(x, first, padding=1, stride=stride, floor=True))
+    y = ops.conv2d(y, second, padding=1)
+    program = graphc.compile(y, target="avx2")
+    read = next(n for n in program.stages.graph.nodes if n.op.name == "conv2d").inputs[0]
+    assert (read.shape[-1] == channels) is copied
+    given = {"x": np.random.default_rng(0).standard_normal(x.shape).astype(np.float32)}
+    found, wanted = program(**given)[0], graphc.evaluate([y], given)[0]
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+
+
 @pytest.mark.parametrize("size", [5, 3])
 def test_windows_of_one_place_go_along_the_filters(size: int) -> None:
     """As a net's last convolution may: both lie channels first, so that rows of them are summed."""
