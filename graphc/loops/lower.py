@@ -6,6 +6,7 @@ the others are computed where they are read, at the index they are read at.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from graphc.graph.node import Node
@@ -284,15 +285,20 @@ def own_loops(lowering: Lowering, node: Node) -> tuple[str, ...]:
     return (*(n for n in own if n not in last), *(n for n in last if n in own))
 
 
+def by_step(place: Affine, order: Sequence[str]) -> list[str]:
+    """The indices of a place by the steps that they take, those alike in an order."""
+    return sorted(place.names, key=lambda name: (place.coefficient(name), order.index(name)))
+
+
 def bind(lowering: Lowering, node: Node, loops: list[str]) -> dict[str, Affine]:
     """Which loop each kept index of a member is."""
     op = formula(node)
     values = {name: Affine() for name in op.kept}
-    for e, place in zip(op.writes, lowering.outer, strict=False):
+    for e, place, around in zip(op.writes, lowering.outer, lowering.loops, strict=False):
         assert isinstance(e, Affine)
         if e.plain is not None:
             values[e.plain] = place
         else:
-            steps = {step: index(loop) for loop, step in place.terms}
-            values |= {name: steps[step] for name, step in e.terms}
+            own, given = by_step(e, op.kept), by_step(place, tuple(around))
+            values |= dict(zip(own, map(index, given), strict=True))
     return values | dict(zip(own_loops(lowering, node), map(index, loops), strict=True))

@@ -91,11 +91,11 @@ def outer_order(
         first = passing(nest, last[0], within, schedule.machine.level2)
         if first:
             return [*plain[:inner], *first, last, *(p for p in within if p not in first)]
-    near = [p for p in plain[-1:] if extent(p[0]) > 1 and beside(loads, p[0].index, tiles)]
+    near = [p for p in plain[-1:] if extent(p[0]) > 1 and share_lines(loads, p[0].index, tiles)]
     return [*(p for p in plain if p not in near), *panel, *rest, *near]
 
 
-def beside(loads: list[Load], name: str, tiles: list[str]) -> bool:
+def share_lines(loads: list[Load], name: str, tiles: list[str]) -> bool:
     """Whether steps of an index that moves all operands stay in lines of one that tiles move.
 
     for g: for h, w by 8: r += x[h + r, w + s, 8*g + c]*k[g, r, s, c, f]
@@ -103,10 +103,10 @@ def beside(loads: list[Load], name: str, tiles: list[str]) -> bool:
     for h, w by 8: for g: r += ...
     So a line, which holds several groups, is read once.
     """
-    accesses = [load.access for load in loads]
-    moved = [a for a in accesses if any(a.offset.coefficient(tile) for tile in tiles)]
+    reads = [load.access for load in loads]
+    moved = [a for a in reads if any(a.offset.coefficient(tile) for tile in tiles)]
     steps = [abs(a.offset.coefficient(name)) * SIZE[a.buffer.dtype] for a in moved]
-    every = all(a.offset.coefficient(name) for a in accesses)
+    every = all(a.offset.coefficient(name) for a in reads)
     return every and min(steps, default=CACHE_LINE) < CACHE_LINE
 
 

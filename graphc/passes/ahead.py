@@ -28,7 +28,7 @@ from graphc.passes.pack import (
     slides,
     turned,
 )
-from graphc.passes.panels import panel, place, split, width
+from graphc.passes.panels import panelled, split, width
 from graphc.types import SIZE
 
 
@@ -49,7 +49,11 @@ def pack_once(graph: Graph, steps: int, fixed: Container[Node], machine: Machine
     fewest = -(-REUSE // max(steps, 1))
     if fewest >= FEWEST:
         return graph
-    return rewrite(graph, [lambda node: in_panels(node, fixed, machine, fewest)])
+
+    def laid_out(node: Node) -> Node | None:
+        return None if node in fixed else in_panels(node, fixed, machine, fewest)
+
+    return rewrite(graph, [laid_out])
 
 
 def in_panels(
@@ -57,8 +61,9 @@ def in_panels(
 ) -> Node | None:
     """[m, n] += a[m, k]*b[n, k]   ->   [m, 16*p + q] += a[m, k]*b'[p, k, q]
 
-    Where b' = b[16*p + q, k] lasts. Of a few rows none is made so: their sums go along the matrix.
-    Where `fewest` says that so many are enough, no width of a panel must divide n.
+    Where b' = b[16*p + q, k] lasts. Of a few rows none is made so, whose sums go along the matrix,
+    unless `fewest` says that so many are enough; where no width of a panel divides n, the matrix
+    is turned over for these.
     """
     op, lanes = node.op, along(node)
     if lanes is None or not isinstance(op, Formula) or slides(op):
@@ -69,10 +74,10 @@ def in_panels(
             continue
         if not size and fewest == FEWEST:
             continue  # loops do it
-        cut = split(op, lanes, size) if size else op
-        order = (*op.summed, lanes)
+        cut, order = op, (*op.summed, lanes)
         if size:
-            order = (panel(lanes), *op.summed, place(lanes))
+            cut = split(op, lanes, size)
+            order = panelled(cut, order, lanes)
         reads = list(cut.reads)
         reads[position] = tuple(map(index, order))
         copy = laid(cut, cut.reads[position], operand, order)

@@ -60,7 +60,7 @@ BLOCK = 2
 SLID = 0.33
 """The part of a chain's products that windows make, at least, for those of points to follow."""
 MANY = 32
-"""Channels from which on an image is copied to have them last."""
+"""Channels, of one group, from which on an image is copied to have them last."""
 ASKEW = 0.92
 """The speed of vectors that begin anywhere, against that of aligned ones."""
 
@@ -281,7 +281,7 @@ class Arranger:
             if moved is not None:
                 wanted = tuple(moved.index(axis) for axis in own)
             elif node in self.orders and operand not in self.orders:
-                wanted = summed_last(op, read, operand) or order
+                wanted = summed_last(op, read) or order
             else:
                 wanted = order
             if wanted != order:
@@ -298,7 +298,7 @@ class Arranger:
         return moved_op(tuple(inputs), TensorType(node.dtype, reordered(node.shape, own)))
 
 
-def summed_last(op: Formula, read: Index, operand: Node) -> Order | None:
+def summed_last(op: Formula, read: Index) -> Order | None:
     """The order of an operand in windows with the axis last along which its channels are summed.
 
     A copy of it costs little beside what is summed; of few channels each window would be one, too.
@@ -307,8 +307,7 @@ def summed_last(op: Formula, read: Index, operand: Node) -> Order | None:
     if not windows or not all(dense(e, op) for e in windows):
         return None
     for axis, place in enumerate(read):
-        size = operand.shape[axis]
-        if walks(place, op) and isinstance(size, int) and size >= MANY:
+        if walked(place, op) >= MANY:
             return (*(a for a in range(len(read)) if a != axis), axis)
     return None
 
@@ -326,11 +325,12 @@ def dense(window: Affine, op: Formula) -> bool:
     return bool(places) and max(points, default=1) < max(places)
 
 
-def walks(place: Dim, op: Formula) -> bool:
-    """Whether steps of a sum are steps along an axis, of which there are no windows."""
+def walked(place: Dim, op: Formula) -> int:
+    """How many steps a sum takes along an axis of which there are no windows; 0 for none."""
     if not isinstance(place, Affine) or opens(place, op):
-        return False
-    return any(place.coefficient(name) == 1 for name in op.summed)
+        return 0
+    sizes = [op.extents[name] for name in op.summed if place.coefficient(name) == 1]
+    return max((size for size in sizes if isinstance(size, int)), default=0)
 
 
 def along_memory(name: str, op: Formula, reads: Sequence[Index]) -> bool:

@@ -25,8 +25,8 @@ from graphc.passes import layout
 from graphc.passes.border import residual
 from graphc.passes.copies import copied, permuted
 from graphc.passes.invert import covered, expression
-from graphc.passes.panels import panel, place, split, width
-from graphc.passes.region import carried, unit
+from graphc.passes.panels import panelled, split, width
+from graphc.passes.region import carried, in_windows, unit
 from graphc.types import SIZE, Shape, is_float
 
 REUSE, FEWEST, SELDOM = 24, 8, 4
@@ -75,7 +75,7 @@ def turned(node: Node, lasting: Container[Node], machine: Machine) -> Node | Non
             size = width(op.extents[lanes], machine.lanes(SIZE[node.dtype]))
             if size and long_rows(op, lanes, SIZE[node.dtype]):
                 op = split(op, lanes, size)
-                order = in_panels(op, order, lanes)
+                order = panelled(op, order, lanes)
             moved_read = tuple(map(index, order))
             copy = laid(op, op.reads[position], operand, order)
         elif axes is not None:
@@ -141,7 +141,7 @@ def enough(op: Formula, position: int, operand: Node) -> int:
         return often(count(op, op.summed))
     if straight:
         return REUSE
-    return SELDOM if slides(op) else FEWEST
+    return SELDOM if in_windows(op) else FEWEST
 
 
 def often(terms: int) -> int:
@@ -189,14 +189,7 @@ def better(op: Formula, position: int, lanes: str, operand: Node) -> tuple[str, 
 def long_rows(op: Formula, lanes: str, size: int) -> bool:
     """Whether filters, which alone are read at the lanes, have rows of which a tile reads parts."""
     carriers = [read for read in op.reads if lanes in carried(read)]
-    return len(carriers) == 1 and slides(op) and count(op, [lanes]) * size >= ROW
-
-
-def in_panels(op: Formula, order: tuple[str, ...], lanes: str) -> tuple[str, ...]:
-    """The order of a copy's axes with the lanes in panels, each with all that it is summed over."""
-    kept = [name for name in order if name in op.kept]
-    summed = [name for name in order if name in op.summed]
-    return (*kept, panel(lanes), *summed, place(lanes))
+    return len(carriers) == 1 and in_windows(op) and count(op, [lanes]) * size >= ROW
 
 
 def gathered(op: Formula, read: Index, lanes: str, operand: Node) -> tuple[str, ...] | None:

@@ -48,3 +48,10 @@ def split(op: Formula, name: str, size: int) -> Formula:
     )
     expr = op.expr.subs({scalar.position(name): expression(form)})
     return Formula(op.name, op.args, expr, tuple(reads), writes, tuple(domain), op.how)
+
+
+def panelled(op: Formula, order: tuple[str, ...], lanes: str) -> tuple[str, ...]:
+    """The order of a copy's axes with the lanes in panels, each with all that it is summed over."""
+    kept = [name for name in order if name in op.kept]
+    summed = [name for name in order if name in op.summed]
+    return (*kept, panel(lanes), *summed, place(lanes))

@@ -178,8 +178,12 @@ def carried(place: Index) -> set[str]:
 
 def slides(node: Node) -> bool:
     """Whether a contraction reads one operand at a sum of two indices, as windows do."""
-    op = node.op
-    assert isinstance(op, Formula)
+    assert isinstance(node.op, Formula)
+    return in_windows(node.op)
+
+
+def in_windows(op: Formula) -> bool:
+    """Whether an operand is read at a sum of two indices."""
     return any(opens(e, op) for read in op.reads for e in read)
 
 
@@ -192,7 +196,8 @@ def has_windows(op: Formula) -> bool:
 def opens(place: Dim, op: Formula) -> bool:
     """Whether a place is one of a window: a sum of indices that not every operand carries.
 
-    Of groups, every operand carries those of a channel read, and one is written at as it is read.
+    Not of groups: every operand carries the indices of c + 32*g, the channel that is read, and
+    f + 32*g is the place of the result, too.
     """
     if not isinstance(place, Affine) or len(place.names) < 2 or place in op.writes:
         return False

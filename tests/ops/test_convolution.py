@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -215,3 +216,27 @@ def test_a_gradient_of_groups_makes_no_border_to_crop(groups: int, filters: int)
     program = graphc.compile(graphc.grad(loss, [x]))
     names = [node.op.name for node in program.stages.graph.nodes]
     assert "pad.dx" not in names and not any("reshape" in name for name in names)
+
+
+@pytest.mark.parametrize("convolution", [ops.conv2d, ops.conv_transpose2d])
+@pytest.mark.parametrize(("groups", "filters"), [(6, 1), (3, 2), (2, 3), (1, 6)])
+@pytest.mark.parametrize("skip", ["", "simplify"])
+def test_groups_of_whole_numbers(
+    convolution: Callable[..., Any],
+    groups: int,
+    filters: int,
+    skip: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With one filter a group, two indices of a channel have the same step, and stay two."""
+    monkeypatch.setenv("GRAPHC_SKIP", skip)
+    draw = np.random.default_rng(0)
+    given = {"x": draw.integers(-9, 9, (2, 6, 4, 4)).astype(np.int32)}
+    inner = filters if convolution is ops.conv_transpose2d else 6 // groups
+    weights = draw.integers(-9, 9, (6, inner, 3, 3)).astype(np.int32)
+    y = (
+        convolution(input("x", (2, 6, 4, 4), "int32"), graphc.constant(weights), groups=groups) * 2
+        + 1
+    )
+    (found,) = graphc.compile(y)(**given)
+    np.testing.assert_array_equal(found, graphc.evaluate([y], given)[0])
