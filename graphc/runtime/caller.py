@@ -37,7 +37,8 @@ Array = np.ndarray[Any, Any]
 QUICK = 20_000_000
 """FLOPs of a call below which it keeps Python's lock: releasing it would cost more."""
 SHARED = 2_000_000
-"""FLOPs of a call from which on threads share it."""
+"""FLOPs of a call from which on threads share it; or half as many, and so many bytes of variables,
+which take as long to read."""
 _callers: weakref.WeakSet[Caller] = weakref.WeakSet()
 
 
@@ -135,7 +136,8 @@ class Caller:
 
     def share(self, extents: dict[str, int]) -> None:
         """Ask a team to share the calls, where they are long enough to gain by it."""
-        long = self.image.work(extents) >= SHARED
+        work = self.image.work(extents)
+        long = work >= SHARED or 2 * work >= SHARED <= self.image.held()
         several = long and self.threads > 1 and self.entry is not None and threads_.supported()
         if several:
             self.team = threads_.team_of(self.threads)

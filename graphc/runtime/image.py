@@ -18,9 +18,10 @@ from graphc import cache
 from graphc.graph import leaf
 from graphc.graph.graph import Graph
 from graphc.graph.node import Node
+from graphc.passes.layout import elements
 from graphc.runtime.cost import cost
 from graphc.runtime.stages import Stages
-from graphc.types import TensorType
+from graphc.types import SIZE, TensorType
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,12 @@ class Image:
         first, *rest = self.flops
         pairs = zip(self.extents, rest, strict=True)
         return first + sum(extents.get(name, 1) * each for name, each in pairs)
+
+    def held(self) -> int:
+        """Bytes of the variables, which a call reads."""
+        return sum(
+            elements(s.type, {}) * SIZE[s.type.dtype] for s in self.slots if s.kind == "state"
+        )
 
 
 def leaves(graph: Graph) -> tuple[Node, ...]:
