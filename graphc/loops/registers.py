@@ -66,7 +66,8 @@ def outer_order(
 
     The vector index is outermost where its panels are packed, but for loops each step of which has
     others: once for all that reads them. The loops keep their order where no tile reads again what
-    another one has read.
+    another one has read. Panels that lie so already go outside rows, and groups that share lines
+    inside all.
     """
     plain = [p for p in pieces if not p[1]]
     panel = [p for p in pieces if p[1] and p[0].index == plan.vector]

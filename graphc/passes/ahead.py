@@ -3,7 +3,7 @@
 A product reads a matrix panel by panel: some vectors of columns, row after row. Within the matrix
 each row of a panel lies in another place, a page on where rows are long, and loops that have enough
 rows of the other operand copy it at each call. What no call changes is kept in panels from the
-start.
+start; and what no step of a scan changes is laid out before the first, for a few rows, too.
 """
 
 from __future__ import annotations

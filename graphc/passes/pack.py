@@ -6,6 +6,7 @@ each of its elements is read often, one transposing copy costs less than reading
 matrix along whose rows a product sums, or each of many, is left as it lies: its loops copy it panel
 by panel, and turn each over on the way (`loops/crosswise.py`). Filters that are read element by
 element, the terms of a sum in pieces far apart, are gathered: in the copy they lie side by side.
+Filters of long rows, of which a tile reads some vectors, are copied in panels (`passes/panels.py`).
 """
 
 from __future__ import annotations
